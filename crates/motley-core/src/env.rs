@@ -1,0 +1,170 @@
+//! The contract of an environment: plain slices in, plain slices out, errors as values.
+
+use std::sync::Arc;
+
+use crate::{EnvError, Scene, Stream, TeamSpec};
+
+/// How a step left the episode. Termination and truncation can never both hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Status {
+    /// The episode goes on.
+    Running,
+    /// The task itself ended the episode: nothing follows, so nothing is bootstrapped.
+    Terminated,
+    /// A limit cut the episode: the value of the final state is bootstrapped.
+    Truncated,
+}
+
+impl Status {
+    /// Whether the episode is over.
+    pub fn done(self) -> bool {
+        self != Self::Running
+    }
+}
+
+/// What one environment writes each reset and step: slices that the caller owns, one environment's worth.
+///
+/// Before each call the caller sets `avail` and `alive` to true and `rewards` to 0, so an environment without masks,
+/// deaths or a reward this step leaves them; observations and state must be written in full every time, dead agents'
+/// included.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// All observations, agent after agent (`TeamSpec::obs_range`).
+    pub obs: &'a mut [f32],
+    /// The state: `[row]` (EP) or `[agents, row]` (FP).
+    pub state: &'a mut [f32],
+    /// Which discrete actions are available next (`TeamSpec::mask_range`). A dead agent has its no-op alone.
+    pub avail: &'a mut [bool],
+    /// Reward of this step, `[agents]`.
+    pub rewards: &'a mut [f64],
+    /// Who is alive after this step, `[agents]`.
+    pub alive: &'a mut [bool],
+}
+
+impl Frame<'_> {
+    /// The values that the contract promises an environment to find.
+    pub fn prepare(&mut self) {
+        self.avail.fill(true);
+        self.alive.fill(true);
+        self.rewards.fill(0.0);
+    }
+
+    /// A shorter borrow of the same slices.
+    pub fn reborrow(&mut self) -> Frame<'_> {
+        Frame { obs: self.obs, state: self.state, avail: self.avail, rewards: self.rewards, alive: self.alive }
+    }
+}
+
+/// An owned [`Frame`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameBuf {
+    /// All observations.
+    pub obs: Vec<f32>,
+    /// The state.
+    pub state: Vec<f32>,
+    /// Availability masks.
+    pub avail: Vec<bool>,
+    /// Rewards of the step.
+    pub rewards: Vec<f64>,
+    /// Who is alive.
+    pub alive: Vec<bool>,
+}
+
+impl FrameBuf {
+    /// Zeroed memory of the sizes that `team` needs.
+    pub fn new(team: &TeamSpec) -> Self {
+        Self {
+            obs: vec![0.0; team.obs_len()],
+            state: vec![0.0; team.state_len()],
+            avail: vec![true; team.mask_len()],
+            rewards: vec![0.0; team.n()],
+            alive: vec![true; team.n()],
+        }
+    }
+
+    /// A prepared frame over this memory.
+    pub fn frame(&mut self) -> Frame<'_> {
+        let mut frame = Frame {
+            obs: &mut self.obs,
+            state: &mut self.state,
+            avail: &mut self.avail,
+            rewards: &mut self.rewards,
+            alive: &mut self.alive,
+        };
+        frame.prepare();
+        frame
+    }
+}
+
+/// The joint action of one environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Actions<'a> {
+    team: &'a TeamSpec,
+    flat: &'a [f32],
+}
+
+impl<'a> Actions<'a> {
+    /// Over a flat array of [`TeamSpec::action_len`] entries.
+    pub fn new(team: &'a TeamSpec, flat: &'a [f32]) -> Self {
+        debug_assert_eq!(flat.len(), team.action_len());
+        Self { team, flat }
+    }
+
+    /// Agent `i`'s action in the environment's units.
+    pub fn of(&self, i: usize) -> &'a [f32] {
+        &self.flat[self.team.action_range(i)]
+    }
+
+    /// Agent `i`'s single discrete choice.
+    pub fn choice(&self, i: usize) -> usize {
+        self.of(i)[0] as usize
+    }
+
+    /// The whole array.
+    pub fn flat(&self) -> &'a [f32] {
+        self.flat
+    }
+}
+
+/// One copy of an environment. It never resets itself, so what a final step wrote is the true final observation.
+///
+/// Randomness comes from the [`Stream`] given at reset and from nowhere else; an environment keeps it for the episode.
+pub trait Env: Send {
+    /// The team; constant over the life of the environment.
+    fn spec(&self) -> &Arc<TeamSpec>;
+
+    /// Starts an episode.
+    ///
+    /// # Errors
+    /// What the environment cannot do; the caller retries with a fresh stream.
+    fn reset(&mut self, stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError>;
+
+    /// Advances one step.
+    ///
+    /// # Errors
+    /// [`EnvError::NotRunning`] before a reset or after the end, [`EnvError::Action`] for an action outside its space or mask.
+    fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError>;
+
+    /// Everything needed to go on from here, or `None` where a copy is restored by replaying its actions.
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Goes back to a snapshot of an environment with the same settings.
+    ///
+    /// # Errors
+    /// Bytes that are not such a snapshot; the environment is then as if it had never been reset.
+    fn restore(&mut self, _snapshot: &[u8]) -> Result<(), EnvError> {
+        Err(EnvError::Failed("this environment keeps no snapshots".into()))
+    }
+
+    /// Whether the finished episode was won, where the task defines winning.
+    fn won(&self) -> Option<bool> {
+        None
+    }
+
+    /// What a person would see now, where the task can be drawn.
+    fn scene(&self) -> Option<Scene> {
+        None
+    }
+}

@@ -1,0 +1,405 @@
+//! What a team is: its agents with their own, unlike spaces, and what the task says about them.
+//!
+//! Everything here is ragged. An agent's part of a flat array is found by the offsets that [`TeamSpec::new`] computes once;
+//! nobody pads.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// An agent's observation: a flat vector, or an image of shape `[height, width, channels]` laid out row by row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObsSpace {
+    /// `[size]` for a vector, `[height, width, channels]` for an image.
+    pub shape: Vec<usize>,
+    /// Lower bound of every entry (may be `-inf`).
+    pub low: f32,
+    /// Upper bound of every entry (may be `inf`).
+    pub high: f32,
+}
+
+impl ObsSpace {
+    /// An unbounded vector of `size` entries.
+    pub fn vector(size: usize) -> Self {
+        Self { shape: vec![size], low: f32::NEG_INFINITY, high: f32::INFINITY }
+    }
+
+    /// An image of `height x width` pixels with `channels` values in `0..=255` each.
+    pub fn image(height: usize, width: usize, channels: usize) -> Self {
+        Self { shape: vec![height, width, channels], low: 0.0, high: 255.0 }
+    }
+
+    /// The number of entries.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether this is an image, so that a convolution makes sense.
+    pub fn is_image(&self) -> bool {
+        self.shape.len() == 3
+    }
+}
+
+/// An agent's action space.
+///
+/// Actions of every kind travel as `f32`: a discrete choice is its index (exact up to 2^24), a continuous one is its value in
+/// the environment's units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ActionSpace {
+    /// One choice out of `n`.
+    Discrete(usize),
+    /// Several independent choices.
+    MultiDiscrete(Vec<usize>),
+    /// A real vector within bounds.
+    Box {
+        /// Lower bound per dimension.
+        low: Vec<f32>,
+        /// Upper bound per dimension.
+        high: Vec<f32>,
+    },
+}
+
+impl ActionSpace {
+    /// A box with the same bounds in each of `dim` dimensions.
+    pub fn uniform_box(dim: usize, low: f32, high: f32) -> Self {
+        Self::Box { low: vec![low; dim], high: vec![high; dim] }
+    }
+
+    /// How many `f32` one action takes: 1, the number of choices made, or the dimension.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Discrete(_) => 1,
+            Self::MultiDiscrete(n) => n.len(),
+            Self::Box { low, .. } => low.len(),
+        }
+    }
+
+    /// How many entries an availability mask has (0 for a box).
+    pub fn mask_len(&self) -> usize {
+        match self {
+            Self::Discrete(n) => *n,
+            Self::MultiDiscrete(n) => n.iter().sum(),
+            Self::Box { .. } => 0,
+        }
+    }
+
+    /// The sizes of the independent choices: `[n]` for Discrete, empty for a box.
+    pub fn choices(&self) -> &[usize] {
+        match self {
+            Self::Discrete(n) => std::slice::from_ref(n),
+            Self::MultiDiscrete(n) => n,
+            Self::Box { .. } => &[],
+        }
+    }
+
+    /// Whether actions are real vectors.
+    pub fn is_continuous(&self) -> bool {
+        matches!(self, Self::Box { .. })
+    }
+
+    /// A short name for messages: `Discrete(5)`, `MultiDiscrete(3, 2)`, `Box(6)`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Discrete(n) => format!("Discrete({n})"),
+            Self::MultiDiscrete(n) => {
+                format!("MultiDiscrete({})", n.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Self::Box { low, .. } => format!("Box({})", low.len()),
+        }
+    }
+}
+
+/// Whom a discrete action affects: what unified action spaces are built from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ActionMeaning {
+    /// The agent itself or the world around it (move, stop, speak); the number tells such actions apart.
+    Own(u16),
+    /// The `k`-th enemy.
+    Enemy(u16),
+    /// The `k`-th ally, counted over the whole team.
+    Ally(u16),
+}
+
+/// One member of the team.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentSpec {
+    /// Unique within the team, e.g. `agent_0`.
+    pub name: String,
+    /// Agents of one kind are interchangeable: same spaces, same body. `share = "type"` groups by it.
+    pub kind: String,
+    /// What it observes.
+    pub obs: ObsSpace,
+    /// What it can do.
+    pub action: ActionSpace,
+    /// The discrete action that a dead agent takes, where the task has one.
+    pub noop: Option<usize>,
+    /// What each discrete action means (one entry an action), where the task says.
+    pub meaning: Vec<ActionMeaning>,
+    /// Where the absolute position sits in the observation (for communication graphs).
+    pub position: Option<Range<usize>>,
+    /// Where the velocity sits in the observation.
+    pub velocity: Option<Range<usize>>,
+}
+
+impl AgentSpec {
+    /// An agent with a vector observation and nothing else said about it.
+    pub fn new(name: impl Into<String>, kind: impl Into<String>, obs: ObsSpace, action: ActionSpace) -> Self {
+        Self {
+            name: name.into(),
+            kind: kind.into(),
+            obs,
+            action,
+            noop: None,
+            meaning: Vec::new(),
+            position: None,
+            velocity: None,
+        }
+    }
+}
+
+/// The state that a centralised critic sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StateSpace {
+    /// Environment provided: one vector for the whole team.
+    Ep(usize),
+    /// Feature pruned: one vector of this size for each agent.
+    Fp(usize),
+}
+
+impl StateSpace {
+    /// Entries of one critic row.
+    pub fn row(&self) -> usize {
+        match *self {
+            Self::Ep(n) | Self::Fp(n) => n,
+        }
+    }
+
+    /// Critic rows per environment and step: 1, or one per agent.
+    pub fn rows(&self, agents: usize) -> usize {
+        match self {
+            Self::Ep(_) => 1,
+            Self::Fp(_) => agents,
+        }
+    }
+}
+
+/// Whether agents are paid alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RewardKind {
+    /// One reward for the team: every agent is given the same number, and the team's return counts it once.
+    Common,
+    /// Each agent has its own: the team's return is their sum.
+    Own,
+}
+
+/// Who shares parameters with whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Share {
+    /// Every agent is its own group.
+    None,
+    /// One group.
+    All,
+    /// One group per [`AgentSpec::kind`].
+    Type,
+    /// Explicit groups of agent names.
+    Groups(Vec<Vec<String>>),
+}
+
+/// Everything that a task says about its team. Offsets into flat per-environment arrays are computed once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TeamSpec {
+    /// `suite/name`.
+    pub task: String,
+    /// Version of the task's rules; recorded in every run.
+    pub version: u32,
+    /// The agents, in the task's order.
+    pub agents: Vec<AgentSpec>,
+    /// What a centralised critic sees.
+    pub state: StateSpace,
+    /// Common or own rewards.
+    pub reward: RewardKind,
+    /// Whether availability masks are ever anything but all-true.
+    pub masks: bool,
+    /// Whether agents may die before the episode ends.
+    pub deaths: bool,
+    /// Steps after which an episode is truncated.
+    pub step_limit: Option<usize>,
+    /// Whether the task defines winning.
+    pub winning: bool,
+    obs_at: Vec<usize>,
+    action_at: Vec<usize>,
+    mask_at: Vec<usize>,
+}
+
+fn offsets(sizes: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut at = vec![0];
+    for size in sizes {
+        at.push(at[at.len() - 1] + size);
+    }
+    at
+}
+
+impl TeamSpec {
+    /// A team whose critic sees the concatenated observations, with own rewards, no masks, no deaths, no limit.
+    /// Change the public fields that differ.
+    pub fn new(task: impl Into<String>, agents: Vec<AgentSpec>) -> Self {
+        let obs_at = offsets(agents.iter().map(|a| a.obs.size()));
+        Self {
+            task: task.into(),
+            version: 1,
+            state: StateSpace::Ep(obs_at[obs_at.len() - 1]),
+            reward: RewardKind::Own,
+            masks: false,
+            deaths: false,
+            step_limit: None,
+            winning: false,
+            action_at: offsets(agents.iter().map(|a| a.action.width())),
+            mask_at: offsets(agents.iter().map(|a| a.action.mask_len())),
+            obs_at,
+            agents,
+        }
+    }
+
+    /// The number of agents.
+    pub fn n(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// Entries of all observations together.
+    pub fn obs_len(&self) -> usize {
+        self.obs_at[self.n()]
+    }
+
+    /// Entries of all actions together.
+    pub fn action_len(&self) -> usize {
+        self.action_at[self.n()]
+    }
+
+    /// Entries of all availability masks together.
+    pub fn mask_len(&self) -> usize {
+        self.mask_at[self.n()]
+    }
+
+    /// Entries of the state: `row` for EP, `agents x row` for FP.
+    pub fn state_len(&self) -> usize {
+        self.state.row() * self.state.rows(self.n())
+    }
+
+    /// Where agent `i`'s observation lies.
+    pub fn obs_range(&self, i: usize) -> Range<usize> {
+        self.obs_at[i]..self.obs_at[i + 1]
+    }
+
+    /// Where agent `i`'s action lies.
+    pub fn action_range(&self, i: usize) -> Range<usize> {
+        self.action_at[i]..self.action_at[i + 1]
+    }
+
+    /// Where agent `i`'s availability mask lies.
+    pub fn mask_range(&self, i: usize) -> Range<usize> {
+        self.mask_at[i]..self.mask_at[i + 1]
+    }
+
+    /// The team's reward of one step: the common one once, or the sum of the agents' own.
+    pub fn team_reward(&self, rewards: &[f64]) -> f64 {
+        match self.reward {
+            RewardKind::Common => rewards.first().copied().unwrap_or(0.0),
+            RewardKind::Own => rewards.iter().sum(),
+        }
+    }
+
+    /// The groups of agents (indices, in the team's order) that `share` asks for.
+    ///
+    /// # Errors
+    /// An explicit list that names an unknown agent, names one twice or leaves one out.
+    pub fn groups(&self, share: &Share) -> Result<Vec<Vec<usize>>, String> {
+        match share {
+            Share::None => Ok((0..self.n()).map(|i| vec![i]).collect()),
+            Share::All => Ok(vec![(0..self.n()).collect()]),
+            Share::Type => {
+                let mut kinds: Vec<&str> = Vec::new();
+                let mut groups: Vec<Vec<usize>> = Vec::new();
+                for (i, agent) in self.agents.iter().enumerate() {
+                    match kinds.iter().position(|k| *k == agent.kind) {
+                        Some(g) => groups[g].push(i),
+                        None => {
+                            kinds.push(&agent.kind);
+                            groups.push(vec![i]);
+                        }
+                    }
+                }
+                Ok(groups)
+            }
+            Share::Groups(names) => self.explicit_groups(names),
+        }
+    }
+
+    fn explicit_groups(&self, names: &[Vec<String>]) -> Result<Vec<Vec<usize>>, String> {
+        let mut seen = vec![false; self.n()];
+        let mut groups = Vec::with_capacity(names.len());
+        for group in names {
+            let mut members = Vec::with_capacity(group.len());
+            for name in group {
+                let i = self.agents.iter().position(|a| a.name == *name).ok_or_else(|| {
+                    let known: Vec<&str> = self.agents.iter().map(|a| a.name.as_str()).collect();
+                    format!(
+                        "net.share names the agent \"{name}\", which {} does not have (it has {})",
+                        self.task,
+                        known.join(", ")
+                    )
+                })?;
+                if std::mem::replace(&mut seen[i], true) {
+                    return Err(format!("net.share names the agent \"{name}\" twice"));
+                }
+                members.push(i);
+            }
+            members.sort_unstable();
+            if !members.is_empty() {
+                groups.push(members);
+            }
+        }
+        match seen.iter().position(|s| !s) {
+            Some(i) => Err(format!("net.share leaves out the agent \"{}\": every agent needs a group", self.agents[i].name)),
+            None => Ok(groups),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn team() -> TeamSpec {
+        let agent = |name: &str, kind: &str, obs, action| AgentSpec::new(name, kind, ObsSpace::vector(obs), action);
+        TeamSpec::new(
+            "test/ragged",
+            vec![
+                agent("a", "wheel", 3, ActionSpace::Discrete(5)),
+                agent("b", "arm", 7, ActionSpace::uniform_box(2, -1.0, 1.0)),
+                agent("c", "wheel", 3, ActionSpace::MultiDiscrete(vec![3, 2])),
+            ],
+        )
+    }
+
+    #[test]
+    fn offsets_are_ragged() {
+        let team = team();
+        assert_eq!((team.obs_len(), team.action_len(), team.mask_len()), (13, 5, 10));
+        assert_eq!(team.obs_range(1), 3..10);
+        assert_eq!(team.action_range(2), 3..5);
+        assert_eq!(team.mask_range(1), 5..5);
+        assert_eq!(team.state_len(), 13);
+    }
+
+    #[test]
+    fn groups_follow_kinds_and_lists() {
+        let team = team();
+        assert_eq!(team.groups(&Share::Type), Ok(vec![vec![0, 2], vec![1]]));
+        assert_eq!(team.groups(&Share::All), Ok(vec![vec![0, 1, 2]]));
+        let list = |l: &[&[&str]]| Share::Groups(l.iter().map(|g| g.iter().map(ToString::to_string).collect()).collect());
+        assert_eq!(team.groups(&list(&[&["c", "a"], &["b"]])), Ok(vec![vec![0, 2], vec![1]]));
+        assert!(team.groups(&list(&[&["a"], &["b"]])).is_err_and(|e| e.contains("\"c\"")));
+        assert!(team.groups(&list(&[&["a", "a"], &["b", "c"]])).is_err_and(|e| e.contains("twice")));
+        assert!(team.groups(&list(&[&["z"]])).is_err_and(|e| e.contains("\"z\"")));
+    }
+}

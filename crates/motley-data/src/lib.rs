@@ -1,0 +1,1 @@
+//! Rollouts, returns, minibatches and running statistics of Motley, on plain memory.

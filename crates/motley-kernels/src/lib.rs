@@ -1,0 +1,1 @@
+//! Fused CPU kernels of Motley, each beside its plain reference.

@@ -1,0 +1,1 @@
+//! Networks, distributions, optimisers and teams of policies of Motley.

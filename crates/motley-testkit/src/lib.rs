@@ -1,0 +1,1 @@
+//! Probe environments, faulty environments and disks for testing Motley and what is built on it.

@@ -1,0 +1,1 @@
+//! Exact tabular cooperative games: the theory of heterogeneous-agent learning, executable.

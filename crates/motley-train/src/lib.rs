@@ -1,0 +1,1 @@
+//! The training loop of Motley: collection, evaluation, checkpoints, signals.

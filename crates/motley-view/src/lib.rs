@@ -1,0 +1,1 @@
+//! Drawing for Motley: scenes as PNG and GIF, learning curves as SVG and PNG.

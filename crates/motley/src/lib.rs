@@ -1,0 +1,1 @@
+//! Cooperative multi-agent reinforcement learning in teams of unlike agents.
