@@ -112,7 +112,7 @@ mod tests {
         }
         buf.obs.fill(f32::MAX);
         assert_eq!(check_frame(&team, &buf.frame(), &alive), Ok(()), "huge is not infinite");
-        let mut frame = buf.frame();
+        let frame = buf.frame();
         frame.rewards[1] = f64::NAN;
         assert!(check_frame(&team, &frame, &alive).unwrap_err().to_string().contains("right"));
     }
@@ -122,7 +122,7 @@ mod tests {
         let team = team();
         let mut buf = FrameBuf::new(&team);
         assert!(check_frame(&team, &buf.frame(), &[false, true]).unwrap_err().to_string().contains("stay dead"));
-        let mut frame = buf.frame();
+        let frame = buf.frame();
         frame.avail[3..6].fill(false);
         assert!(check_frame(&team, &frame, &[true, true]).unwrap_err().to_string().contains("\"right\""));
     }
