@@ -1,4 +1,4 @@
-//! Statistics in `f64`: masked moments, normalisation of advantages, running normalisers of rewards and values.
+//! Statistics in `f64`: masked moments, normalisation of advantages, a running normaliser of rewards.
 
 use thiserror::Error;
 
@@ -76,11 +76,6 @@ fn overflow<T: Copy + Into<f64>>(xs: &[T], mask: Option<&[bool]>) -> StatsError 
     let largest = largest.map(|(i, x)| (i, (*x).into())).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
     let (index, value) = largest.unwrap_or_default();
     StatsError::NotFinite { index, len: xs.len(), value }
-}
-
-fn undamaged(saved: [f64; 3]) -> Result<[f64; 3], StatsError> {
-    let fine = saved.iter().all(|x| x.is_finite()) && saved[0] >= 0.0 && saved[2] >= 0.0;
-    if fine { Ok(saved) } else { Err(StatsError::Damaged(saved)) }
 }
 
 /// How [`RunningMeanStd`] scales.
@@ -163,83 +158,9 @@ impl RunningMeanStd {
     /// # Errors
     /// [`StatsError::Damaged`].
     pub fn load(saved: [f64; 3]) -> Result<Self, StatsError> {
-        let [count, mean, var] = undamaged(saved)?;
-        Ok(Self { count, mean, var })
-    }
-}
-
-/// Normaliser of value targets: exponential averages of mean and mean square, corrected for their start at 0.
-///
-/// As in HARL: decay 0.99999, variance at least 0.01, and before the first update mean 0 and variance 0.01, so that
-/// denormalising then multiplies by 0.1.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ValueNorm {
-    weight: f64,
-    mean: f64,
-    square: f64,
-}
-
-impl ValueNorm {
-    const DECAY: f64 = 0.99999;
-
-    /// Mean and standard deviation in use.
-    pub fn stats(&self) -> (f64, f64) {
-        let weight = self.weight.max(1e-5);
-        let mean = self.mean / weight;
-        (mean, (self.square / weight - mean * mean).max(1e-2).sqrt())
-    }
-
-    /// Takes a batch of targets in; an empty one changes nothing.
-    ///
-    /// # Errors
-    /// [`StatsError::NotFinite`], with the statistics bit for bit as they were.
-    pub fn update<T: Copy + Into<f64>>(&mut self, xs: &[T], mask: Option<&[bool]>) -> Result<(), StatsError> {
-        check_finite(xs, mask)?;
-        let Moments { mean, std, weight } = masked_moments(xs, mask);
-        if weight == 0.0 {
-            return Ok(());
-        }
-        let ema = |old: f64, new: f64| Self::DECAY * old + (1.0 - Self::DECAY) * new;
-        let next =
-            Self { weight: ema(self.weight, 1.0), mean: ema(self.mean, mean), square: ema(self.square, mean * mean + std * std) };
-        if !(next.mean.is_finite() && next.square.is_finite()) {
-            return Err(overflow(xs, mask));
-        }
-        *self = next;
-        Ok(())
-    }
-
-    /// From the units of the rewards to those of the network.
-    pub fn normalize(&self, x: f64) -> f64 {
-        let (mean, std) = self.stats();
-        (x - mean) / std
-    }
-
-    /// From the units of the network to those of the rewards.
-    pub fn denormalize(&self, y: f64) -> f64 {
-        let (mean, std) = self.stats();
-        y * std + mean
-    }
-
-    /// What keeps a linear value head's denormalised output as it was when the statistics moved from `before` to `self`
-    /// (PopArt, van Hasselt et al. 2016): `weight *= scale`, `bias = bias * scale + shift`. Returns `(scale, shift)`.
-    pub fn popart(&self, before: &Self) -> (f64, f64) {
-        let ((m0, s0), (m1, s1)) = (before.stats(), self.stats());
-        (s0 / s1, (m0 - m1) / s1)
-    }
-
-    /// `[weight, mean, square]`, to be saved.
-    pub fn save(&self) -> [f64; 3] {
-        [self.weight, self.mean, self.square]
-    }
-
-    /// Goes on from saved numbers.
-    ///
-    /// # Errors
-    /// [`StatsError::Damaged`].
-    pub fn load(saved: [f64; 3]) -> Result<Self, StatsError> {
-        let [weight, mean, square] = undamaged(saved)?;
-        Ok(Self { weight, mean, square })
+        let [count, mean, var] = saved;
+        let fine = saved.iter().all(|x| x.is_finite()) && count >= 0.0 && var >= 0.0;
+        if fine { Ok(Self { count, mean, var }) } else { Err(StatsError::Damaged(saved)) }
     }
 }
 
@@ -283,22 +204,19 @@ mod tests {
 
     #[test]
     fn bad_batches_leave_the_statistics_alone() {
-        let (mut running, mut value) = (RunningMeanStd::default(), ValueNorm::default());
+        let mut running = RunningMeanStd::default();
         running.update(&[1.0f32, 2.0], None).unwrap();
-        value.update(&[1.0f32, 2.0], None).unwrap();
-        let before = (running.clone(), value.clone());
+        let before = running.save().map(f64::to_bits);
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e200] {
-            let xs = [0.0, bad, 3.0];
-            let text = running.update(&xs, None).unwrap_err().to_string();
+            let text = running.update(&[0.0, bad, 3.0], None).unwrap_err().to_string();
             assert!(text.contains("entry 1 of 3"), "{text}");
-            assert!(value.update(&xs, None).is_err());
-            assert_eq!((&running, &value), (&before.0, &before.1));
+            assert_eq!(running.save().map(f64::to_bits), before);
         }
         running.update(&[0.0, f64::NAN], Some(&[false, false])).unwrap();
-        value.update::<f64>(&[], None).unwrap();
-        assert_eq!((&running, &value), (&before.0, &before.1));
+        running.update::<f64>(&[], None).unwrap();
+        assert_eq!(running.save().map(f64::to_bits), before);
         running.update(&[5.0, f64::NAN], Some(&[true, false])).unwrap();
-        assert_ne!(running, before.0);
+        assert_ne!(running.save().map(f64::to_bits), before);
     }
 
     /// By hand from EPyMARL's formula: count 1e-4 of (0, 1), then the batch (1, 3) of unbiased variance 2.
@@ -316,26 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn value_norm_by_hand() {
-        let mut v = ValueNorm::default();
-        assert!(close(v.denormalize(3.0), 0.3), "before the first update the variance is 0.01");
-        v.update(&[1.0f32, 5.0], None).unwrap();
-        let (mean, std) = v.stats();
-        assert!((mean - 3.0).abs() < 1e-6 && (std - 2.0).abs() < 1e-6, "{mean} {std}");
-        v.update(&[7.0f32], None).unwrap();
-        // Weights 0.99999 and 1 of two updates: (3 * 0.99999 + 7) / 1.99999.
-        assert!((v.stats().0 - (3.0 * 0.99999 + 7.0) / 1.99999).abs() < 1e-6);
-    }
-
-    #[test]
     fn saved_numbers_go_on_and_damage_is_refused() {
-        let (mut a, mut v) = (RunningMeanStd::default(), ValueNorm::default());
-        a.update(&[1.0, -4.0, 2.5], None).unwrap();
-        v.update(&[1.0, -4.0, 2.5], None).unwrap();
-        assert_eq!(RunningMeanStd::load(a.save()).unwrap(), a);
-        assert_eq!(ValueNorm::load(v.save()).unwrap(), v);
+        let mut running = RunningMeanStd::default();
+        running.update(&[1.0, -4.0, 2.5], None).unwrap();
+        assert_eq!(RunningMeanStd::load(running.save()).unwrap(), running);
         for bad in [[f64::NAN, 0.0, 1.0], [-1.0, 0.0, 1.0], [1.0, 0.0, -1.0], [1.0, f64::INFINITY, 1.0]] {
-            assert!(RunningMeanStd::load(bad).is_err() && ValueNorm::load(bad).is_err());
+            assert!(RunningMeanStd::load(bad).is_err());
         }
     }
 
@@ -358,21 +262,6 @@ mod tests {
             };
             let total: f64 = xs.iter().map(|x| (x - mean).powi(2)).sum::<f64>() + 1e-4 * (1.0 + mean * mean);
             prop_assert!(close(s.var(), (total + inner(&xs[..cut]) + inner(&xs[cut..])) / n));
-        }
-
-        #[test]
-        fn popart_preserves_outputs(
-            old in prop::collection::vec(-50.0..50.0f64, 1..20), new in prop::collection::vec(-500.0..500.0f64, 1..20),
-            w in -3.0..3.0f64, b in -3.0..3.0f64, x in -3.0..3.0f64,
-        ) {
-            let mut before = ValueNorm::default();
-            before.update(&old, None).unwrap();
-            let mut after = before.clone();
-            after.update(&new, None).unwrap();
-            let (scale, shift) = after.popart(&before);
-            let was = before.denormalize(w * x + b);
-            let is = after.denormalize(w * scale * x + (b * scale + shift));
-            prop_assert!((was - is).abs() <= 1e-9 * (1.0 + was.abs()), "{} {}", was, is);
         }
     }
 }
