@@ -1,0 +1,14 @@
+//! What one shared policy without agent ids costs, in closed form.
+
+/// J(p) = 2(p(1−p))^{n/2} in the trap of homogeneity when all `agents` share one policy with P(1) = `p` (HARL, Proposition 4).
+/// At most 2·2^{−n}, at p = ½, where unlike policies reach 1.
+pub fn homogeneity_trap_return(agents: usize, p: f64) -> f64 {
+    2.0 * (p * (1.0 - p)).powf(agents as f64 / 2.0)
+}
+
+/// The best return Π_k (n_k/m)^{n_k} of one shared policy where reward 1 needs every one of m agents to play its own required action
+/// and `counts` n_k of them need action k. The best policy plays π(k) = n_k/m; unlike policies reach 1.
+pub fn required_actions_optimum(counts: &[usize]) -> f64 {
+    let m = counts.iter().sum::<usize>() as f64;
+    counts.iter().filter(|n| **n > 0).map(|&n| (n as f64 / m).powf(n as f64)).product()
+}
