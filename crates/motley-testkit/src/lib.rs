@@ -1,1 +1,3 @@
 //! Probe environments, faulty environments and disks for testing Motley and what is built on it.
+
+pub mod disk;
