@@ -10,7 +10,7 @@ use motley_core::Stream;
 use motley_theory::haml::Instance;
 use motley_theory::nash::best_deviation;
 use motley_theory::sharing::{homogeneity_trap_return, required_actions_optimum};
-use motley_theory::{ProductPolicy, TabularGame, bilinear, evaluate};
+use motley_theory::{ProductPolicy, TabularGame, bilinear, evaluate, hatrl};
 
 fn pure(game: &TabularGame, actions: &[usize]) -> ProductPolicy {
     let row = |(i, &n): (usize, &usize)| (0..n).map(|a| f64::from(u8::from(a == actions[i]))).collect();
@@ -167,6 +167,9 @@ fn simultaneous_updates_fall_into_the_trap_of_heterogeneity() {
         assert_eq!((j(&game, &at_once), &at_once), (-1.0, &pure(&game, &[1, 1])));
         for order in [[0, 1], [1, 0]] {
             assert_eq!(j(&game, &greedy.sequential_step(&game, &start, &order)), 2.0);
+            // without a future C is 0: the trust region is no bound, and its lower bound is the return itself
+            let trust = hatrl::step(&game, &start, &order);
+            assert!(j(&game, &trust.policy) == 2.0 && (trust.bound - 2.0).abs() < 1e-12);
         }
     }
     // just under the threshold the trap is open: 0.6 is where the values of both actions meet

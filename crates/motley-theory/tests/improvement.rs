@@ -13,7 +13,7 @@ use motley_theory::haml::{Instance, Turn};
 use motley_theory::hatrl::{agent_step, lower_bound, penalty_constant, step};
 use motley_theory::nash::best_deviation;
 use motley_theory::neighbourhood::{Everywhere, ExpectedKlBall, Neighbourhood, StateKlBall};
-use motley_theory::simplex::max_kl;
+use motley_theory::simplex::{kl, max_kl};
 use motley_theory::{ProductPolicy, TabularGame, evaluate};
 
 /// T5 (Lemma 8): the bound holds for random pairs of policies; with (1−γ)² multiplied where it must divide, it does not.
@@ -33,6 +33,15 @@ fn the_lower_bound_holds_and_its_misprint_does_not() {
         misprint_broken += usize::from(j < bound(misprint) - slack);
     }
     assert!(misprint_broken >= 10, "{misprint_broken} of 300");
+}
+
+/// C by hand: a repeated game that pays 1 iff the first agent plays 0, γ = ½, uniform policies. |A| = ½, so C = 4·½·½/¼ = 4.
+#[test]
+fn the_constant_is_that_of_the_lemma() {
+    let game = TabularGame::new("repeated", &[2, 2], 0.5, vec![1.0], vec![1.0; 4], vec![1.0, 1.0, 0.0, 0.0]).unwrap();
+    let evaluation = evaluate(&game, &ProductPolicy::uniform(&game));
+    assert!((evaluation.j - 1.0).abs() < 1e-12);
+    assert!((penalty_constant(&game, &evaluation) - 4.0).abs() < 1e-12);
 }
 
 /// T6: J_{k+1} ≥ bound_k ≥ J_k in every iteration of Algorithm 1.
@@ -143,6 +152,27 @@ fn the_clip_drift_is_the_clipped_objective() {
             let right = ClipDrift { epsilon: 0.2 }.mirror(&turn.place(s), candidate.at(1, s));
             assert!((left - right).abs() < 1e-9, "seed {seed}: {left} {right}");
         }
+    }
+}
+
+/// The maximiser with a multiplier on KL, for its own sake: neighbourhoods that search the multiplier would hide a wrong scale.
+#[test]
+fn multipliers_weigh_the_divergence() {
+    for seed in 0..20 {
+        with_turn(seed, |game, turn, stream| {
+            for (drift, s) in drifts().iter().flat_map(|drift| (0..game.states()).map(move |s| (drift, s))) {
+                let place = turn.place(s);
+                let multiplier = stream.range(-3.0, 2.0).exp();
+                let value = |q: &[f64]| drift.mirror(&place, q) - multiplier * kl(place.old, q);
+                let ours = drift.maximise(&place, multiplier);
+                for k in 0..50 {
+                    let far = random_policy(game, stream);
+                    let t = 0.4f64.powi(k % 10);
+                    let rival: Vec<f64> = ours.iter().zip(far.at(1, s)).map(|(a, b)| a + t * (b - a)).collect();
+                    assert!(value(&rival) <= value(&ours) + 1e-11, "seed {seed}: {}, state {s}", drift.name());
+                }
+            }
+        });
     }
 }
 
