@@ -81,12 +81,6 @@ impl ProductPolicy {
     pub fn joint(&self, game: &TabularGame, state: usize) -> Vec<f64> {
         (0..game.joint()).map(|a| self.probability(game, state, a, &[])).collect()
     }
-
-    /// The largest difference between two policies' probabilities.
-    pub fn distance(&self, other: &Self) -> f64 {
-        let pairs = self.tables.iter().flatten().zip(other.tables.iter().flatten());
-        pairs.map(|(p, q)| (p - q).abs()).fold(0.0, f64::max)
-    }
 }
 
 #[cfg(test)]
