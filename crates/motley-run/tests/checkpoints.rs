@@ -1,5 +1,7 @@
 //! Storage faults: what is killed, full, flipped or foreign never costs a checkpoint that was complete.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,346 @@
+//! The run folder: all there is to know about one training with one seed.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::clock::UtcTime;
+use crate::disk::{RealDisk, read_bounded, write_atomic};
+use crate::error::RunError;
+use crate::lock::Lock;
+
+/// Bytes of a configuration or of `run.json` that are read at most.
+const LIMIT: u64 = 10 << 20;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// At work, or killed while at work.
+    Running,
+    /// All steps done.
+    Done,
+    /// Stopped after a checkpoint; can be resumed.
+    Stopped,
+    /// Ended by an error.
+    Failed,
+}
+
+/// A setting that a resumed run took over with another value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Environment steps from which on it holds.
+    pub env_steps: u64,
+    /// The dotted key.
+    pub key: String,
+    /// Its value before.
+    pub from: Value,
+    /// Its value since.
+    pub to: Value,
+}
+
+/// The content of `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The library version.
+    pub motley: String,
+    /// The git commit of the build, where known.
+    pub git_commit: Option<String>,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// The processor.
+    pub cpu: String,
+    /// Threads used.
+    pub threads: usize,
+    /// The algorithm.
+    pub algo: String,
+    /// `suite/name`.
+    pub task: String,
+    /// Version of the task's rules.
+    pub task_version: u32,
+    /// The master seed.
+    pub seed: u64,
+    /// Where the run stands.
+    pub status: RunStatus,
+    /// Why it stopped or failed.
+    pub reason: Option<String>,
+    /// When it was started, RFC 3339 in UTC.
+    pub started: String,
+    /// Environment steps taken.
+    pub env_steps: u64,
+    /// Whether resuming gives the same bits as never having stopped.
+    pub exact_resume: bool,
+    /// What was changed at resumptions.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+}
+
+/// A run folder to read from. Takes no lock: a run at work can be looked at.
+#[derive(Debug, Clone)]
+pub struct RunView {
+    root: PathBuf,
+}
+
+impl RunView {
+    /// The run in `dir`.
+    ///
+    /// # Errors
+    /// [`RunError::NotARun`].
+    pub fn open(dir: &Path) -> Result<Self, RunError> {
+        let view = Self { root: dir.to_owned() };
+        if view.info_path().is_file() { Ok(view) } else { Err(RunError::NotARun(dir.to_owned())) }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `config.toml`.
+    pub fn config_path(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// `run.json`.
+    pub fn info_path(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// `eval.jsonl`.
+    pub fn eval_path(&self) -> PathBuf {
+        self.root.join("eval.jsonl")
+    }
+
+    /// `checkpoints/`, for [`crate::CheckpointStore`].
+    pub fn checkpoints_dir(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// `policy/`, for [`crate::bundle`].
+    pub fn policy_dir(&self) -> PathBuf {
+        self.root.join("policy")
+    }
+
+    /// Reads `run.json`.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] or [`RunError::Damaged`].
+    pub fn info(&self) -> Result<RunInfo, RunError> {
+        self.parse(&self.info_path(), |text| serde_json::from_str(text))
+    }
+
+    /// Reads `config.toml`.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] or [`RunError::Damaged`] with line and column.
+    pub fn config(&self) -> Result<toml::Table, RunError> {
+        self.parse(&self.config_path(), |text| toml::from_str(text))
+    }
+
+    fn parse<T: DeserializeOwned, E: std::fmt::Display>(
+        &self,
+        path: &Path,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, RunError> {
+        let bytes = read_bounded(&RealDisk, path, LIMIT).map_err(RunError::io("read", path))?;
+        let text = String::from_utf8(bytes).map_err(|e| RunError::damaged(path, e))?;
+        read(&text).map_err(|e| RunError::damaged(path, e))
+    }
+}
+
+/// A run folder held by this process, to write to. Everything that [`RunView`] reads can be read here.
+#[derive(Debug)]
+pub struct RunFolder {
+    view: RunView,
+    lock: Lock,
+}
+
+impl Deref for RunFolder {
+    type Target = RunView;
+    fn deref(&self) -> &RunView {
+        &self.view
+    }
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run, and those above it. It becomes a run with [`RunFolder::write_info`].
+    ///
+    /// # Errors
+    /// [`RunError::Exists`] where a run lies there already, [`RunError::Locked`], [`RunError::Io`].
+    pub fn create(dir: &Path) -> Result<Self, RunError> {
+        refuse_existing(dir)?;
+        std::fs::create_dir_all(dir).map_err(RunError::io("create", dir))?;
+        let lock = Lock::take(dir)?;
+        // Another process may have begun and ended a run here before the lock was ours.
+        refuse_existing(dir)?;
+        Ok(Self { view: RunView { root: dir.to_owned() }, lock })
+    }
+
+    /// Opens an existing run to go on with it.
+    ///
+    /// # Errors
+    /// [`RunError::NotARun`], [`RunError::Locked`], [`RunError::Io`].
+    pub fn open(dir: &Path) -> Result<Self, RunError> {
+        let view = RunView::open(dir)?;
+        Ok(Self { view, lock: Lock::take(dir)? })
+    }
+
+    /// What the user should know: the lock of a process that died was taken over.
+    pub fn warning(&self) -> Option<&str> {
+        self.lock.warning.as_deref()
+    }
+
+    /// Writes `run.json`, at once or not at all.
+    ///
+    /// # Errors
+    /// [`RunError::Io`].
+    pub fn write_info(&self, info: &RunInfo) -> Result<(), RunError> {
+        let path = self.info_path();
+        let mut text = serde_json::to_string_pretty(info).map_err(|e| RunError::damaged(&path, e))?;
+        text.push('\n');
+        write_atomic(&RealDisk, &path, text.as_bytes()).map_err(RunError::io("write", &path))
+    }
+
+    /// Writes `config.toml`, at once or not at all. Values whose keys speak of a token, a secret or a password are masked.
+    ///
+    /// # Errors
+    /// [`RunError::Io`].
+    pub fn write_config(&self, config: &toml::Table) -> Result<(), RunError> {
+        let path = self.config_path();
+        let mut config = config.clone();
+        mask_secrets(&mut config);
+        let text = toml::to_string(&config).map_err(|e| RunError::damaged(&path, e))?;
+        write_atomic(&RealDisk, &path, text.as_bytes()).map_err(RunError::io("write", &path))
+    }
+}
+
+fn refuse_existing(dir: &Path) -> Result<(), RunError> {
+    let ours = ["run.json", "config.toml", "metrics.jsonl", "eval.jsonl", "checkpoints", "policy"];
+    // A link counts, wherever it leads.
+    let taken = ours.iter().any(|name| std::fs::symlink_metadata(dir.join(name)).is_ok());
+    if taken { Err(RunError::Exists(dir.to_owned())) } else { Ok(()) }
+}
+
+fn mask_secrets(table: &mut toml::Table) {
+    for (key, value) in table.iter_mut() {
+        let key = key.to_ascii_lowercase();
+        if ["token", "secret", "password"].iter().any(|word| key.contains(word)) {
+            *value = toml::Value::String("***".into());
+        } else {
+            mask_within(value);
+        }
+    }
+}
+
+fn mask_within(value: &mut toml::Value) {
+    match value {
+        toml::Value::Table(table) => mask_secrets(table),
+        toml::Value::Array(items) => items.iter_mut().for_each(mask_within),
+        _ => {}
+    }
+}
+
+/// Where a run goes that was not told where: `<base>/<suite>/<task>/<algo>/<UTC time>-s<seed>` (`base` is `runs`).
+/// Characters that are no part of a plain file name become `_`.
+pub fn default_dir(base: &Path, task: &str, algo: &str, time: UtcTime, seed: u64) -> PathBuf {
+    let (suite, name) = task.split_once('/').or_else(|| task.split_once(':')).unwrap_or(("task", task));
+    let stem = format!("{}-s{seed}", time.compact());
+    base.join(plain(suite)).join(plain(name)).join(plain(algo)).join(stem)
+}
+
+fn plain(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let name: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    if name.chars().all(|c| c == '.') { "_".repeat(name.len().max(1)) } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> RunInfo {
+        RunInfo {
+            motley: "0.1.0".into(),
+            git_commit: None,
+            platform: crate::platform::platform(),
+            cpu: crate::platform::cpu(),
+            threads: 2,
+            algo: "happo".into(),
+            task: "mpe/simple_spread_v3".into(),
+            task_version: 1,
+            seed: u64::MAX,
+            status: RunStatus::Running,
+            reason: None,
+            started: "2026-11-03T09:05:07Z".into(),
+            env_steps: 0,
+            exact_resume: true,
+            changes: vec![],
+        }
+    }
+
+    #[test]
+    fn a_run_is_created_once_and_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/b");
+        assert!(matches!(RunFolder::open(&root), Err(RunError::NotARun(_))));
+        let run = RunFolder::create(&root).unwrap();
+        let config: toml::Table = toml::from_str("seed = 1\n[algo]\nlr = 5e-4\n[log]\nApi_Token = 'x1'\n").unwrap();
+        run.write_config(&config).unwrap();
+        run.write_info(&info()).unwrap();
+        assert!(matches!(RunFolder::open(&root), Err(RunError::Locked { .. })));
+        assert_eq!(RunView::open(&root).unwrap().info().unwrap(), info());
+        drop(run);
+        let error = RunFolder::create(&root).unwrap_err();
+        assert!(matches!(error, RunError::Exists(_)) && error.exit_code() == 2, "{error}");
+        let run = RunFolder::open(&root).unwrap();
+        assert_eq!(run.warning(), None);
+        let change = Change { env_steps: 7, key: "total_steps".into(), from: 1.into(), to: 2.into() };
+        let later = RunInfo { status: RunStatus::Stopped, reason: Some("SIGTERM".into()), changes: vec![change], ..info() };
+        run.write_info(&later).unwrap();
+        assert_eq!(run.info().unwrap(), later);
+        let read = run.config().unwrap();
+        assert_eq!((&read["algo"]["lr"], &read["log"]["Api_Token"]), (&toml::Value::Float(5e-4), &"***".into()));
+        assert!(std::fs::read_to_string(run.info_path()).unwrap().contains("\"status\": \"stopped\""));
+    }
+
+    #[test]
+    fn anything_of_a_run_is_in_the_way() {
+        for name in ["run.json", "metrics.jsonl", "checkpoints"] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(name), "").unwrap();
+            assert!(matches!(RunFolder::create(dir.path()), Err(RunError::Exists(_))), "{name}");
+            assert!(!dir.path().join(crate::lock::NAME).exists(), "nothing is touched");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("slurm-17.out"), "").unwrap();
+        assert!(RunFolder::create(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn broken_files_are_errors_with_a_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(dir.path()).unwrap();
+        std::fs::write(run.config_path(), "a = 1\nb = = 2\n").unwrap();
+        std::fs::write(run.info_path(), "{\"motley\": 3}").unwrap();
+        assert!(run.config().unwrap_err().to_string().contains("line 2"));
+        assert!(matches!(run.info(), Err(RunError::Damaged { .. })));
+    }
+
+    #[test]
+    fn default_names_stay_below_the_base() {
+        let at = UtcTime::from_unix(1_234_567_890);
+        let name = |task| default_dir(Path::new("runs"), task, "happo", at, 3).display().to_string();
+        assert_eq!(name("mpe/simple_spread_v3"), "runs/mpe/simple_spread_v3/happo/20090213T233130Z-s3");
+        assert_eq!(name("py:my.module:make"), "runs/py/my.module_make/happo/20090213T233130Z-s3");
+        assert_eq!(name("gym/ALE/Pong-v5"), "runs/gym/ALE_Pong-v5/happo/20090213T233130Z-s3");
+        assert_eq!(name("../.."), "runs/__/__/happo/20090213T233130Z-s3");
+        assert_eq!(name("/etc"), "runs/_/etc/happo/20090213T233130Z-s3");
+    }
+}

@@ -1,0 +1,305 @@
+//! Where numbers go: `metrics.jsonl`, `eval.jsonl`, TensorBoard. A sink that fails is switched off with one warning; training
+//! goes on.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use motley_core::Metrics;
+
+use crate::clock::utc_now;
+use crate::error::RunError;
+use crate::logs::{EvalEpisode, Point};
+use crate::platform;
+use crate::tensorboard;
+
+/// Lengths of the logs in bytes, by file name: what a checkpoint records.
+pub type Lengths = BTreeMap<String, u64>;
+
+/// The beginning of the name of a TensorBoard file.
+const EVENTS: &str = "events.out.tfevents.";
+
+/// Takes log points and evaluation episodes.
+pub trait Sink: Send {
+    /// Its name: of a sink that is a file in the run folder, the file's.
+    fn name(&self) -> String;
+
+    /// One log point.
+    ///
+    /// # Errors
+    /// It could not be written; the sink is then used no more.
+    fn point(&mut self, point: &Point) -> io::Result<()>;
+
+    /// The episodes of one evaluation.
+    ///
+    /// # Errors
+    /// As [`Sink::point`].
+    fn episodes(&mut self, episodes: &[EvalEpisode]) -> io::Result<()>;
+
+    /// Waits until all is durable.
+    ///
+    /// # Errors
+    /// As [`Sink::point`].
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The file of a sink that can be cut back on resume.
+    fn file(&mut self) -> Option<&mut LogFile> {
+        None
+    }
+}
+
+/// All sinks of a run.
+pub struct Sinks {
+    sinks: Vec<Box<dyn Sink>>,
+    /// Lengths of sinks that were switched off, as far as they are whole.
+    lost: Lengths,
+    warnings: Vec<String>,
+}
+
+impl Sinks {
+    /// Opens the logs of the run folder `dir`, new or existing (then to append).
+    ///
+    /// # Errors
+    /// [`RunError::Io`]: at the start of a run, a log that cannot be opened is an error.
+    pub fn open(dir: &Path, with_tensorboard: bool) -> Result<Self, RunError> {
+        let mut sinks: Vec<Box<dyn Sink>> = vec![
+            Box::new(JsonLines { log: LogFile::open(dir.join("metrics.jsonl"), Vec::new())?, what: Lines::Points }),
+            Box::new(JsonLines { log: LogFile::open(dir.join("eval.jsonl"), Vec::new())?, what: Lines::Episodes }),
+        ];
+        if let Some(board) = TensorBoard::open(dir, with_tensorboard)? {
+            sinks.push(Box::new(board));
+        }
+        Ok(Self { sinks, lost: Lengths::new(), warnings: Vec::new() })
+    }
+
+    /// Adds a sink of one's own.
+    pub fn push(&mut self, sink: Box<dyn Sink>) {
+        self.sinks.push(sink);
+    }
+
+    /// Logs a point. A metric called `env_steps` is left out: the step has that name.
+    pub fn log(&mut self, env_steps: u64, metrics: &Metrics) {
+        let values = metrics.iter().filter(|m| m.0 != "env_steps").map(|(n, v)| (n.to_owned(), v)).collect();
+        let point = Point { env_steps, values };
+        self.each(|sink| sink.point(&point));
+    }
+
+    /// Logs the episodes of one evaluation.
+    pub fn eval(&mut self, episodes: &[EvalEpisode]) {
+        self.each(|sink| sink.episodes(episodes));
+    }
+
+    /// Makes the logs durable and gives their lengths, for the checkpoint. A sink that was switched off counts with the
+    /// length at which it last was whole.
+    pub fn lengths(&mut self) -> Lengths {
+        self.each(|sink| sink.sync());
+        let mut lengths = self.lost.clone();
+        lengths.extend(self.sinks.iter_mut().filter_map(|s| s.file().map(|f| (f.name(), f.length))));
+        lengths
+    }
+
+    /// Cuts the logs to what a checkpoint recorded, so that a resumed run writes the lines of one never stopped. A log that
+    /// was not recorded began after it and is emptied; one shorter than recorded is told in the warnings.
+    pub fn truncate_to(&mut self, lengths: &Lengths) {
+        let mut short = Vec::new();
+        self.each(|sink| {
+            let Some(file) = sink.file() else { return Ok(()) };
+            let (name, length) = (file.name(), lengths.get(&file.name()).copied().unwrap_or(0));
+            if !file.cut(length)? {
+                short.push(format!("{name} is shorter than the {length} bytes at the checkpoint: lines are missing"));
+            }
+            Ok(())
+        });
+        self.warnings.append(&mut short);
+    }
+
+    /// What the user should know, once.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    fn each(&mut self, mut f: impl FnMut(&mut dyn Sink) -> io::Result<()>) {
+        let Self { sinks, lost, warnings } = self;
+        sinks.retain_mut(|sink| {
+            let Err(error) = f(&mut **sink) else { return true };
+            warnings.push(format!("{} is switched off, training goes on: {error}", sink.name()));
+            lost.extend(sink.file().map(|f| (f.name(), f.length)));
+            false
+        });
+    }
+}
+
+/// A file to append to, whole records only.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    /// What every file of this kind begins with.
+    start: Vec<u8>,
+}
+
+impl LogFile {
+    /// Opens or makes the file; a new one gets `start` as its first bytes.
+    ///
+    /// # Errors
+    /// [`RunError::Io`].
+    pub fn open(path: PathBuf, start: Vec<u8>) -> Result<Self, RunError> {
+        let file = OpenOptions::new().append(true).create(true).open(&path).map_err(RunError::io("open", &path))?;
+        let length = file.metadata().map_err(RunError::io("open", &path))?.len();
+        let mut log = Self { path, file, length, start };
+        log.begin().map_err(|e| RunError::io("write", &log.path)(e))?;
+        Ok(log)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.length > 0 || self.start.is_empty() {
+            return Ok(());
+        }
+        let start = self.start.clone();
+        self.append(&start)
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        self.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// Appends in one write, so that readers beside the run see whole records.
+    ///
+    /// # Errors
+    /// The system's; then the file is cut back to its whole records where that is possible.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(bytes) {
+            // Half a record would spoil what follows after a resume.
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until all is durable.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Cuts everything behind `length`. Whether there was that much.
+    fn cut(&mut self, length: u64) -> io::Result<bool> {
+        if self.length > length {
+            self.file.set_len(length)?;
+            self.length = length;
+            self.begin()?;
+            self.file.sync_data()?;
+        }
+        Ok(self.length >= length)
+    }
+}
+
+#[derive(PartialEq)]
+enum Lines {
+    Points,
+    Episodes,
+}
+
+/// One flat JSON object a line.
+struct JsonLines {
+    log: LogFile,
+    what: Lines,
+}
+
+impl Sink for JsonLines {
+    fn name(&self) -> String {
+        self.log.name()
+    }
+
+    fn point(&mut self, point: &Point) -> io::Result<()> {
+        if self.what == Lines::Points { self.log.append(&metrics_line(point)?) } else { Ok(()) }
+    }
+
+    fn episodes(&mut self, episodes: &[EvalEpisode]) -> io::Result<()> {
+        if self.what != Lines::Episodes {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for episode in episodes {
+            serde_json::to_writer(&mut lines, episode)?;
+            lines.push(b'\n');
+        }
+        self.log.append(&lines)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.log.sync()
+    }
+
+    fn file(&mut self) -> Option<&mut LogFile> {
+        Some(&mut self.log)
+    }
+}
+
+/// `{"env_steps":N,"name":value,...}`; what is not finite is `null`. Equal numbers give equal bytes.
+fn metrics_line(point: &Point) -> io::Result<Vec<u8>> {
+    let mut line = format!("{{\"env_steps\":{}", point.env_steps).into_bytes();
+    for (name, value) in &point.values {
+        line.push(b',');
+        serde_json::to_writer(&mut line, name)?;
+        line.push(b':');
+        serde_json::to_writer(&mut line, value)?;
+    }
+    line.extend_from_slice(b"}\n");
+    Ok(line)
+}
+
+/// One TensorBoard file a run, found again on resume. Where TensorBoard was switched off between, the file is held without
+/// writing, so that its length stays in the checkpoints.
+struct TensorBoard {
+    log: LogFile,
+    active: bool,
+}
+
+impl TensorBoard {
+    fn open(dir: &Path, active: bool) -> Result<Option<Self>, RunError> {
+        let names = std::fs::read_dir(dir).map_err(RunError::io("list", dir))?;
+        let mut names: Vec<String> = names.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        let found = names.into_iter().find(|n| n.starts_with(EVENTS));
+        let now = utc_now().unix_seconds();
+        let name = match found {
+            Some(name) => name,
+            None if active => format!("{EVENTS}{:010}.{}", now as u64, platform::host()),
+            None => return Ok(None),
+        };
+        Ok(Some(Self { log: LogFile::open(dir.join(name), tensorboard::version_record(now))?, active }))
+    }
+}
+
+impl Sink for TensorBoard {
+    fn name(&self) -> String {
+        self.log.name()
+    }
+
+    fn point(&mut self, point: &Point) -> io::Result<()> {
+        let record = || tensorboard::scalars_record(utc_now().unix_seconds(), point);
+        if self.active { self.log.append(&record()) } else { Ok(()) }
+    }
+
+    /// Single episodes are for `eval.jsonl`; their means come as a log point.
+    fn episodes(&mut self, _episodes: &[EvalEpisode]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.log.sync()
+    }
+
+    fn file(&mut self) -> Option<&mut LogFile> {
+        Some(&mut self.log)
+    }
+}
