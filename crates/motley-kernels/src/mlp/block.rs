@@ -207,10 +207,21 @@ pub(crate) fn forward_block<L: Lanes, const KEEP: bool>(l: L, mlp: &Mlp, x: &[f3
         };
         let keep = KEEP && layer.norm;
         let (hat, rstd) = (&mut rest_hat[0], &mut tape.rstd[i]);
-        nn(l, rows, a, lda, &layer.w, Init::Bias(&layer.b), &mut rest[0], layer.ld, |r, count, tile| {
-            let hat = if keep { Some(&mut hat[r * layer.ld..]) } else { None };
-            finish(l, layer, count, tile, hat, &mut rstd[r..]);
-        });
+        nn(
+            l,
+            rows,
+            a,
+            lda,
+            &layer.w,
+            Init::Bias(&layer.b),
+            &mut rest[0],
+            layer.ld,
+            #[inline(always)]
+            |r, count, tile| {
+                let hat = if keep { Some(&mut hat[r * layer.ld..]) } else { None };
+                finish(l, layer, count, tile, hat, &mut rstd[r..]);
+            },
+        );
     }
 }
 
@@ -257,9 +268,25 @@ fn through<L: Lanes>(
         if layer.norm {
             let hat = vectors(&hat[r * layer.ld..][..w.whole]);
             if layer.activation == Activation::Relu {
-                center(l, &w, row, hat, rstd[r], |i, d| Activation::Relu.chain(l, l.load(&act[i]), d));
+                center(
+                    l,
+                    &w,
+                    row,
+                    hat,
+                    rstd[r],
+                    #[inline(always)]
+                    |i, d| Activation::Relu.chain(l, l.load(&act[i]), d),
+                );
             } else {
-                center(l, &w, row, hat, rstd[r], |i, d| layer.activation.chain(l, l.load(&act[i]), d));
+                center(
+                    l,
+                    &w,
+                    row,
+                    hat,
+                    rstd[r],
+                    #[inline(always)]
+                    |i, d| layer.activation.chain(l, l.load(&act[i]), d),
+                );
             }
         } else {
             for (v, a) in row.iter_mut().zip(act) {
@@ -317,15 +344,26 @@ pub(crate) fn backward_block<L: Lanes>(
         if i == 0 && dx.is_none() {
             return;
         }
-        nn(l, rows, d, layer.ld, &layer.wt, Init::Zero, e, lda, |r, count, tile| {
-            if let Some(p) = i.checked_sub(1) {
-                let before = &mlp.layers[p];
-                let at = r * before.ld;
-                let hat = if before.norm { &hat[p][at..] } else { &[] };
-                let sums = acc.as_deref_mut().map(|acc| &mut acc[before.acc_b..]);
-                through(l, before, count, tile, (&act[p][at..], hat, &rstd[p][r..]), sums);
-            }
-        });
+        nn(
+            l,
+            rows,
+            d,
+            layer.ld,
+            &layer.wt,
+            Init::Zero,
+            e,
+            lda,
+            #[inline(always)]
+            |r, count, tile| {
+                if let Some(p) = i.checked_sub(1) {
+                    let before = &mlp.layers[p];
+                    let at = r * before.ld;
+                    let hat = if before.norm { &hat[p][at..] } else { &[] };
+                    let sums = acc.as_deref_mut().map(|acc| &mut acc[before.acc_b..]);
+                    through(l, before, count, tile, (&act[p][at..], hat, &rstd[p][r..]), sums);
+                }
+            },
+        );
         std::mem::swap(&mut d, &mut e);
     }
     let Some(dx) = dx else { return };
@@ -334,7 +372,15 @@ pub(crate) fn backward_block<L: Lanes>(
     for (r, to) in dx.chunks_mut(mlp.shape.input.max(1)).take(rows).enumerate() {
         let row = &mut d[r * ld..][..w.whole];
         if mlp.shape.input_norm {
-            center(l, &w, vectors_mut(row), vectors(&input[r * ld..][..w.whole]), input_rstd[r], |_, d| d);
+            center(
+                l,
+                &w,
+                vectors_mut(row),
+                vectors(&input[r * ld..][..w.whole]),
+                input_rstd[r],
+                #[inline(always)]
+                |_, d| d,
+            );
         }
         to.copy_from_slice(&row[..to.len()]);
     }

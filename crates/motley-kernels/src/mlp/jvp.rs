@@ -87,24 +87,27 @@ impl Jvp<'_> {
         for (i, (layer, (w, b))) in mlp.layers.iter().zip(self.folded).enumerate() {
             let (a, lda) = tape.stage::<true>(mlp, i);
             let ld = layer.ld;
-            let keep = |_: usize, _: usize, _: &mut [f32]| {};
-            let finish = |r: usize, count: usize, tile: &mut [f32]| {
-                advance(
-                    l,
-                    layer,
-                    count,
-                    tile,
-                    &tape.act[i][r * ld..],
-                    tape.hat[i].get(r * ld..).unwrap_or(&[]),
-                    &tape.rstd[i][r..],
-                );
-            };
-            if i == 0 {
-                nn(l, rows, a, lda, w, Init::Bias(b), &mut now, ld, finish);
-            } else {
-                nn(l, rows, a, lda, w, Init::Bias(b), &mut now, ld, keep);
-                nn(l, rows, &before, lda, &layer.w, Init::Add, &mut now, ld, finish);
+            let (act, hat, rstd) = (&tape.act[i], &tape.hat[i], &tape.rstd[i]);
+            let mut init = Init::Bias(b);
+            if i > 0 {
+                nn(l, rows, &before, lda, &layer.w, init, &mut now, ld, |_, _, _| {});
+                init = Init::Add;
             }
+            nn(
+                l,
+                rows,
+                a,
+                lda,
+                w,
+                init,
+                &mut now,
+                ld,
+                #[inline(always)]
+                |r, count, tile| {
+                    let hat = if layer.norm { &hat[r * ld..] } else { &[] };
+                    advance(l, layer, count, tile, &act[r * ld..], hat, &rstd[r..]);
+                },
+            );
             std::mem::swap(&mut before, &mut now);
         }
         let width = mlp.out_width;
@@ -136,7 +139,15 @@ fn advance<L: Lanes>(l: L, layer: &Layer, rows: usize, t: &mut [f32], act: &[f32
             l.store(v, d);
         }
         if layer.norm {
-            center(l, &w, row, vectors(&hat[r * layer.ld..][..w.whole]), rstd[r], |_, d| d);
+            center(
+                l,
+                &w,
+                row,
+                vectors(&hat[r * layer.ld..][..w.whole]),
+                rstd[r],
+                #[inline(always)]
+                |_, d| d,
+            );
         }
     }
 }
