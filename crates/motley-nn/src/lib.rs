@@ -1,1 +1,29 @@
-//! Networks, distributions, optimisers and teams of policies of Motley.
+//! Networks, distributions, optimisers and teams of policies.
+//!
+//! Every network keeps its parameters in one flat vector with a named layout ([`net::Net`]); losses are row functions on
+//! slices ([`dist`], and the objectives of `motley-algos`); steps go through one guarded optimiser ([`optim`]).
+
+pub mod actor;
+pub mod burn_net;
+pub mod conv;
+pub mod critic;
+pub mod dist;
+pub mod gru;
+pub mod init;
+pub mod net;
+pub mod objective;
+pub mod optim;
+pub mod pick;
+pub mod policy;
+pub mod value_norm;
+
+pub use actor::{Actor, ActorRows, Ascent};
+pub use critic::{Critic, CriticConfig, Source, Values};
+pub use dist::Head;
+pub use motley_kernels::{Activation, Pool, RowLoss, Workspace};
+pub use net::{Batch, Net, NetScratch, NetSpec, Sequence};
+pub use objective::Objective;
+pub use pick::{Cut, Pick};
+pub use policy::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
+pub use optim::{Adam, AdamConfig, StepReport, UpdateError};
+pub use value_norm::ValueNorm;

@@ -1,0 +1,188 @@
+//! What an algorithm is to the rest of Motley, and the register of all of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use motley_core::error::nearest;
+use motley_core::{ConfigError, Key, Metrics, RewardKind, Settings, Stream, TeamSpec};
+use motley_data::rollout::Rollout;
+use motley_nn::{Policy, Pool, TeamPolicy, UpdateError};
+use motley_run::{CheckpointError, StateReader, StateWriter};
+
+/// What an algorithm wants collected between two updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collect {
+    /// A fixed number of steps of every environment.
+    Rollout {
+        /// Steps per environment.
+        steps: usize,
+    },
+}
+
+/// What an update is given beside its data.
+#[derive(Debug)]
+pub struct UpdateContext<'a> {
+    /// The cores.
+    pub pool: &'a Pool,
+    /// Fraction of the step budget used before this update, for schedules.
+    pub progress: f64,
+    /// Randomness of this update.
+    pub rng: Stream,
+}
+
+/// A learner.
+pub trait Algorithm: Send {
+    /// What it wants collected.
+    fn collect(&self) -> Collect;
+
+    /// The present policy, packed for acting.
+    fn policy(&self) -> TeamPolicy;
+
+    /// Learns from what was collected with [`Algorithm::policy`].
+    ///
+    /// # Errors
+    /// [`UpdateError::Diverged`] when gradients stay not finite; parameters are then as before the first bad one.
+    fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError>;
+
+    /// Writes everything that exact resume needs: weights, optimisers, statistics, memory.
+    fn save(&self, w: &mut StateWriter);
+
+    /// Reads what [`Algorithm::save`] wrote.
+    ///
+    /// # Errors
+    /// Entries that are missing or of another shape.
+    fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError>;
+}
+
+/// A registered algorithm: one static per file, one line in [`Registry::builtin`].
+pub trait AlgorithmSpec: Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// One line for `motley list algorithms`.
+    fn summary(&self) -> &'static str;
+
+    /// Where it was published.
+    fn paper(&self) -> &'static str;
+
+    /// Its settings (`algo.*`, `net.*`).
+    fn keys(&self) -> Vec<Key>;
+
+    /// What its agents learn from where the task pays each its own reward.
+    fn own_reward(&self) -> RewardMode;
+
+    /// Whether it is defined for this team with these settings. Nothing is built yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::Incompatible`] or a value that does not fit the team.
+    fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError>;
+
+    /// Builds it with initial parameters.
+    ///
+    /// # Errors
+    /// As [`AlgorithmSpec::check`].
+    fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError>;
+}
+
+/// Which reward an agent learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RewardMode {
+    /// The sum of all agents' own rewards.
+    Sum,
+    /// Their mean.
+    Mean,
+    /// The agent's own.
+    Own,
+    /// The one common reward.
+    Common,
+}
+
+impl RewardMode {
+    /// Reads `task.reward`; `auto` is the common reward where there is one, else the algorithm's choice.
+    ///
+    /// # Errors
+    /// `common` for a task whose agents are paid apart.
+    pub fn resolve(word: &str, team: &TeamSpec, own: Self) -> Result<Self, ConfigError> {
+        match (word, team.reward) {
+            ("sum", _) => Ok(Self::Sum),
+            ("mean", _) => Ok(Self::Mean),
+            ("own", _) => Ok(Self::Own),
+            (_, RewardKind::Common) => Ok(Self::Common),
+            ("auto", RewardKind::Own) => Ok(own),
+            _ => Err(ConfigError::Value {
+                key: "task.reward".into(),
+                expected: format!("sum, mean or own: the agents of {} are paid apart", team.task),
+                found: format!("\"{word}\""),
+            }),
+        }
+    }
+
+    /// The reward of agent `i`.
+    pub fn of(self, rewards: &[f64], i: usize) -> f64 {
+        match self {
+            Self::Sum => rewards.iter().sum(),
+            Self::Mean => rewards.iter().sum::<f64>() / rewards.len() as f64,
+            Self::Own => rewards[i],
+            Self::Common => rewards[0],
+        }
+    }
+}
+
+impl fmt::Display for RewardMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sum => "sum",
+            Self::Mean => "mean",
+            Self::Own => "own",
+            Self::Common => "common",
+        })
+    }
+}
+
+/// The algorithms by name.
+#[derive(Clone)]
+pub struct Registry {
+    specs: Vec<Arc<dyn AlgorithmSpec>>,
+}
+
+impl Registry {
+    /// Everything that Motley ships.
+    pub fn builtin() -> Self {
+        let specs: Vec<Arc<dyn AlgorithmSpec>> = vec![
+            Arc::new(crate::heterogeneous::happo::Happo),
+            Arc::new(crate::policy_gradient::mappo::Mappo),
+            Arc::new(crate::independent::ippo::Ippo),
+        ];
+        Self { specs }
+    }
+
+    /// With one more (of a user, say); it replaces one of the same name.
+    #[must_use]
+    pub fn with(mut self, spec: Arc<dyn AlgorithmSpec>) -> Self {
+        self.specs.retain(|s| s.name() != spec.name());
+        self.specs.push(spec);
+        self
+    }
+
+    /// All of them, in order of registration.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn AlgorithmSpec>> {
+        self.specs.iter()
+    }
+
+    /// The algorithm of that name.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownName`] with the nearest names.
+    pub fn get(&self, name: &str) -> Result<Arc<dyn AlgorithmSpec>, ConfigError> {
+        self.specs.iter().find(|s| s.name() == name).cloned().ok_or_else(|| ConfigError::UnknownName {
+            what: "algorithm",
+            name: name.to_owned(),
+            nearest: nearest(name, self.specs.iter().map(|s| s.name())),
+        })
+    }
+}
+
+/// The policy of an algorithm as the trait object that acting code takes.
+pub fn shared_policy(algorithm: &dyn Algorithm) -> Arc<dyn Policy> {
+    Arc::new(algorithm.policy())
+}

@@ -1,0 +1,3 @@
+//! Heterogeneous-agent learning: agents move one after the other, each knowing how the ones before it moved.
+
+pub mod happo;

@@ -1,0 +1,3 @@
+//! Independent learning: each agent for itself.
+
+pub mod ippo;

@@ -1,0 +1,3 @@
+//! Policy gradients with a centralised critic.
+
+pub mod mappo;

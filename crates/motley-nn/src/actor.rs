@@ -1,0 +1,314 @@
+//! A group's actor as a learner: its network, distribution and optimiser, and one guarded gradient step on picked rows.
+
+use motley_core::{Metrics, Stream, TeamSpec};
+use motley_data::rollout::Rollout;
+use motley_kernels::{Pool, RowLoss, Workspace};
+use motley_run::{CheckpointError, StateReader, StateWriter};
+
+use crate::dist::Head;
+use crate::net::{Batch, Net, NetScratch, NetSpec, Sequence};
+use crate::objective::{MAX_LOG_RATIO, Objective};
+use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::pick::Pick;
+use crate::policy::{ActingGroup, fill_input};
+
+/// One group of agents that share parameters (often one agent).
+#[derive(Debug)]
+pub struct Actor {
+    /// For logs and tensor names: the agent, or the agents joined by `+`.
+    pub name: String,
+    /// Agents, in the team's order.
+    pub members: Vec<usize>,
+    /// Their network.
+    pub net: Net,
+    /// Their distribution.
+    pub head: Head,
+    agent_id: bool,
+    memory_at: Vec<std::ops::Range<usize>>,
+    adam: Adam,
+    grad: Vec<f32>,
+    work: Workspace,
+}
+
+/// The group's rows of a rollout, member after member: row `m * rows + env * steps + time`.
+#[derive(Debug)]
+pub struct ActorRows {
+    /// Rows per member, `envs * steps`.
+    pub rows: usize,
+    steps: usize,
+    x: Vec<f32>,
+    raw: Vec<f32>,
+    mask: Vec<bool>,
+    /// Log-probabilities when the actions were drawn, `[members * rows]`.
+    pub old: Vec<f32>,
+    /// Which rows count, `[members * rows]`.
+    pub active: Vec<bool>,
+}
+
+/// What a gradient step climbs.
+#[derive(Debug, Clone, Copy)]
+pub struct Ascent<'a> {
+    /// The surrogate.
+    pub objective: Objective,
+    /// Its weight on every row, `[members * rows]`.
+    pub weight: &'a [f32],
+    /// Weight of the entropy bonus.
+    pub entropy_coef: f32,
+    /// Learning rate.
+    pub lr: f64,
+}
+
+impl Actor {
+    /// A group's actor with initial parameters. `memory_at` is where the group's memory begins in an environment's.
+    ///
+    /// # Errors
+    /// Members whose spaces differ; the text names them.
+    pub fn new(team: &TeamSpec, members: Vec<usize>, head: Head, mut spec: NetSpec, agent_id: bool, adam: AdamConfig, memory_at: usize, rng: &Stream) -> Result<Self, String> {
+        let first = &team.agents[members[0]];
+        if let Some(odd) = members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action) {
+            return Err(format!(
+                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters: give each its own with net.share=none, or group equal ones with net.share=type",
+                first.name, first.obs.shape, first.action.describe(), odd.name, odd.obs.shape, odd.action.describe()
+            ));
+        }
+        let agent_id = agent_id && members.len() > 1;
+        spec.obs = first.obs.clone();
+        spec.extra = if agent_id { members.len() } else { 0 };
+        spec.output = head.outputs();
+        spec.free = head.free_parameters();
+        let net = Net::new(spec, rng);
+        let width = net.memory_len();
+        Ok(Self {
+            name: members.iter().map(|&i| team.agents[i].name.as_str()).collect::<Vec<_>>().join("+"),
+            memory_at: (0..members.len()).map(|m| memory_at + m * width..memory_at + (m + 1) * width).collect(),
+            adam: Adam::new(net.params().len(), adam),
+            grad: vec![0.0; net.params().len()],
+            work: Workspace::default(),
+            members,
+            net,
+            head,
+            agent_id,
+        })
+    }
+
+    /// Where the group's memory ends in an environment's.
+    pub fn memory_end(&self) -> usize {
+        self.memory_at.last().map_or(0, |r| r.end)
+    }
+
+    /// A copy that acts with the present weights.
+    pub fn acting(&self) -> ActingGroup {
+        ActingGroup {
+            members: self.members.clone(),
+            net: self.net.clone(),
+            head: self.head.clone(),
+            agent_id: self.agent_id,
+            memory_at: self.memory_at.clone(),
+        }
+    }
+
+    /// The group's rows, gathered once per update.
+    pub fn rows(&self, roll: &Rollout) -> ActorRows {
+        let (rows, steps) = (roll.rows(), roll.steps());
+        let total = self.members.len() * rows;
+        let (input, width, mask_len) = (self.net.input_len(), self.head.width(), roll.team().mask_range(self.members[0]).len());
+        let mut all = ActorRows {
+            rows,
+            steps,
+            x: vec![0.0; total * input],
+            raw: Vec::with_capacity(total * width),
+            mask: Vec::with_capacity(total * mask_len),
+            old: Vec::with_capacity(total),
+            active: Vec::with_capacity(total),
+        };
+        for (m, &agent) in self.members.iter().enumerate() {
+            for row in 0..rows {
+                let (e, t) = roll.at(row);
+                let at = (m * rows + row) * input;
+                fill_input(roll.obs(e, t, agent), self.agent_id.then_some(m), &mut all.x[at..at + input]);
+                all.raw.extend_from_slice(roll.action(e, t, agent));
+                all.mask.extend_from_slice(roll.avail(e, t, agent));
+                all.old.push(roll.log_prob(e, t, agent));
+                all.active.push(roll.active(e, t, agent));
+            }
+        }
+        all
+    }
+
+    /// Log-probabilities of the rollout's actions under the present weights, `[members * rows]`. A recurrent network runs over
+    /// the whole rollout from its first memory.
+    pub fn log_probs(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
+        let out = self.outputs(pool, roll, all);
+        let (output, width) = (self.net.output_len(), self.head.width());
+        let mask_len = all.mask.len() / all.old.len();
+        (0..all.old.len())
+            .map(|r| {
+                let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
+                self.head.log_prob(&out[r * output..(r + 1) * output], self.net.free(), mask, &all.raw[r * width..(r + 1) * width])
+            })
+            .collect()
+    }
+
+    fn outputs(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
+        let (input, output, memory_len) = (self.net.input_len(), self.net.output_len(), self.net.memory_len());
+        let total = all.old.len();
+        let mut out = vec![0.0; total * output];
+        if memory_len == 0 {
+            self.net.forward_all(pool, &all.x, total, &mut out);
+            return out;
+        }
+        // One item per environment and member: its own pass through time.
+        let per = all.steps;
+        let mut passes: Vec<(&[f32], &mut [f32])> = all.x.chunks(per * input).zip(out.chunks_mut(per * output)).collect();
+        pool.run(&mut passes, |k, (x, out)| {
+            let (m, e) = (k / roll.envs(), k % roll.envs());
+            let lane = &roll.lanes[e];
+            let mut memory = lane.memory[self.memory_at[m].clone()].to_vec();
+            let mut scratch = NetScratch::default();
+            for (t, (x, out)) in x.chunks(input).zip(out.chunks_mut(output)).enumerate() {
+                if lane.first[t] {
+                    memory.fill(0.0);
+                }
+                self.net.forward(x, 1, &mut memory, out, &mut scratch);
+            }
+        });
+        out
+    }
+
+    /// One guarded step on the picked rows: minimises
+    /// `-sum active (surrogate + entropy_coef H) / sum active`. A pick without active rows changes nothing.
+    ///
+    /// # Errors
+    /// [`UpdateError::Diverged`].
+    pub fn step(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, ascent: Ascent<'_>) -> Result<Metrics, UpdateError> {
+        let indices = pick.indices(self.members.len(), all.rows, all.steps);
+        let count = indices.iter().filter(|r| all.active[**r]).count();
+        if count == 0 {
+            return Ok(Metrics::new());
+        }
+        let (input, x);
+        let mut memory = Vec::new();
+        let mut first = Vec::new();
+        if *pick == Pick::All {
+            x = &all.x;
+        } else {
+            input = gather(&all.x, self.net.input_len(), &indices);
+            x = &input;
+        }
+        let sequence = if let Pick::Chunks { chunks, length } = pick {
+            for range in &self.memory_at {
+                for c in chunks {
+                    let slot = c.start as usize * roll.memory_len();
+                    memory.extend_from_slice(&roll.lanes[c.env as usize].memory[slot + range.start..slot + range.end]);
+                }
+            }
+            for l in 0..*length {
+                for _ in &self.members {
+                    first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
+                }
+            }
+            Some(Sequence { length: *length, memory: &memory, first: &first })
+        } else {
+            None
+        };
+        let free = self.net.free().to_vec();
+        let loss = ActorLoss { head: &self.head, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
+        let mut stats = vec![0.0; loss.stats_len()];
+        let batch = Batch { x, rows: indices.len(), sequence };
+        self.net.loss_grad(pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
+        let free_at = self.grad.len() - free.len();
+        for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
+            *g = *s as f32;
+        }
+        let Self { net, adam, grad, name, .. } = self;
+        let mut report = Ok(None);
+        net.set_params(|params| report = adam.step(name, params, grad, ascent.lr).map(Some));
+        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+        Ok(describe(&stats, count as f64, report.grad_norm, report.applied))
+    }
+
+    /// Writes weights and optimiser.
+    pub fn save(&self, w: &mut StateWriter) {
+        w.put_f32("params", self.net.params());
+        self.adam.save(&mut w.scope("adam"));
+    }
+
+    /// Reads weights and optimiser.
+    ///
+    /// # Errors
+    /// Entries that are missing or misshapen.
+    pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
+        let mut params = self.net.params().to_vec();
+        r.f32s_into("params", &mut params)?;
+        self.adam.load(&r.scope("adam"))?;
+        self.net.set_params(|p| p.copy_from_slice(&params));
+        Ok(())
+    }
+}
+
+/// Rows of `width` numbers in the order of `indices`.
+pub(crate) fn gather(from: &[f32], width: usize, indices: &[usize]) -> Vec<f32> {
+    let mut into = Vec::with_capacity(indices.len() * width);
+    for &r in indices {
+        into.extend_from_slice(&from[r * width..(r + 1) * width]);
+    }
+    into
+}
+
+/// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio.
+const STATS: usize = 6;
+
+struct ActorLoss<'a> {
+    head: &'a Head,
+    free: &'a [f32],
+    all: &'a ActorRows,
+    indices: &'a [usize],
+    ascent: Ascent<'a>,
+    scale: f32,
+}
+
+impl RowLoss for ActorLoss<'_> {
+    fn stats_len(&self) -> usize {
+        STATS + self.free.len()
+    }
+
+    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
+        let (output, width) = (self.head.outputs(), self.head.width());
+        let mask_len = self.all.mask.len() / self.all.old.len();
+        let (sums, d_free) = stats.split_at_mut(STATS);
+        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
+            let r = self.indices[start + k];
+            if !self.all.active[r] {
+                d_out.fill(0.0);
+                continue;
+            }
+            let mask = &self.all.mask[r * mask_len..(r + 1) * mask_len];
+            let raw = &self.all.raw[r * width..(r + 1) * width];
+            let now = self.head.evaluate(out, self.free, mask, raw);
+            let log_ratio = now.log_prob - self.all.old[r];
+            let term = self.ascent.objective.term(now.log_prob, self.all.old[r], self.ascent.weight[r]);
+            let (d_log_prob, d_entropy) = (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef);
+            self.head.backward(out, self.free, mask, raw, d_log_prob, d_entropy, d_out, d_free);
+            sums[0] += f64::from(term.value);
+            sums[1] += f64::from(now.entropy);
+            // k3 of Schulman's note: (r - 1) - ln r, unbiased and never negative.
+            sums[2] += f64::from(term.ratio - 1.0 - log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO));
+            sums[3] += f64::from(u8::from(term.clipped));
+            sums[4] += f64::from(u8::from(log_ratio.abs() > MAX_LOG_RATIO));
+            sums[5] += f64::from(term.ratio);
+        }
+    }
+}
+
+fn describe(stats: &[f64], count: f64, grad_norm: f64, applied: bool) -> Metrics {
+    let mut m = Metrics::new();
+    m.add("policy", -stats[0] / count);
+    m.add("entropy", stats[1] / count);
+    m.add("kl", stats[2] / count);
+    m.add("clip_fraction", stats[3] / count);
+    m.add("clamped_ratios", stats[4]);
+    m.add("ratio", stats[5] / count);
+    m.add("grad_norm", grad_norm);
+    m.add("skipped_steps", f64::from(u8::from(!applied)));
+    m
+}

@@ -1,0 +1,179 @@
+//! The same networks on Burn: the path for recurrent and convolutional training and for devices other than the CPU, and the
+//! reference that the fused kernels are held to.
+//!
+//! The loss itself stays a row function on slices: Burn runs the network forward, the row function turns its output into
+//! `d loss / d output`, and Burn's backward of `sum(output * d_output)` is the gradient of the loss.
+
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use motley_kernels::{Activation, MlpShape, RowLoss};
+
+use crate::conv::ConvShape;
+use crate::net::{Batch, Memory, Net};
+
+const LAYER_NORM_EPS: f64 = 1e-5;
+
+/// Rows per call of the row function: as in the fused kernels, so that a loss sees the same blocks.
+const BLOCK: usize = 256;
+
+/// A tensor from a slice.
+fn tensor<const D: usize>(data: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(data.to_vec(), shape), device)
+}
+
+/// A tensor's values.
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().into_vec::<f32>().unwrap_or_default()
+}
+
+/// The flat parameters with a cursor: layers take what they need in layout order.
+struct Cursor {
+    params: Tensor<1>,
+    at: usize,
+}
+
+impl Cursor {
+    fn vector(&mut self, len: usize) -> Tensor<2> {
+        self.matrix(1, len)
+    }
+
+    fn matrix(&mut self, rows: usize, cols: usize) -> Tensor<2> {
+        let from = self.at;
+        self.at += rows * cols;
+        self.params.clone().slice([from..self.at]).reshape([rows, cols])
+    }
+}
+
+fn act(x: Tensor<2>, kind: Activation) -> Tensor<2> {
+    match kind {
+        Activation::Identity => x,
+        Activation::Relu => activation::relu(x),
+        Activation::Tanh => activation::tanh(x),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::LeakyRelu => activation::leaky_relu(x, 0.01),
+        Activation::Elu => {
+            let below = x.clone().clamp_max(0.0).exp() - 1.0;
+            activation::relu(x) + below
+        }
+        Activation::Selu => {
+            const ALPHA: f64 = 1.673_263_242_354_377_2;
+            const SCALE: f64 = 1.050_700_987_355_480_5;
+            let below = (x.clone().clamp_max(0.0).exp() - 1.0) * ALPHA;
+            (activation::relu(x) + below) * SCALE
+        }
+    }
+}
+
+/// `(x - mean) / sqrt(var + 1e-5) * gamma + beta` over each row.
+fn layer_norm(x: Tensor<2>, gamma: Tensor<2>, beta: Tensor<2>) -> Tensor<2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let variance = centred.clone().powi_scalar(2).mean_dim(1);
+    centred / (variance + LAYER_NORM_EPS).sqrt() * gamma + beta
+}
+
+fn mlp(cursor: &mut Cursor, shape: &MlpShape, mut x: Tensor<2>) -> Tensor<2> {
+    let mut width = shape.input;
+    if shape.input_norm {
+        let (gamma, beta) = (cursor.vector(width), cursor.vector(width));
+        x = layer_norm(x, gamma, beta);
+    }
+    for &next in &shape.hidden {
+        let (weight, bias) = (cursor.matrix(width, next), cursor.vector(next));
+        x = act(x.matmul(weight) + bias, shape.activation);
+        if shape.hidden_norm {
+            let (gamma, beta) = (cursor.vector(next), cursor.vector(next));
+            x = layer_norm(x, gamma, beta);
+        }
+        width = next;
+    }
+    if shape.output > 0 {
+        let (weight, bias) = (cursor.matrix(width, shape.output), cursor.vector(shape.output));
+        x = act(x.matmul(weight) + bias, shape.output_activation);
+    }
+    x
+}
+
+/// `[rows, height * width * channels]` to `[rows, maps * h * w]`.
+fn conv(cursor: &mut Cursor, shape: &ConvShape, x: Tensor<2>) -> Tensor<2> {
+    let rows = x.dims()[0];
+    let weight = cursor.matrix(shape.maps, shape.patch()).reshape([shape.maps, 3, 3, shape.channels]).permute([0, 3, 1, 2]);
+    let bias = cursor.vector(shape.maps).reshape([shape.maps]);
+    let image = (x / 255.0).reshape([rows, shape.height, shape.width, shape.channels]).permute([0, 3, 1, 2]);
+    let maps = conv2d(image, weight, Some(bias), ConvOptions::new([1, 1], [0, 0], [1, 1], 1));
+    act(maps.reshape([rows, shape.output_len()]), shape.activation)
+}
+
+/// The recurrent stages over time-major rows; returns the head's output rows.
+fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, device: &Device) -> Tensor<2> {
+    let shape = &stage.gru;
+    let h = shape.hidden;
+    let (w_ih, w_hh) = (cursor.matrix(shape.input, 3 * h), cursor.matrix(h, 3 * h));
+    let (b_ih, b_hh) = (cursor.vector(3 * h), cursor.vector(3 * h));
+    let norm = shape.output_norm.then(|| (cursor.vector(h), cursor.vector(h)));
+    let (length, start, first): (usize, &[f32], &[bool]) =
+        batch.sequence.map_or((1, &[], &[]), |s| (s.length, s.memory, s.first));
+    let sequences = batch.rows / length;
+    let inputs = x.matmul(w_ih) + b_ih;
+    let mut state: Tensor<2> =
+        if start.is_empty() { Tensor::zeros([sequences, h], device) } else { tensor(start, [sequences, h], device) };
+    let mut outputs = Vec::with_capacity(length);
+    for l in 0..length {
+        let rows = l * sequences..(l + 1) * sequences;
+        if first.get(rows.clone()).is_some_and(|f| f.contains(&true)) {
+            let keep: Vec<f32> = first[rows.clone()].iter().map(|f| f32::from(u8::from(!f))).collect();
+            state = state * tensor(&keep, [sequences, 1], device);
+        }
+        let from_input = inputs.clone().slice([rows, 0..3 * h]);
+        let from_state = state.clone().matmul(w_hh.clone()) + b_hh.clone();
+        let part = |t: &Tensor<2>, k: usize| t.clone().slice([0..sequences, k * h..(k + 1) * h]);
+        let reset = activation::sigmoid(part(&from_input, 0) + part(&from_state, 0));
+        let update = activation::sigmoid(part(&from_input, 1) + part(&from_state, 1));
+        let new = activation::tanh(part(&from_input, 2) + reset * part(&from_state, 2));
+        state = new.clone() + update * (state - new);
+        outputs.push(state.clone());
+    }
+    let mut out = Tensor::cat(outputs, 0);
+    if let Some((gamma, beta)) = norm {
+        out = layer_norm(out, gamma, beta);
+    }
+    mlp(cursor, stage.head.shape(), out)
+}
+
+/// Outputs `[rows, output]` of a batch as a function of the flat parameters.
+///
+/// # Shapes
+/// `params` is `[parameters]` (free ones may follow and are not read).
+pub fn forward(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device) -> Tensor<2> {
+    let mut cursor = Cursor { params, at: 0 };
+    let mut x: Tensor<2> = tensor(batch.x, [batch.rows, net.input_len()], device);
+    let stages = net.stages();
+    if let Some((shape, _)) = &stages.conv {
+        let (size, extra) = (net.spec().obs.size(), net.spec().extra);
+        let maps = conv(&mut cursor, shape, x.clone().slice([0..batch.rows, 0..size]));
+        x = if extra == 0 { maps } else { Tensor::cat(vec![maps, x.slice([0..batch.rows, size..size + extra])], 1) };
+    }
+    let x = mlp(&mut cursor, stages.trunk.shape(), x);
+    match &stages.memory {
+        None => x,
+        Some(stage) => recur(&mut cursor, stage, x, batch, device),
+    }
+}
+
+/// Gradient of a row loss by Burn's autodiff: the counterpart of [`motley_kernels::loss_grad`] for every kind of network.
+pub fn loss_grad(net: &Net, batch: Batch<'_>, loss: &dyn RowLoss, grad: &mut [f32], stats: &mut [f64]) {
+    let device = Device::flex().autodiff();
+    let params = tensor(net.params(), [net.params().len()], &device).require_grad();
+    let out = forward(net, params.clone(), &batch, &device);
+    let width = net.output_len();
+    let held = values(out.clone().inner());
+    let mut d_out = vec![0.0; held.len()];
+    for (k, (out, d_out)) in held.chunks(BLOCK * width).zip(d_out.chunks_mut(BLOCK * width)).enumerate() {
+        loss.rows(k * BLOCK, out, d_out, stats);
+    }
+    let pulled = (out * tensor(&d_out, [batch.rows, width], &device)).sum();
+    let grads = pulled.backward();
+    if let Some(g) = params.grad(&grads) {
+        grad.copy_from_slice(&values(g)[..grad.len()]);
+    }
+}

@@ -1,0 +1,387 @@
+//! State-value critics: who reads what, values of a whole rollout, and the clipped, normalised regression.
+
+use motley_core::{Kind, Metrics, ObsSpace, StateSpace, Stream, TeamSpec, settings};
+use motley_data::rollout::Rollout;
+use motley_kernels::{Pool, RowLoss, Workspace};
+use motley_run::{CheckpointError, StateReader, StateWriter};
+
+use crate::actor::gather;
+use crate::net::{Batch, Net, NetScratch, NetSpec, Sequence};
+use crate::objective::{Regression, value_term};
+use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::pick::{Cut, Pick};
+use crate::policy::fill_input;
+use crate::value_norm::{ValueNorm, pop_art};
+
+settings! {
+    /// Settings of a [`Critic`].
+    pub struct CriticConfig in "algo" {
+        /// Learning rate of the critic.
+        critic_lr: f64 = 5e-4, Kind::Float(0.0, 1.0);
+        /// Passes of the critic over each rollout.
+        critic_epochs: usize = 5, Kind::Int(1, 1000);
+        /// Minibatches per critic pass.
+        critic_minibatches: usize = 1, Kind::Int(1, 100_000);
+        /// `huber` or `squared` error of the value.
+        value_loss: String = "huber", Kind::Choice(&["huber", "squared"]);
+        /// Threshold of the Huber loss, in units of normalised returns.
+        huber_delta: f64 = 10.0, Kind::Float(1e-6, 1e9);
+        /// Clip range of the value's move within one update, in normalised units; 0 switches it off.
+        value_clip: f64 = 0.2, Kind::Float(0.0, 1e9);
+        /// Weight of the value loss.
+        value_coef: f64 = 1.0, Kind::Float(0.0, 1e6);
+        /// `running` normalises targets, `popart` also preserves outputs, `none` leaves returns as they are.
+        value_norm: String = "running", Kind::Choice(&["running", "popart", "none"]);
+        /// Before the first statistics: `identity`, or the reference's factor of 0.1 (`harl`).
+        value_norm_start: String = "identity", Kind::Choice(&["identity", "harl"]);
+    }
+}
+
+/// What a critic reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The state: one row a step (EP), or one per agent (FP).
+    State,
+    /// Each agent's own observation: independent learning.
+    Obs,
+}
+
+/// One value network and the critic rows (agents, or the one EP row) that it serves.
+#[derive(Debug)]
+pub struct Critic {
+    name: String,
+    source: Source,
+    members: Vec<usize>,
+    agent_id: bool,
+    config: CriticConfig,
+    net: Net,
+    adam: Adam,
+    norm: ValueNorm,
+    /// Memory at the start of the next rollout, `[members, envs, memory]`.
+    carry: Vec<f32>,
+    grad: Vec<f32>,
+    work: Workspace,
+}
+
+/// Values of a rollout, member after member: row `m * rows + env * steps + time`. In the network's (normalised) units.
+#[derive(Debug)]
+pub struct Values {
+    x: Vec<f32>,
+    /// V(s_t).
+    pub here: Vec<f32>,
+    /// Value of the state that followed step t: the next slot's, or the true final state's where the episode ended.
+    pub next: Vec<f32>,
+    /// Recurrent memory before each step, `[members * rows, memory]`.
+    memory: Vec<f32>,
+    /// Value norm when they were computed.
+    norm: ValueNorm,
+}
+
+impl Values {
+    /// `here` in the units of the rewards.
+    pub fn denormalized(&self) -> Vec<f32> {
+        self.here.iter().map(|v| self.norm.denormalize(*v)).collect()
+    }
+
+    /// `next` in the units of the rewards.
+    pub fn next_denormalized(&self) -> Vec<f32> {
+        self.next.iter().map(|v| self.norm.denormalize(*v)).collect()
+    }
+}
+
+impl Critic {
+    /// A critic for the critic rows `members` (agents; `[0]` for EP).
+    ///
+    /// # Errors
+    /// Members whose observations differ in shape.
+    pub fn new(team: &TeamSpec, source: Source, members: Vec<usize>, mut spec: NetSpec, agent_id: bool, config: CriticConfig, adam: AdamConfig, rng: &Stream) -> Result<Self, String> {
+        let agent_id = agent_id && members.len() > 1;
+        spec.obs = match source {
+            Source::State => ObsSpace::vector(team.state.row()),
+            Source::Obs => {
+                let first = &team.agents[members[0]];
+                if let Some(odd) = members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape) {
+                    return Err(format!("agents \"{}\" and \"{}\" cannot share a critic: their observations are {:?} and {:?}", first.name, odd.name, first.obs.shape, odd.obs.shape));
+                }
+                first.obs.clone()
+            }
+        };
+        spec.extra = if agent_id { members.len() } else { 0 };
+        (spec.output, spec.output_gain, spec.free) = (1, 1.0, Vec::new());
+        let net = Net::new(spec, rng);
+        let name = match (source, team.state) {
+            (Source::State, StateSpace::Ep(_)) => "critic".to_owned(),
+            _ => format!("critic of {}", members.iter().map(|&i| team.agents[i].name.as_str()).collect::<Vec<_>>().join("+")),
+        };
+        Ok(Self {
+            name,
+            source,
+            members,
+            agent_id,
+            norm: ValueNorm::new(config.value_norm_start == "harl"),
+            adam: Adam::new(net.params().len(), adam),
+            grad: vec![0.0; net.params().len()],
+            carry: Vec::new(),
+            work: Workspace::default(),
+            net,
+            config,
+        })
+    }
+
+    /// The critic rows that it serves.
+    pub fn members(&self) -> &[usize] {
+        &self.members
+    }
+
+    /// Its network.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    fn row<'a>(&self, roll: &'a Rollout, e: usize, t: usize, k: usize) -> &'a [f32] {
+        match self.source {
+            Source::State => roll.state(e, t, k),
+            Source::Obs => roll.obs(e, t, k),
+        }
+    }
+
+    fn input(&self, row: &[f32], member: usize, into: &mut [f32]) {
+        fill_input(row, self.agent_id.then_some(member), into);
+    }
+
+    /// Values of every step and of what followed it, with the present weights.
+    pub fn values(&mut self, pool: &Pool, roll: &Rollout) -> Values {
+        let (rows, steps, envs, input) = (roll.rows(), roll.steps(), roll.envs(), self.net.input_len());
+        let passes = self.members.len() * envs;
+        let memory_len = self.net.memory_len();
+        let mut all = Values {
+            x: vec![0.0; self.members.len() * rows * input],
+            here: vec![0.0; self.members.len() * rows],
+            next: vec![0.0; self.members.len() * rows],
+            memory: vec![0.0; self.members.len() * rows * memory_len],
+            norm: self.norm.clone(),
+        };
+        if self.carry.len() != passes * memory_len {
+            self.carry = vec![0.0; passes * memory_len];
+        }
+        let mut carry = std::mem::take(&mut self.carry);
+        let critic = &*self;
+        let split = |len: usize| len.max(1);
+        let mut empty: Vec<[f32; 0]> = vec![[]; passes];
+        let mut memories: Vec<(&mut [f32], &mut [f32])> = if memory_len == 0 {
+            empty.iter_mut().map(|e| (&mut e[..], &mut [][..])).collect()
+        } else {
+            all.memory.chunks_mut(split(steps * memory_len)).zip(carry.chunks_mut(memory_len)).collect()
+        };
+        let mut lanes: Vec<_> = all
+            .x
+            .chunks_mut(steps * input)
+            .zip(all.here.chunks_mut(steps).zip(all.next.chunks_mut(steps)))
+            .zip(memories.iter_mut())
+            .collect();
+        pool.run(&mut lanes, |k, ((x, (here, next)), (memory, carry))| {
+            critic.pass(roll, k / envs, k % envs, PassOut { x, here, next, memory, carry });
+        });
+        self.carry = carry;
+        all
+    }
+
+    /// One environment's pass through time for member `m`.
+    fn pass(&self, roll: &Rollout, m: usize, e: usize, out: PassOut<'_>) {
+        let (k, steps, input) = (self.members[m], roll.steps(), self.net.input_len());
+        let memory_len = self.net.memory_len();
+        let lane = &roll.lanes[e];
+        for (t, x) in out.x.chunks_exact_mut(input).enumerate() {
+            self.input(self.row(roll, e, t, k), m, x);
+        }
+        let mut scratch = NetScratch::default();
+        if memory_len == 0 {
+            self.net.forward(out.x, steps, &mut [], out.here, &mut scratch);
+        }
+        let mut one = vec![0.0; input];
+        let mut value = |x: &[f32], memory: &mut [f32], scratch: &mut NetScratch| {
+            let mut v = [0.0];
+            self.net.forward(x, 1, memory, &mut v, scratch);
+            v[0]
+        };
+        let mut memory = out.carry.to_vec();
+        let mut finals = lane.finals.iter().peekable();
+        for t in 0..=steps {
+            // Memory carried through the last step values the true final state, before the reset clears it.
+            if let Some(end) = finals.next_if(|end| end.time + 1 == t) {
+                let row = match self.source {
+                    Source::State => &end.state[k * roll.team().state.row()..(k + 1) * roll.team().state.row()],
+                    Source::Obs => &end.obs[roll.team().obs_range(k)],
+                };
+                self.input(row, m, &mut one);
+                out.next[t - 1] = value(&one, &mut memory.clone(), &mut scratch);
+            }
+            if lane.first[t] {
+                memory.fill(0.0);
+            }
+            if t == steps {
+                break;
+            }
+            if memory_len > 0 {
+                out.memory[t * memory_len..(t + 1) * memory_len].copy_from_slice(&memory);
+                out.here[t] = value(&out.x[t * input..(t + 1) * input], &mut memory, &mut scratch);
+            }
+        }
+        out.carry.copy_from_slice(&memory);
+        self.input(self.row(roll, e, steps, k), m, &mut one);
+        let last = value(&one, &mut memory, &mut scratch);
+        let mut ended = lane.finals.iter().map(|end| end.time).peekable();
+        for t in 0..steps {
+            if ended.next_if_eq(&t).is_none() {
+                out.next[t] = if t + 1 < steps { out.here[t + 1] } else { last };
+            }
+        }
+    }
+
+    /// Fits the values to `targets` (`[members * rows]`, in the units of the rewards) in several passes.
+    ///
+    /// # Errors
+    /// [`UpdateError`].
+    pub fn fit(&mut self, pool: &Pool, roll: &Rollout, values: &Values, targets: &[f32], chunk: usize, lr: f64, rng: &Stream) -> Result<Metrics, UpdateError> {
+        let cut = Cut { minibatches: self.config.critic_minibatches, chunk: if self.net.memory_len() > 0 { chunk } else { 0 } };
+        let mut metrics = Metrics::new();
+        for epoch in 0..self.config.critic_epochs {
+            for pick in cut.pass(roll.envs(), roll.steps(), rng.fork(epoch as u64))? {
+                metrics.merge("", &self.step(pool, roll, values, targets, &pick, lr)?);
+            }
+        }
+        Ok(metrics)
+    }
+
+    fn step(&mut self, pool: &Pool, roll: &Rollout, values: &Values, targets: &[f32], pick: &Pick, lr: f64) -> Result<Metrics, UpdateError> {
+        let valid = |r: usize| {
+            let (e, t) = roll.at(r % roll.rows());
+            roll.lanes[e].valid[t]
+        };
+        let indices = pick.indices(self.members.len(), roll.rows(), roll.steps());
+        let kept: Vec<f32> = indices.iter().filter(|r| valid(**r)).map(|r| targets[*r]).collect();
+        if kept.is_empty() {
+            return Ok(Metrics::new());
+        }
+        self.learn_norm(&kept);
+        let pop_art = self.config.value_norm == "popart";
+        let normalise = self.config.value_norm != "none";
+        let goal: Vec<f32> = indices.iter().map(|r| if normalise { self.norm.normalize(targets[*r]) } else { targets[*r] }).collect();
+        let old: Vec<f32> = indices
+            .iter()
+            .map(|r| if pop_art { self.norm.normalize(values.norm.denormalize(values.here[*r])) } else { values.here[*r] })
+            .collect();
+        let weight: Vec<f32> = indices.iter().map(|r| f32::from(u8::from(valid(*r)))).collect();
+        let scale = self.config.value_coef as f32 / kept.len() as f32;
+        let loss = ValueLoss { goal: &goal, old: &old, weight: &weight, scale, config: &self.config };
+        let (held, x);
+        if *pick == Pick::All {
+            x = &values.x;
+        } else {
+            held = gather(&values.x, self.net.input_len(), &indices);
+            x = &held;
+        }
+        let mut first = Vec::new();
+        let mut memory = Vec::new();
+        let sequence = if let Pick::Chunks { chunks, length } = pick {
+            memory = gather(&values.memory, self.net.memory_len(), &indices[..self.members.len() * chunks.len()]);
+            for l in 0..*length {
+                for _ in &self.members {
+                    first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
+                }
+            }
+            Some(Sequence { length: *length, memory: &memory, first: &first })
+        } else {
+            None
+        };
+        let mut stats = [0.0; 1];
+        let batch = Batch { x, rows: indices.len(), sequence };
+        self.net.loss_grad(pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
+        let Self { net, adam, grad, name, .. } = self;
+        let mut report = Ok(None);
+        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
+        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+        let mut m = Metrics::new();
+        m.add("value", stats[0] / kept.len() as f64);
+        m.add("grad_norm", report.grad_norm);
+        m.add("skipped_steps", f64::from(u8::from(!report.applied)));
+        Ok(m)
+    }
+
+    /// Moves the statistics with a batch of targets; PopArt then keeps the outputs where they were.
+    fn learn_norm(&mut self, targets: &[f32]) {
+        if self.config.value_norm == "none" {
+            return;
+        }
+        let before = self.norm.moments();
+        if self.norm.update(targets) && self.config.value_norm == "popart" {
+            let after = self.norm.moments();
+            let find = |name: &str| self.net.entry(name).map(crate::net::Entry::range);
+            if let (Some(weight), Some(bias)) = (find("output.weight"), find("output.bias")) {
+                self.net.set_params(|params| {
+                    let (head, tail) = params.split_at_mut(bias.start);
+                    pop_art(&mut head[weight], &mut tail[..bias.end - bias.start], before, after);
+                });
+            }
+        }
+    }
+
+    /// Writes weights, optimiser, statistics and memory.
+    pub fn save(&self, w: &mut StateWriter) {
+        w.put_f32("params", self.net.params());
+        w.put_f32("carry", &self.carry);
+        self.norm.save(w);
+        self.adam.save(&mut w.scope("adam"));
+    }
+
+    /// Reads weights, optimiser, statistics and memory.
+    ///
+    /// # Errors
+    /// Entries that are missing or misshapen.
+    pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
+        let mut params = self.net.params().to_vec();
+        r.f32s_into("params", &mut params)?;
+        self.carry = r.f32s("carry")?;
+        self.norm.load(r)?;
+        self.adam.load(&r.scope("adam"))?;
+        self.net.set_params(|p| p.copy_from_slice(&params));
+        Ok(())
+    }
+}
+
+/// One pass's part of [`Values`].
+struct PassOut<'a> {
+    x: &'a mut [f32],
+    here: &'a mut [f32],
+    next: &'a mut [f32],
+    memory: &'a mut [f32],
+    carry: &'a mut [f32],
+}
+
+struct ValueLoss<'a> {
+    goal: &'a [f32],
+    old: &'a [f32],
+    weight: &'a [f32],
+    scale: f32,
+    config: &'a CriticConfig,
+}
+
+impl RowLoss for ValueLoss<'_> {
+    fn stats_len(&self) -> usize {
+        1
+    }
+
+    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
+        let regression = match self.config.value_loss.as_str() {
+            "squared" => Regression::Squared,
+            _ => Regression::Huber { delta: self.config.huber_delta as f32 },
+        };
+        let clip = if self.config.value_clip > 0.0 { self.config.value_clip as f32 } else { f32::INFINITY };
+        for (k, (v, d)) in out.iter().zip(d_out).enumerate() {
+            let r = start + k;
+            let (value, slope) = value_term(regression, *v, self.old[r], self.goal[r], clip);
+            *d = self.scale * self.weight[r] * slope;
+            stats[0] += f64::from(value * self.weight[r]);
+        }
+    }
+}

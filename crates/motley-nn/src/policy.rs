@@ -1,0 +1,214 @@
+//! Acting: plain slices in, plain slices out, no tensors, no allocation once scratch memory has grown.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use motley_core::{Stream, TeamSpec};
+use thiserror::Error;
+
+use crate::dist::Head;
+use crate::net::{Net, NetScratch};
+
+/// Whether to draw actions or to take the most likely ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Draw from the distribution.
+    Sample,
+    /// The mode of the distribution: evaluation.
+    Greedy,
+}
+
+/// What several copies of an environment show now.
+#[derive(Debug, Clone, Copy)]
+pub struct ObsBatch<'a> {
+    /// Number of copies.
+    pub envs: usize,
+    /// `[envs, obs_len]`
+    pub obs: &'a [f32],
+    /// `[envs, mask_len]`
+    pub avail: &'a [bool],
+}
+
+/// What the team decided.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// Raw actions, `[envs, action_len]`: what a rollout stores.
+    pub raw: Vec<f32>,
+    /// Actions in the environment's units, `[envs, action_len]`.
+    pub env: Vec<f32>,
+    /// Joint log-probability of each agent's action, `[envs, agents]`.
+    pub log_probs: Vec<f32>,
+}
+
+/// Input of the wrong size.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what}: expected {expected} numbers for {envs} environments, found {found}")]
+pub struct ActError {
+    /// Which input.
+    pub what: &'static str,
+    /// Environments in the batch.
+    pub envs: usize,
+    /// Numbers that the team needs.
+    pub expected: usize,
+    /// Numbers given.
+    pub found: usize,
+}
+
+/// A team that acts. Weights are packed when it is built; it is rebuilt after each update.
+pub trait Policy: Send + Sync {
+    /// The team that it was made for.
+    fn team(&self) -> &Arc<TeamSpec>;
+
+    /// Recurrent numbers per environment; all zero at the start of an episode.
+    fn memory_len(&self) -> usize;
+
+    /// Decides for every agent of every environment. `memory` is `[envs, memory_len]` and advances one step; `rng` is one
+    /// stream per environment, already forked for this step.
+    ///
+    /// # Errors
+    /// Slices of the wrong size.
+    fn act(
+        &self,
+        batch: ObsBatch<'_>,
+        memory: &mut [f32],
+        mode: Mode,
+        rng: &[Stream],
+        out: &mut Decision,
+        scratch: &mut ActScratch,
+    ) -> Result<(), ActError>;
+}
+
+/// Reusable memory of one acting thread.
+#[derive(Debug, Default)]
+pub struct ActScratch {
+    net: NetScratch,
+    x: Vec<f32>,
+    out: Vec<f32>,
+    memory: Vec<f32>,
+}
+
+/// One group's network, ready to act.
+#[derive(Debug, Clone)]
+pub struct ActingGroup {
+    /// Agents that it acts for.
+    pub members: Vec<usize>,
+    /// Their network.
+    pub net: Net,
+    /// Their distribution.
+    pub head: Head,
+    /// Whether a one-hot of the agent follows the observation.
+    pub agent_id: bool,
+    /// Where each member's memory lies in an environment's.
+    pub memory_at: Vec<Range<usize>>,
+}
+
+impl ActingGroup {
+    /// One input row: observation, then the member's one-hot.
+    pub fn input(&self, obs: &[f32], member: usize, into: &mut [f32]) {
+        fill_input(obs, self.agent_id.then_some(member), into);
+    }
+}
+
+/// Copies an observation and appends a one-hot where an index is given.
+pub(crate) fn fill_input(obs: &[f32], one_hot: Option<usize>, into: &mut [f32]) {
+    let (head, tail) = into.split_at_mut(obs.len());
+    head.copy_from_slice(obs);
+    tail.fill(0.0);
+    if let Some(k) = one_hot {
+        tail[k] = 1.0;
+    }
+}
+
+/// The policy of a team of groups.
+#[derive(Debug, Clone)]
+pub struct TeamPolicy {
+    team: Arc<TeamSpec>,
+    groups: Vec<ActingGroup>,
+    memory_len: usize,
+}
+
+impl TeamPolicy {
+    /// From groups whose memory lies one after the other.
+    pub fn new(team: Arc<TeamSpec>, groups: Vec<ActingGroup>) -> Self {
+        let memory_len = groups.iter().flat_map(|g| &g.memory_at).map(|r| r.end).max().unwrap_or(0);
+        Self { team, groups, memory_len }
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> &[ActingGroup] {
+        &self.groups
+    }
+
+    fn check(&self, batch: &ObsBatch<'_>, memory: &[f32]) -> Result<(), ActError> {
+        let team = &self.team;
+        let sizes = [
+            ("observations", team.obs_len(), batch.obs.len()),
+            ("availability masks", team.mask_len(), batch.avail.len()),
+            ("memory", self.memory_len, memory.len()),
+        ];
+        match sizes.into_iter().find(|(_, each, found)| each * batch.envs != *found) {
+            Some((what, each, found)) => Err(ActError { what, envs: batch.envs, expected: each * batch.envs, found }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Policy for TeamPolicy {
+    fn team(&self) -> &Arc<TeamSpec> {
+        &self.team
+    }
+
+    fn memory_len(&self) -> usize {
+        self.memory_len
+    }
+
+    fn act(
+        &self,
+        batch: ObsBatch<'_>,
+        memory: &mut [f32],
+        mode: Mode,
+        rng: &[Stream],
+        decision: &mut Decision,
+        scratch: &mut ActScratch,
+    ) -> Result<(), ActError> {
+        self.check(&batch, memory)?;
+        let (team, envs) = (&self.team, batch.envs);
+        decision.raw.resize(envs * team.action_len(), 0.0);
+        decision.env.resize(envs * team.action_len(), 0.0);
+        decision.log_probs.resize(envs * team.n(), 0.0);
+        let ActScratch { net: net_scratch, x, out, memory: held } = scratch;
+        for group in &self.groups {
+            let (input, output, width) = (group.net.input_len(), group.net.output_len(), group.net.memory_len());
+            let rows = group.members.len() * envs;
+            x.resize(rows * input, 0.0);
+            out.resize(rows * output, 0.0);
+            held.resize(rows * width, 0.0);
+            for (m, &agent) in group.members.iter().enumerate() {
+                for e in 0..envs {
+                    let row = m * envs + e;
+                    let obs = &batch.obs[e * team.obs_len()..][team.obs_range(agent)];
+                    group.input(obs, m, &mut x[row * input..(row + 1) * input]);
+                    let from = e * self.memory_len;
+                    held[row * width..(row + 1) * width].copy_from_slice(&memory[from..][group.memory_at[m].clone()]);
+                }
+            }
+            group.net.forward(x, rows, held, out, net_scratch);
+            for (m, &agent) in group.members.iter().enumerate() {
+                for e in 0..envs {
+                    let row = m * envs + e;
+                    let from = e * self.memory_len;
+                    memory[from..][group.memory_at[m].clone()].copy_from_slice(&held[row * width..(row + 1) * width]);
+                    let (free, out) = (group.net.free(), &out[row * output..(row + 1) * output]);
+                    let mask = &batch.avail[e * team.mask_len()..][team.mask_range(agent)];
+                    let raw = &mut decision.raw[e * team.action_len()..][team.action_range(agent)];
+                    decision.log_probs[e * team.n() + agent] = match mode {
+                        Mode::Sample => group.head.sample(out, free, mask, &mut rng[e].fork(agent as u64), raw),
+                        Mode::Greedy => group.head.mode(out, free, mask, raw),
+                    };
+                    group.head.to_env(raw, &mut decision.env[e * team.action_len()..][team.action_range(agent)]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
