@@ -190,15 +190,22 @@ impl LogFile {
         self.file.sync_data()
     }
 
-    /// Cuts everything behind `length`. Whether there was that much.
+    /// Cuts everything behind `length`, and half a line at the end of a shorter file of lines, to which nothing could be
+    /// appended. Whether there was as much as `length`.
     fn cut(&mut self, length: u64) -> io::Result<bool> {
-        if self.length > length {
-            self.file.set_len(length)?;
-            self.length = length;
+        let whole = if self.length < length && self.path.extension().is_some_and(|e| e == "jsonl") {
+            let bytes = std::fs::read(&self.path)?;
+            bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at as u64 + 1)
+        } else {
+            length.min(self.length)
+        };
+        if self.length > whole {
+            self.file.set_len(whole)?;
+            self.length = whole;
             self.begin()?;
             self.file.sync_data()?;
         }
-        Ok(self.length >= length)
+        Ok(whole >= length)
     }
 }
 

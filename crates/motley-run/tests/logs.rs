@@ -206,6 +206,18 @@ fn resume_from_nothing_empties_and_a_short_log_is_told() {
 }
 
 #[test]
+fn a_short_and_torn_log_can_be_appended_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metrics.jsonl");
+    fs::write(&path, "{\"env_steps\":1}\n{\"env_st").unwrap();
+    let mut sinks = Sinks::open(dir.path(), false).unwrap();
+    sinks.truncate_to(&[("metrics.jsonl".to_owned(), 100)].into());
+    sinks.log(3, &metrics(&[("a", 1.0)]));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"env_steps\":1}\n{\"env_steps\":3,\"a\":1.0}\n");
+    assert_eq!(sinks.take_warnings().len(), 1);
+}
+
+#[test]
 fn switching_tensorboard_off_between_keeps_its_history() {
     let dir = tempfile::tempdir().unwrap();
     let mut lengths = Default::default();
