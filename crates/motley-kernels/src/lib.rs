@@ -6,6 +6,7 @@
 
 mod buffer;
 mod gemm;
+pub mod gru;
 pub mod math;
 pub mod mlp;
 pub mod pool;
@@ -13,6 +14,7 @@ pub mod pool;
 mod reference;
 mod simd;
 
+pub use gru::{Gru, GruScratch, GruShape, GruTape};
 pub use mlp::{Activation, Entry, Mlp, MlpShape, RowLoss, Scratch, Workspace};
 pub use pool::{Pool, PoolError};
 pub use simd::Isa;

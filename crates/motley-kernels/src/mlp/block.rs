@@ -115,7 +115,7 @@ pub(crate) fn vectors_mut(row: &mut [f32]) -> &mut [[f32; LANES]] {
 
 /// Mean and reciprocal standard deviation of a row whose sum over lanes is `sum`.
 #[inline(always)]
-fn moments<L: Lanes>(l: L, w: &Width<L>, row: &[[f32; LANES]], sum: V) -> (V, f32) {
+pub(crate) fn moments<L: Lanes>(l: L, w: &Width<L>, row: &[[f32; LANES]], sum: V) -> (V, f32) {
     let mean = l.splat(l.sum(sum) * w.inverse);
     let mut squares = l.zero();
     for (i, v) in row.iter().enumerate() {

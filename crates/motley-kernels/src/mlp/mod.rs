@@ -4,7 +4,7 @@
 //! `b' = b + beta W`), and its gradient is unfolded from that of `W'` and `b'` once a step, so no pass over activations
 //! touches gamma or beta.
 
-mod block;
+pub(crate) mod block;
 mod grad;
 mod jvp;
 mod shape;
@@ -13,6 +13,7 @@ mod tests;
 
 pub use grad::{RowLoss, Workspace, backward, input_grad, loss_grad};
 pub use jvp::jvp;
+pub(crate) use shape::lay_out;
 pub use shape::{Activation, Entry, MlpShape};
 
 use crate::buffer::Buf;

@@ -1,0 +1,291 @@
+//! Whole sequences with resets, and backpropagation through time.
+
+use super::cell::{backward_rows, column_sums, forward_rows, output, output_back};
+use super::{Gru, GruShape, INPUT_GATES, STATE_GATES};
+use crate::buffer::Buf;
+use crate::gemm::{Init, nn, padded, stride, tn};
+use crate::pool::Pool;
+use crate::simd::{Lanes, Task, dispatch};
+
+const MOST_LANES: usize = 8;
+
+/// What [`Gru::forward_seq`] keeps for [`Gru::backward_seq`], and working memory of both; grows with the largest batch.
+#[derive(Clone, Debug, Default)]
+pub struct GruTape {
+    steps: usize,
+    rows: usize,
+    lanes: Vec<Lane>,
+}
+
+/// A share of the sequences, all steps; rows are ordered by step, then by sequence.
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    x: Buf,
+    /// States as each step found them (after the reset).
+    h: Buf,
+    gates: Buf,
+    hat: Buf,
+    rstd: Buf,
+    /// Products of the state, new states or their gradients, one row.
+    state: Buf,
+    next: Buf,
+    row: Buf,
+    acc: Buf,
+}
+
+/// Sequences of a lane, from their number alone.
+fn share(rows: usize) -> usize {
+    rows.div_ceil(MOST_LANES).next_multiple_of(12)
+}
+
+/// `[steps, rows, width]` cut into the lanes' shares: for each lane one slice a step.
+fn cut(data: &mut [f32], rows: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
+    let mut lanes: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(share(rows).max(1))).map(|_| Vec::new()).collect();
+    for step in data.chunks_mut((rows * width).max(1)) {
+        for (lane, part) in lanes.iter_mut().zip(step.chunks_mut((share(rows) * width).max(1))) {
+            lane.push(part);
+        }
+    }
+    lanes
+}
+
+impl Gru {
+    /// All steps of all sequences: `x` `[steps, rows, input]`, `h0` `[rows, hidden]`; `mask` `[steps, rows]` multiplies the
+    /// state before each step (0 begins an episode). Writes the outputs `y` `[steps, rows, hidden]` and, where asked, the last
+    /// states `[rows, hidden]`.
+    ///
+    /// # Panics
+    /// When a slice has not the length its shape says.
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_seq(
+        &self,
+        pool: &Pool,
+        x: &[f32],
+        h0: &[f32],
+        mask: &[f32],
+        (steps, rows): (usize, usize),
+        y: &mut [f32],
+        h_last: Option<&mut [f32]>,
+        tape: &mut GruTape,
+    ) {
+        let GruShape { input, hidden, .. } = self.shape;
+        assert_eq!(x.len(), steps * rows * input, "input slice");
+        assert_eq!(y.len(), steps * rows * hidden, "output slice");
+        assert!(h0.len() == rows * hidden && mask.len() == steps * rows, "first state and mask slices");
+        assert!(h_last.as_ref().is_none_or(|h| h.len() == rows * hidden), "last state slice");
+        (tape.steps, tape.rows) = (steps, rows);
+        let count = rows.div_ceil(share(rows).max(1));
+        tape.lanes.resize_with(count.max(tape.lanes.len()), Lane::default);
+        let mut h_last = h_last;
+        let mut jobs = Vec::with_capacity(count);
+        for (i, (lane, mut y)) in tape.lanes.iter_mut().zip(cut(y, rows, hidden)).enumerate() {
+            y.resize_with(steps, Default::default);
+            let start = i * share(rows);
+            let count = share(rows).min(rows - start);
+            let h_last = h_last.take().map(|h| {
+                let (mine, rest) = h.split_at_mut(count * hidden);
+                h_last = Some(rest);
+                mine
+            });
+            jobs.push(Forward { gru: self, x, h0, mask, steps, rows, start, count, y, h_last, lane });
+        }
+        pool.run(&mut jobs, |_, job| dispatch(self.isa, job));
+    }
+
+    /// Gradients of a loss with the output gradient `dy` `[steps, rows, hidden]` at what the last [`Gru::forward_seq`] with
+    /// this tape computed: by the parameters (`grad`, flat), by the input (`dx`, `[steps, rows, input]`) and by the first states
+    /// (`dh0`, `[rows, hidden]`); all are overwritten. The tape is used up.
+    ///
+    /// # Panics
+    /// When a slice has not the length its shape says.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward_seq(
+        &self,
+        pool: &Pool,
+        dy: &[f32],
+        mask: &[f32],
+        grad: &mut [f32],
+        dx: Option<&mut [f32]>,
+        dh0: Option<&mut [f32]>,
+        tape: &mut GruTape,
+    ) {
+        let GruShape { input, hidden, .. } = self.shape;
+        let (steps, rows) = (tape.steps, tape.rows);
+        assert_eq!(dy.len(), steps * rows * hidden, "output gradient slice");
+        assert!(mask.len() == steps * rows && grad.len() == self.shape.param_len(), "mask and gradient slices");
+        assert!(dx.as_ref().is_none_or(|dx| dx.len() == steps * rows * input), "input gradient slice");
+        assert!(dh0.as_ref().is_none_or(|dh| dh.len() == rows * hidden), "first state gradient slice");
+        let count = rows.div_ceil(share(rows).max(1));
+        let mut dx = dx.map(|dx| cut(dx, rows, input).into_iter());
+        let mut dh0 = dh0;
+        let mut jobs = Vec::with_capacity(count);
+        for (i, lane) in tape.lanes[..count].iter_mut().enumerate() {
+            let start = i * share(rows);
+            let count = share(rows).min(rows - start);
+            let dh0 = dh0.take().map(|dh| {
+                let (mine, rest) = dh.split_at_mut(count * hidden);
+                dh0 = Some(rest);
+                mine
+            });
+            let dx = dx.as_mut().and_then(Iterator::next);
+            jobs.push(Backward { gru: self, dy, mask, steps, rows, start, count, dx, dh0, lane });
+        }
+        pool.run(&mut jobs, |_, job| dispatch(self.isa, job));
+        drop(jobs);
+        grad.fill(0.0);
+        let Some((first, rest)) = tape.lanes[..count].split_first_mut() else { return };
+        for lane in rest {
+            first.acc.iter_mut().zip(lane.acc.iter()).for_each(|(a, b)| *a += b);
+        }
+        self.unfold(&first.acc, grad);
+    }
+
+    /// Offsets in an accumulator: weights of the input and the state, their biases, gamma, beta; its length.
+    fn sums(&self) -> [usize; 7] {
+        let gates = 3 * self.gate;
+        let wh = self.shape.input * gates;
+        let bi = wh + self.shape.hidden * gates;
+        [0, wh, bi, bi + gates, bi + 2 * gates, bi + 2 * gates + self.gate, bi + 2 * gates + 2 * self.gate]
+    }
+
+    fn unfold(&self, acc: &[f32], grad: &mut [f32]) {
+        let GruShape { hidden, output_norm, .. } = self.shape;
+        let (to, from) = (self.shape.offsets(), self.sums());
+        let parts = [(0, INPUT_GATES), (1, STATE_GATES), (2, INPUT_GATES), (3, STATE_GATES)];
+        for (part, order) in parts {
+            let rows = grad[to[part]..to[part + 1]].chunks_mut((3 * hidden).max(1));
+            for (to, from) in rows.zip(acc[from[part]..].chunks(3 * self.gate)) {
+                for (to, at) in to.chunks_mut(hidden).zip(order) {
+                    to.copy_from_slice(&from[at * self.gate..][..hidden]);
+                }
+            }
+        }
+        if output_norm {
+            grad[to[4]..][..hidden].copy_from_slice(&acc[from[4]..][..hidden]);
+            grad[to[5]..][..hidden].copy_from_slice(&acc[from[5]..][..hidden]);
+        }
+    }
+}
+
+struct Forward<'a> {
+    gru: &'a Gru,
+    x: &'a [f32],
+    h0: &'a [f32],
+    mask: &'a [f32],
+    steps: usize,
+    rows: usize,
+    start: usize,
+    count: usize,
+    y: Vec<&'a mut [f32]>,
+    h_last: Option<&'a mut [f32]>,
+    lane: &'a mut Lane,
+}
+
+impl Task for &mut Forward<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let GruShape { input, hidden, .. } = self.gru.shape;
+        let (gate, ld, count) = (self.gru.gate, stride(hidden), self.count);
+        let (ldg, lds, ldx) = (stride(4 * gate), stride(3 * gate), stride(input));
+        let all = self.steps * count;
+        let lane = &mut *self.lane;
+        lane.x.set_len(all * ldx);
+        lane.h.set_len(all * ld);
+        lane.gates.set_len(all * ldg);
+        lane.hat.set_len(all * ld);
+        lane.rstd.set_len(all);
+        lane.state.set_len(count * lds);
+        lane.next.set_len(count * ld);
+        for (t, step) in lane.x.chunks_mut((count * ldx).max(1)).enumerate() {
+            let from = self.x[(t * self.rows + self.start) * input..].chunks(input.max(1));
+            for (to, from) in step.chunks_mut(ldx).zip(from) {
+                to[..input].copy_from_slice(from);
+            }
+        }
+        for (to, from) in lane.next.chunks_mut(ld).zip(self.h0[self.start * hidden..].chunks(hidden.max(1))) {
+            to[..hidden].copy_from_slice(from);
+            to[hidden..].fill(0.0);
+        }
+        nn(l, all, &lane.x, ldx, &self.gru.wi, Init::Bias(&self.gru.bi), &mut lane.gates, ldg, |_, _, _| {});
+        for (t, y) in self.y.iter_mut().enumerate() {
+            let h = &mut lane.h[t * count * ld..][..count * ld];
+            let mask = &self.mask[t * self.rows + self.start..];
+            for ((to, from), mask) in h.chunks_mut(ld).zip(lane.next.chunks(ld)).zip(mask) {
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = from * mask);
+            }
+            let gates = &mut lane.gates[t * count * ldg..];
+            nn(l, count, h, ld, &self.gru.wh, Init::Bias(&self.gru.bh), &mut lane.state, lds, |_, _, _| {});
+            forward_rows(l, hidden, count, gates, &lane.state, h, &mut lane.next);
+            let (hat, rstd) = (&mut lane.hat[t * count * ld..], &mut lane.rstd[t * count..]);
+            output(l, hidden, count, self.gru.norm(), &lane.next, y, hat, Some(rstd));
+        }
+        if let Some(h_last) = &mut self.h_last {
+            for (to, from) in h_last.chunks_mut(hidden.max(1)).zip(lane.next.chunks(ld)) {
+                to.copy_from_slice(&from[..hidden]);
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    gru: &'a Gru,
+    dy: &'a [f32],
+    mask: &'a [f32],
+    steps: usize,
+    rows: usize,
+    start: usize,
+    count: usize,
+    dx: Option<Vec<&'a mut [f32]>>,
+    dh0: Option<&'a mut [f32]>,
+    lane: &'a mut Lane,
+}
+
+impl Task for &mut Backward<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let GruShape { input, hidden, .. } = self.gru.shape;
+        let (gate, ld, count) = (self.gru.gate, stride(hidden), self.count);
+        let (ldg, ldx, gates3) = (stride(4 * gate), stride(input), 3 * gate);
+        let Lane { x, h, gates, hat, rstd, next: dh, row, acc, .. } = &mut *self.lane;
+        let at = self.gru.sums();
+        acc.reset(at[6]);
+        row.set_len(padded(hidden));
+        dh.reset(count * ld);
+        for t in (0..self.steps).rev() {
+            let first = t * count;
+            let dy = &self.dy[(t * self.rows + self.start) * hidden..][..count * hidden];
+            let (gamma, beta) = acc[at[4]..].split_at_mut(gate);
+            output_back(l, hidden, self.gru.norm(), dy, &hat[first * ld..], &rstd[first..], dh, row, (gamma, beta));
+            let (gates, h) = (&mut gates[first * ldg..], &h[first * ld..]);
+            backward_rows(l, hidden, count, gates, h, dh);
+            nn(l, count, &gates[gate..], ldg, &self.gru.wh_t, Init::Add, dh, ld, |_, _, _| {});
+            let mask = &self.mask[t * self.rows + self.start..];
+            for (dh, mask) in dh.chunks_mut(ld).zip(mask) {
+                dh.iter_mut().for_each(|d| *d *= mask);
+            }
+        }
+        if let Some(to) = &mut self.dh0 {
+            for (to, from) in to.chunks_mut(hidden.max(1)).zip(dh.chunks(ld)) {
+                to.copy_from_slice(&from[..hidden]);
+            }
+        }
+        let all = self.steps * count;
+        if all == 0 {
+            return;
+        }
+        tn(l, all, (x, ldx, input), (gates, ldg, gates3), &mut acc[at[0]..at[1]], gates3);
+        tn(l, all, (h, ld, hidden), (&gates[gate..], ldg, gates3), &mut acc[at[1]..at[2]], gates3);
+        column_sums(l, all, gates, ldg, &mut acc[at[2]..at[3]]);
+        column_sums(l, all, &gates[gate..], ldg, &mut acc[at[3]..at[4]]);
+        let Some(dx) = &mut self.dx else { return };
+        // The staged inputs are no longer needed: their rows take the input's gradient.
+        nn(l, all, gates, ldg, &self.gru.wi_t, Init::Zero, x, ldx, |_, _, _| {});
+        for (to, from) in dx.iter_mut().zip(x.chunks(count * ldx)) {
+            for (to, from) in to.chunks_mut(input.max(1)).zip(from.chunks(ldx)) {
+                to.copy_from_slice(&from[..input]);
+            }
+        }
+    }
+}
