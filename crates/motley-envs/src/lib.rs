@@ -1,1 +1,10 @@
 //! Motley's native environments: one folder a suite, a file a task, no download.
+//!
+//! [`Registry`] finds a task by name, [`check`] tries the environment contract on any environment.
+
+pub mod check;
+pub mod matrix;
+pub mod mpe;
+pub mod registry;
+
+pub use registry::Registry;
