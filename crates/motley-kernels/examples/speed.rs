@@ -2,7 +2,7 @@
 //! repetitions; a rate counts 6 (gradient) or 2 (forward) operations for each weight and row.
 #![allow(clippy::print_stdout)]
 
-use motley_kernels::{Activation, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace, mlp};
+use motley_kernels::{Activation, Gru, GruScratch, GruShape, GruTape, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace, mlp};
 use std::time::Instant;
 
 /// Clipped surrogate with entropy on a categorical head: about the work of a PPO step.
@@ -123,4 +123,26 @@ fn main() {
         let name = activation.name();
         line(&format!("loss_grad, 4000 rows, 2 x {hidden} {name}"), us, 6.0 * shape.weights() as f64 * rows as f64);
     }
+    gru(&pool);
+}
+
+/// A unit of 64, 26 steps of 96 sequences, and acting for 24 rows.
+fn gru(pool: &Pool) {
+    let shape = GruShape { input: 64, hidden: 64, output_norm: false };
+    let (steps, rows, mut net) = (26, 96, Gru::new(shape));
+    let params = noise(shape.param_len(), 0.1);
+    net.pack(&params);
+    let (x, h0, mask) = (noise(steps * rows * 64, 1.0), noise(rows * 64, 1.0), vec![1.0; steps * rows]);
+    let (mut y, mut dx, mut grad, mut tape) = (x.clone(), x.clone(), params.clone(), GruTape::default());
+    let flop = (2 * 64 * 192 * 2 * steps * rows) as f64;
+    let us = least(|| net.forward_seq(pool, &x, &h0, &mask, (steps, rows), &mut y, None, &mut tape));
+    line("gru forward_seq, 26 x 96, 64", us, flop);
+    let us = least(|| {
+        net.forward_seq(pool, &x, &h0, &mask, (steps, rows), &mut y, None, &mut tape);
+        net.backward_seq(pool, &x, &mask, &mut grad, Some(&mut dx), None, &mut tape);
+    });
+    line("gru forward_seq + backward_seq", us, 3.0 * flop);
+    let (mut h_out, mut scratch) = (vec![0.0; 24 * 64], GruScratch::default());
+    let us = least(|| net.step(&x[..24 * 64], &h0[..24 * 64], &mut h_out, &mut y[..24 * 64], 24, &mut scratch));
+    line("gru step, 24 rows", us, (2 * 64 * 192 * 2 * 24) as f64);
 }

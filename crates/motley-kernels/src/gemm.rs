@@ -4,7 +4,7 @@
 //! bits whatever the other rows, the instruction set and the number of threads.
 
 use crate::buffer::Buf;
-use crate::simd::{LANES, Lanes, V};
+use crate::simd::{LANES, Lanes, Task, V, outline};
 
 /// `width` rounded up to whole vectors.
 #[inline(always)]
@@ -107,7 +107,10 @@ fn nn_tile<L: Lanes, const MR: usize, const NV: usize>(
         }
     }
     for p in 0..k {
-        let right: [V; NV] = std::array::from_fn(|j| l.load(&panels[j][p]));
+        let mut right = [l.zero(); NV];
+        for (to, panel) in right.iter_mut().zip(&panels) {
+            *to = l.load(&panel[p]);
+        }
         for i in 0..MR {
             let left = l.splat(rows[i][p]);
             for j in 0..NV {
@@ -184,6 +187,28 @@ pub(crate) fn nn<L: Lanes>(
     }
 }
 
+struct Plain<'a> {
+    rows: usize,
+    a: (&'a [f32], usize),
+    b: &'a Packed,
+    init: Init<'a>,
+    c: (&'a mut [f32], usize),
+}
+
+impl Task for Plain<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        nn(l, self.rows, self.a.0, self.a.1, self.b, self.init, self.c.0, self.c.1, |_, _, _| {});
+    }
+}
+
+/// [`nn`] with nothing after it, `a` and `c` with their row strides.
+#[inline(always)]
+pub(crate) fn product<L: Lanes>(l: L, rows: usize, a: (&[f32], usize), b: &Packed, init: Init<'_>, c: (&mut [f32], usize)) {
+    outline(l, Plain { rows, a, b, init, c });
+}
+
 /// One register tile of [`tn`]: columns `i0..i0 + MR` of `a` against `NV` vectors of `b` from column `j0`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
@@ -203,12 +228,14 @@ fn tn_tile<L: Lanes, const MR: usize, const NV: usize>(
     }
     for (left, right) in a.chunks(lda).zip(b.chunks(ldb)).take(rows) {
         let left: &[f32] = &left[i0..i0 + MR];
-        let right: &[[f32; LANES]] = right[j0..j0 + NV * LANES].as_chunks().0;
-        let right: [V; NV] = std::array::from_fn(|j| l.load(&right[j]));
+        let mut vectors = [l.zero(); NV];
+        for (to, from) in vectors.iter_mut().zip(right[j0..j0 + NV * LANES].as_chunks().0) {
+            *to = l.load(from);
+        }
         for i in 0..MR {
             let x = l.splat(left[i]);
             for j in 0..NV {
-                acc[i][j] = l.fma(x, right[j], acc[i][j]);
+                acc[i][j] = l.fma(x, vectors[j], acc[i][j]);
             }
         }
     }
@@ -249,27 +276,37 @@ fn tn_columns<L: Lanes, const NV: usize>(
     tiles!(1);
 }
 
-/// `c[k, n] += a[rows, k]^T * b[rows, n]`, the sum over rows in ascending order; `n` counts whole vectors of `b` and `c`.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn tn<L: Lanes>(
-    l: L,
+struct Transposed<'a> {
     rows: usize,
-    (a, lda, k): (&[f32], usize, usize),
-    (b, ldb, n): (&[f32], usize, usize),
-    c: &mut [f32],
+    a: (&'a [f32], usize, usize),
+    b: (&'a [f32], usize, usize),
+    c: &'a mut [f32],
     ldc: usize,
-) {
-    let vectors = n.div_ceil(LANES);
-    let mut j = 0;
-    if L::WIDE {
-        while j + 2 <= vectors {
-            tn_columns::<L, 2>(l, rows, (a, lda, k), (b, ldb, j * LANES), c, ldc);
-            j += 2;
+}
+
+impl Task for Transposed<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let (b, ldb, n) = self.b;
+        let vectors = n.div_ceil(LANES);
+        let mut j = 0;
+        if L::WIDE {
+            while j + 2 <= vectors {
+                tn_columns::<L, 2>(l, self.rows, self.a, (b, ldb, j * LANES), self.c, self.ldc);
+                j += 2;
+            }
+        }
+        while j < vectors {
+            tn_columns::<L, 1>(l, self.rows, self.a, (b, ldb, j * LANES), self.c, self.ldc);
+            j += 1;
         }
     }
-    while j < vectors {
-        tn_columns::<L, 1>(l, rows, (a, lda, k), (b, ldb, j * LANES), c, ldc);
-        j += 1;
-    }
+}
+
+/// `c[k, n] += a[rows, k]^T * b[rows, n]`, the sum over rows in ascending order; `a` and `b` come with their row strides and
+/// widths, of `b` and `c` whole vectors are used.
+#[inline(always)]
+pub(crate) fn tn<L: Lanes>(l: L, rows: usize, a: (&[f32], usize, usize), b: (&[f32], usize, usize), c: &mut [f32], ldc: usize) {
+    outline(l, Transposed { rows, a, b, c, ldc });
 }

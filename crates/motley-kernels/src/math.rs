@@ -71,7 +71,7 @@ pub(crate) fn ln<L: Lanes>(l: L, x: V) -> V {
         -1.666_805_8e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        0.333_333_3,
     ] {
         p = l.fma(p, m, l.splat(c));
     }
@@ -92,7 +92,7 @@ pub(crate) fn tanh<L: Lanes>(l: L, x: V) -> V {
     let size = l.floats(l.and_u32s(l.bits(x), l.splat_u32s(0x7fff_ffff)));
     let z = l.mul(x, x);
     let mut p = l.splat(-5.704_988_7e-3);
-    for c in [2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+    for c in [2.063_909e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8] {
         p = l.fma(p, z, l.splat(c));
     }
     let near = l.fma(l.mul(p, z), size, size);

@@ -91,6 +91,12 @@ pub(crate) fn dispatch<T: Task>(isa: Isa, task: T) -> T::Out {
     task.run(Scalar512b)
 }
 
+/// Runs a task inside another as a function of its own: compiled once for each instruction set, however often it is called.
+#[inline(always)]
+pub(crate) fn outline<L: Lanes, T: Task>(l: L, task: T) -> T::Out {
+    Simd::vectorize(l, Bound(task, l))
+}
+
 /// One virtual vector.
 pub(crate) type V = f32x16;
 

@@ -11,7 +11,7 @@ mod tests;
 pub use seq::GruTape;
 
 use crate::buffer::Buf;
-use crate::gemm::{Init, Packed, nn, padded, stride};
+use crate::gemm::{Init, Packed, padded, product, stride};
 use crate::mlp::{Entry, lay_out};
 use crate::simd::{Isa, Lanes, Task, dispatch};
 use cell::{Norm, forward_rows};
@@ -218,8 +218,8 @@ impl Task for Step<'_> {
                 to[hidden..gate].fill(0.0);
             }
             let x = &self.x[start * input..];
-            nn(l, rows, x, input, &self.gru.wi, Init::Bias(&self.gru.bi), gates, ldg, |_, _, _| {});
-            nn(l, rows, h, ld, &self.gru.wh, Init::Bias(&self.gru.bh), state, lds, |_, _, _| {});
+            product(l, rows, (x, input), &self.gru.wi, Init::Bias(&self.gru.bi), (gates, ldg));
+            product(l, rows, (h, ld), &self.gru.wh, Init::Bias(&self.gru.bh), (state, lds));
             forward_rows(l, hidden, rows, gates, state, h, next);
             for (to, from) in self.h_out[part.clone()].chunks_mut(hidden.max(1)).zip(next.chunks(ld)) {
                 to.copy_from_slice(&from[..hidden]);

@@ -3,7 +3,7 @@
 use super::cell::{backward_rows, column_sums, forward_rows, output, output_back};
 use super::{Gru, GruShape, INPUT_GATES, STATE_GATES};
 use crate::buffer::Buf;
-use crate::gemm::{Init, nn, padded, stride, tn};
+use crate::gemm::{Init, padded, product, stride, tn};
 use crate::pool::Pool;
 use crate::simd::{Lanes, Task, dispatch};
 
@@ -207,7 +207,7 @@ impl Task for &mut Forward<'_> {
             to[..hidden].copy_from_slice(from);
             to[hidden..].fill(0.0);
         }
-        nn(l, all, &lane.x, ldx, &self.gru.wi, Init::Bias(&self.gru.bi), &mut lane.gates, ldg, |_, _, _| {});
+        product(l, all, (&lane.x, ldx), &self.gru.wi, Init::Bias(&self.gru.bi), (&mut lane.gates, ldg));
         for (t, y) in self.y.iter_mut().enumerate() {
             let h = &mut lane.h[t * count * ld..][..count * ld];
             let mask = &self.mask[t * self.rows + self.start..];
@@ -215,7 +215,7 @@ impl Task for &mut Forward<'_> {
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = from * mask);
             }
             let gates = &mut lane.gates[t * count * ldg..];
-            nn(l, count, h, ld, &self.gru.wh, Init::Bias(&self.gru.bh), &mut lane.state, lds, |_, _, _| {});
+            product(l, count, (h, ld), &self.gru.wh, Init::Bias(&self.gru.bh), (&mut lane.state, lds));
             forward_rows(l, hidden, count, gates, &lane.state, h, &mut lane.next);
             let (hat, rstd) = (&mut lane.hat[t * count * ld..], &mut lane.rstd[t * count..]);
             output(l, hidden, count, self.gru.norm(), &lane.next, y, hat, Some(rstd));
@@ -260,7 +260,7 @@ impl Task for &mut Backward<'_> {
             output_back(l, hidden, self.gru.norm(), dy, &hat[first * ld..], &rstd[first..], dh, row, (gamma, beta));
             let (gates, h) = (&mut gates[first * ldg..], &h[first * ld..]);
             backward_rows(l, hidden, count, gates, h, dh);
-            nn(l, count, &gates[gate..], ldg, &self.gru.wh_t, Init::Add, dh, ld, |_, _, _| {});
+            product(l, count, (&gates[gate..], ldg), &self.gru.wh_t, Init::Add, (dh, ld));
             let mask = &self.mask[t * self.rows + self.start..];
             for (dh, mask) in dh.chunks_mut(ld).zip(mask) {
                 dh.iter_mut().for_each(|d| *d *= mask);
@@ -281,7 +281,7 @@ impl Task for &mut Backward<'_> {
         column_sums(l, all, &gates[gate..], ldg, &mut acc[at[3]..at[4]]);
         let Some(dx) = &mut self.dx else { return };
         // The staged inputs are no longer needed: their rows take the input's gradient.
-        nn(l, all, gates, ldg, &self.gru.wi_t, Init::Zero, x, ldx, |_, _, _| {});
+        product(l, all, (gates, ldg), &self.gru.wi_t, Init::Zero, (x, ldx));
         for (to, from) in dx.iter_mut().zip(x.chunks(count * ldx)) {
             for (to, from) in to.chunks_mut(input.max(1)).zip(from.chunks(ldx)) {
                 to.copy_from_slice(&from[..input]);

@@ -3,7 +3,7 @@
 use super::{Activation, Layer, Mlp};
 use crate::buffer::Buf;
 use crate::gemm::{Init, nn, padded, stride, tn};
-use crate::simd::{LANES, Lanes, V};
+use crate::simd::{LANES, Lanes, Task, V, outline};
 
 const EPSILON: f32 = 1e-5;
 
@@ -196,6 +196,26 @@ pub(crate) fn stage_input<L: Lanes>(l: L, norm: bool, width: usize, x: &[f32], t
 /// Forward of one block; `KEEP`: everything a backward pass needs stays on the tape.
 #[inline(always)]
 pub(crate) fn forward_block<L: Lanes, const KEEP: bool>(l: L, mlp: &Mlp, x: &[f32], rows: usize, tape: &mut Tape) {
+    outline(l, Forward::<'_, KEEP> { mlp, x, rows, tape });
+}
+
+struct Forward<'a, const KEEP: bool> {
+    mlp: &'a Mlp,
+    x: &'a [f32],
+    rows: usize,
+    tape: &'a mut Tape,
+}
+
+impl<const KEEP: bool> Task for Forward<'_, KEEP> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        forward_layers::<L, KEEP>(l, self.mlp, self.x, self.rows, self.tape);
+    }
+}
+
+#[inline(always)]
+fn forward_layers<L: Lanes, const KEEP: bool>(l: L, mlp: &Mlp, x: &[f32], rows: usize, tape: &mut Tape) {
     stage_input(l, mlp.shape.input_norm, mlp.shape.input, x, &mut tape.input, &mut tape.input_rstd);
     for (i, layer) in mlp.layers.iter().enumerate() {
         let (done, rest) = tape.act.split_at_mut(i);

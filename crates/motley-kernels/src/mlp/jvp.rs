@@ -3,7 +3,7 @@
 use super::block::{Tape, Width, center, forward_block, vectors, vectors_mut};
 use super::{BLOCK, Layer, Mlp};
 use crate::buffer::Buf;
-use crate::gemm::{Init, Packed, nn, padded, stride};
+use crate::gemm::{Init, Packed, nn, padded, product, stride};
 use crate::pool::Pool;
 use crate::simd::{Lanes, Task, dispatch};
 
@@ -90,7 +90,7 @@ impl Jvp<'_> {
             let (act, hat, rstd) = (&tape.act[i], &tape.hat[i], &tape.rstd[i]);
             let mut init = Init::Bias(b);
             if i > 0 {
-                nn(l, rows, &before, lda, &layer.w, init, &mut now, ld, |_, _, _| {});
+                product(l, rows, (&before, lda), &layer.w, init, (&mut now, ld));
                 init = Init::Add;
             }
             nn(
