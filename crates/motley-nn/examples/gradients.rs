@@ -1,0 +1,274 @@
+//! Prints, as JSON, the gradients that actors and critics really step along, with everything they were computed from:
+//! `cargo run -p motley-nn --example gradients`. `tests/python/test_losses_jax.py` holds them to JAX in double precision.
+//!
+//! Nothing reaches inside: a learner takes one step and its first Adam moment, `(1 - beta1) g` after the first step, is read
+//! from its saved state.
+
+use std::error::Error;
+use std::io::Write;
+use std::sync::Arc;
+
+use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose, Stream, TeamSpec};
+use motley_data::rollout::Rollout;
+use motley_nn::init::Init;
+use motley_nn::{
+    Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Head, Net, NetSpec, Objective, Pick, Pool, Source,
+};
+use motley_run::{StateReader, StateWriter};
+
+type Out<T> = Result<T, Box<dyn Error>>;
+
+const ENVS: usize = 3;
+const STEPS: usize = 12;
+const CHUNK: usize = 4;
+const ADAM: AdamConfig = AdamConfig { adam_eps: 1e-5, weight_decay: 0.0, max_grad_norm: 0.0 };
+
+fn rng(case: u64) -> Stream {
+    Stream::new(11, Purpose::Check, case, 0)
+}
+
+fn main() -> Out<()> {
+    let relu = net(&[16, 12], Activation::Relu, false);
+    let tanh = NetSpec { feature_norm: false, ..net(&[10], Activation::Tanh, false) };
+    let bare = NetSpec { feature_norm: false, layer_norm: false, ..net(&[9, 7], Activation::Selu, false) };
+    let gru = net(&[8], Activation::Relu, true);
+    let ppo = Objective::PpoClip { clip: 0.2 };
+    let space = ActionSpace::uniform_box(3, -1.0, 2.0);
+    let running = critic_config("huber", 0.2, "running");
+    let cases = [
+        actor(1, "categorical with mask", &ActionSpace::Discrete(5), false, relu.clone(), ppo, 1)?,
+        actor(2, "multi-discrete with mask, a minibatch", &ActionSpace::MultiDiscrete(vec![3, 2]), false, tanh.clone(), ppo, 2)?,
+        actor(3, "gaussian", &space, false, bare.clone(), ppo, 1)?,
+        actor(4, "tanh gaussian, unclipped ratio", &space, true, relu.clone(), Objective::Ratio, 1)?,
+        actor(5, "recurrent categorical in chunks", &ActionSpace::Discrete(4), false, gru.clone(), ppo, 1)?,
+        actor(6, "recurrent gaussian, half of the chunks", &space, false, gru.clone(), ppo, 2)?,
+        critic(7, "huber, clipped, running norm", relu.clone(), running.clone())?,
+        critic(8, "squared, no norm", tanh, critic_config("squared", 0.3, "none"))?,
+        critic(9, "popart", bare, critic_config("huber", 0.2, "popart"))?,
+        critic(10, "recurrent critic in chunks", gru, running)?,
+    ];
+    writeln!(std::io::stdout().lock(), "{{\"cases\":[\n{}\n]}}", cases.join(",\n"))?;
+    Ok(())
+}
+
+fn net(hidden: &[usize], activation: Activation, recurrent: bool) -> NetSpec {
+    NetSpec {
+        obs: ObsSpace::vector(0),
+        extra: 0,
+        hidden_sizes: hidden.to_vec(),
+        activation,
+        feature_norm: true,
+        layer_norm: true,
+        recurrent,
+        output: 0,
+        output_gain: 1.0,
+        init: Init::Uniform,
+        free: Vec::new(),
+    }
+}
+
+fn critic_config(loss: &str, clip: f64, norm: &str) -> CriticConfig {
+    CriticConfig {
+        critic_lr: 0.0,
+        critic_epochs: 1,
+        critic_minibatches: 1,
+        value_loss: loss.into(),
+        huber_delta: 0.7,
+        value_clip: clip,
+        value_coef: 0.5,
+        value_norm: norm.into(),
+        value_norm_start: "identity".into(),
+    }
+}
+
+/// Two agents of one kind, which share parameters and are told apart by a one-hot, and a third that is unlike them.
+fn team(action: &ActionSpace) -> Arc<TeamSpec> {
+    let agent = |name: &str, kind: &str, obs, action| AgentSpec::new(name, kind, ObsSpace::vector(obs), action);
+    let twins = ["left", "right"].map(|name| agent(name, "twin", 6, action.clone()));
+    let [left, right] = twins;
+    let mut team = TeamSpec::new("test/gradients", vec![left, agent("odd", "odd", 3, ActionSpace::Discrete(2)), right]);
+    (team.masks, team.deaths) = (true, true);
+    Arc::new(team)
+}
+
+/// A rollout of made-up numbers: masks, dead agents, a hole, episodes that start anywhere, memory that is not zero.
+fn rollout(team: &Arc<TeamSpec>, memory_len: usize, rng: &Stream) -> Rollout {
+    let mut roll = Rollout::new(Arc::clone(team), ENVS, STEPS, memory_len);
+    let mut rng = rng.fork(1);
+    for lane in &mut roll.lanes {
+        lane.obs.iter_mut().chain(&mut lane.state).for_each(|x| *x = rng.normal() as f32);
+        lane.memory.iter_mut().for_each(|x| *x = rng.range(-0.8, 0.8) as f32);
+        lane.avail.iter_mut().for_each(|a| *a = rng.bernoulli(0.6));
+        lane.alive.iter_mut().for_each(|a| *a = rng.bernoulli(0.8));
+        lane.first.iter_mut().for_each(|f| *f = rng.bernoulli(0.25));
+        lane.valid[STEPS / 2] = false;
+        for t in 0..STEPS {
+            for (i, agent) in team.agents.iter().enumerate() {
+                let range = team.action_range(i);
+                let raw = &mut lane.actions[t * team.action_len()..][range];
+                raw.iter_mut().for_each(|a| *a = 0.6 * rng.normal() as f32);
+                let mut at = t * team.mask_len() + team.mask_range(i).start;
+                for (raw, &n) in raw.iter_mut().zip(agent.action.choices()) {
+                    let pick = rng.below(n as u32) as usize;
+                    *raw = pick as f32;
+                    lane.avail[at + pick] = true;
+                    at += n;
+                }
+            }
+        }
+    }
+    roll
+}
+
+fn actor(
+    case: u64,
+    name: &str,
+    action: &ActionSpace,
+    squash: bool,
+    spec: NetSpec,
+    objective: Objective,
+    parts: usize,
+) -> Out<String> {
+    let (rng, pool, team) = (rng(case), Pool::serial(), team(action));
+    let head = Head::for_space(action, squash, 1.5, 0.8);
+    let recurrent = spec.recurrent;
+    let mut actor = Actor::new(&team, vec![0, 2], head.clone(), spec, true, ADAM, 0, &rng)?;
+    let mut roll = rollout(&team, actor.memory_end(), &rng);
+    let now = actor.log_probs(&pool, &roll, &actor.rows(&roll));
+    let mut noise = rng.fork(2);
+    for (m, i) in [0, 2].into_iter().enumerate() {
+        for row in 0..roll.rows() {
+            let (e, t) = roll.at(row);
+            roll.lanes[e].log_probs[t * team.n() + i] = now[m * roll.rows() + row] + 0.3 * noise.normal() as f32;
+        }
+    }
+    let rows = actor.rows(&roll);
+    let weight: Vec<f32> = (0..2 * roll.rows()).map(|_| noise.normal() as f32).collect();
+    let cut = Cut { minibatches: parts, chunk: if recurrent { CHUNK } else { 0 } };
+    let pick = cut.pass(ENVS, STEPS, rng.fork(3))?.swap_remove(0);
+    let before = describe_net(&actor.net);
+    let ascent = Ascent { objective, weight: &weight, entropy_coef: 0.05, lr: 0.0 };
+    actor.step(&pool, &roll, &rows, &pick, ascent)?;
+    let mut state = StateWriter::new();
+    actor.save(&mut state);
+    let mut fields = vec![text("name", name), text("kind", "actor"), before, gradient(&state)?];
+    fields.push(describe_rows(&roll, &pick, &weight));
+    fields.push(describe_head(&head, action));
+    if let Objective::PpoClip { clip } = objective {
+        fields.push(numbers("clip", [f64::from(clip)]));
+    }
+    if let Pick::Chunks { chunks, length } = &pick {
+        let width = roll.memory_len() / 2;
+        let memory = (0..2).flat_map(|m| {
+            let roll = &roll;
+            chunks.iter().flat_map(move |c| {
+                let at = c.start as usize * roll.memory_len() + m * width;
+                &roll.lanes[c.env as usize].memory[at..at + width]
+            })
+        });
+        fields.push(numbers("memory", memory.copied().map(f64::from)));
+        fields.push(numbers("length", [*length as f64]));
+    }
+    Ok(object(&fields))
+}
+
+/// The picked rows in the learner's order, gathered from the rollout anew.
+fn describe_rows(roll: &Rollout, pick: &Pick, weight: &[f32]) -> String {
+    let indices = pick.indices(2, roll.rows(), STEPS);
+    let row = |r: &usize| (roll.at(r % roll.rows()), r / roll.rows());
+    let (mut x, mut raw, mut mask, mut old, mut active, mut first) = (vec![], vec![], vec![], vec![], vec![], vec![]);
+    for ((e, t), m) in indices.iter().map(row) {
+        let agent = 2 * m;
+        x.extend(roll.obs(e, t, agent).iter().copied().chain([(1 - m) as f32, m as f32]).map(f64::from));
+        raw.extend(roll.action(e, t, agent).iter().copied().map(f64::from));
+        mask.extend(roll.avail(e, t, agent).iter().map(|a| f64::from(u8::from(*a))));
+        old.push(f64::from(roll.log_prob(e, t, agent)));
+        active.push(f64::from(u8::from(roll.active(e, t, agent))));
+        first.push(f64::from(u8::from(roll.lanes[e].first[t])));
+    }
+    let weight = indices.iter().map(|r| f64::from(weight[*r]));
+    let parts = [numbers("x", x), numbers("raw", raw), numbers("mask", mask), numbers("old", old), numbers("active", active)];
+    format!("{},{},{}", parts.join(","), numbers("first", first), numbers("weight", weight))
+}
+
+fn describe_head(head: &Head, action: &ActionSpace) -> String {
+    let (kind, bounds): (_, Vec<f64>) = match (head, action) {
+        (Head::Categorical(_), _) => ("categorical", Vec::new()),
+        (Head::Gaussian { .. }, _) => ("gaussian", vec![1.5, 0.8]),
+        (Head::TanhGaussian { low, high }, _) => ("tanh_gaussian", low.iter().chain(high).copied().map(f64::from).collect()),
+    };
+    let choices = numbers("choices", action.choices().iter().map(|n| *n as f64));
+    format!("{},{choices},{}", text("head", kind), numbers("head_values", bounds))
+}
+
+fn critic(case: u64, name: &str, spec: NetSpec, config: CriticConfig) -> Out<String> {
+    let (rng, pool, team) = (rng(case), Pool::serial(), team(&ActionSpace::Discrete(3)));
+    let recurrent = spec.recurrent;
+    let make =
+        |spec: &NetSpec, id| Critic::new(&team, Source::State, vec![0], spec.clone(), false, config.clone(), ADAM, &rng.fork(id));
+    let mut critic = make(&spec, 0)?;
+    let roll = rollout(&team, 0, &rng);
+    // Old values of another network, so that the clip bites; a recurrent critic keeps its own, whose memory it needs.
+    let values = if recurrent { critic.values(&pool, &roll) } else { make(&spec, 1)?.values(&pool, &roll) };
+    let mut draw = rng.fork(4);
+    let targets: Vec<f32> = (0..roll.rows()).map(|_| (2.0 + 3.0 * draw.normal()) as f32).collect();
+    let before = describe_net(critic.net());
+    critic.fit(&pool, &roll, &values, &targets, CHUNK, 0.0, &rng.fork(5))?;
+    let mut state = StateWriter::new();
+    critic.save(&mut state);
+    let slots = |f: &dyn Fn(usize, usize) -> Vec<f64>| {
+        (0..roll.rows()).map(|r| roll.at(r)).flat_map(|(e, t)| f(e, t)).collect::<Vec<_>>()
+    };
+    let flag = |on: bool| vec![f64::from(u8::from(on))];
+    Ok(object(&[
+        text("name", name),
+        text("kind", "critic"),
+        before,
+        gradient(&state)?,
+        numbers("x", slots(&|e, t| roll.state(e, t, 0).iter().copied().map(f64::from).collect())),
+        numbers("active", slots(&|e, t| flag(roll.lanes[e].valid[t]))),
+        numbers("first", slots(&|e, t| flag(roll.lanes[e].first[t]))),
+        numbers("old", values.here.iter().copied().map(f64::from)),
+        numbers("targets", targets.iter().copied().map(f64::from)),
+        numbers("length", if recurrent { vec![CHUNK as f64] } else { Vec::new() }),
+        numbers("steps", [STEPS as f64]),
+        numbers("clip", [config.value_clip]),
+        numbers("delta", [config.huber_delta]),
+        numbers("coef", [config.value_coef]),
+        text("loss", &config.value_loss),
+        text("norm", &config.value_norm),
+    ]))
+}
+
+fn describe_net(net: &Net) -> String {
+    let entry = |e: &motley_nn::net::Entry| {
+        object(&[
+            text("name", &e.name),
+            numbers("offset", [e.offset as f64]),
+            numbers("shape", e.shape.iter().map(|d| *d as f64)),
+        ])
+    };
+    let entries: Vec<String> = net.entries().iter().map(entry).collect();
+    let activation = text("activation", net.spec().activation.name());
+    let params = numbers("params", net.params().iter().copied().map(f64::from));
+    format!("{activation},\"entries\":[{}],{params}", entries.join(","))
+}
+
+/// What the one step climbed, from the optimiser's first moment.
+fn gradient(state: &StateWriter) -> Out<String> {
+    let first = StateReader::from_bytes(state.to_bytes()?)?.f32s("adam.first")?;
+    Ok(numbers("gradient", first.into_iter().map(|m| f64::from(m) / f64::from(1.0 - 0.9f32))))
+}
+
+fn numbers(name: &str, values: impl IntoIterator<Item = f64>) -> String {
+    let all: Vec<String> = values.into_iter().map(|v| v.to_string()).collect();
+    format!("\"{name}\":[{}]", all.join(","))
+}
+
+fn text(name: &str, value: &str) -> String {
+    format!("\"{name}\":\"{value}\"")
+}
+
+fn object(fields: &[String]) -> String {
+    format!("{{{}}}", fields.join(","))
+}
