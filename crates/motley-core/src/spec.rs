@@ -13,9 +13,20 @@ pub struct ObsSpace {
     /// `[size]` for a vector, `[height, width, channels]` for an image.
     pub shape: Vec<usize>,
     /// Lower bound of every entry (may be `-inf`).
+    #[serde(deserialize_with = "low_bound")]
     pub low: f32,
     /// Upper bound of every entry (may be `inf`).
+    #[serde(deserialize_with = "high_bound")]
     pub high: f32,
+}
+
+/// JSON has no infinities: they are written as `null`.
+fn low_bound<'de, D: serde::Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or(f32::NEG_INFINITY))
+}
+
+fn high_bound<'de, D: serde::Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or(f32::INFINITY))
 }
 
 impl ObsSpace {

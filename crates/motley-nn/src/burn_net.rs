@@ -24,7 +24,7 @@ fn tensor<const D: usize>(data: &[f32], shape: [usize; D], device: &Device) -> T
 
 /// A tensor's values.
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().into_vec::<f32>().unwrap_or_default()
+    tensor.into_data().convert::<f32>().try_into_vec::<f32>().unwrap_or_default()
 }
 
 /// The flat parameters with a cursor: layers take what they need in layout order.

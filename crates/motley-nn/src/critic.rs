@@ -199,7 +199,7 @@ impl Critic {
             self.net.forward(out.x, steps, &mut [], out.here, &mut scratch);
         }
         let mut one = vec![0.0; input];
-        let mut value = |x: &[f32], memory: &mut [f32], scratch: &mut NetScratch| {
+        let value = |x: &[f32], memory: &mut [f32], scratch: &mut NetScratch| {
             let mut v = [0.0];
             self.net.forward(x, 1, memory, &mut v, scratch);
             v[0]
@@ -282,7 +282,7 @@ impl Critic {
             x = &held;
         }
         let mut first = Vec::new();
-        let mut memory = Vec::new();
+        let memory;
         let sequence = if let Pick::Chunks { chunks, length } = pick {
             memory = gather(&values.memory, self.net.memory_len(), &indices[..self.members.len() * chunks.len()]);
             for l in 0..*length {

@@ -4,13 +4,14 @@
 //! on every device; the gradient with respect to the network's output is written by hand and held to finite differences.
 
 use motley_core::{ActionSpace, Stream};
+use serde::{Deserialize, Serialize};
 
 const LN_SQRT_TAU: f32 = 0.918_938_5;
 const LOG_STD_MIN: f32 = -20.0;
 const LOG_STD_MAX: f32 = 2.0;
 
 /// Which distribution an agent's network parametrises.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Head {
     /// Independent categoricals over masked logits; one entry per choice (`Discrete(n)` is `[n]`).
     Categorical(Vec<usize>),

@@ -2,9 +2,10 @@
 
 use motley_core::Stream;
 use motley_kernels::Activation;
+use serde::{Deserialize, Serialize};
 
 /// How weights start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Init {
     /// Semi-orthogonal weights scaled by the activation's gain, biases 0 (Saxe et al. 2014; HARL, MAPPO).
     Orthogonal,

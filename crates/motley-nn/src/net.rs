@@ -8,13 +8,15 @@ use motley_core::{ObsSpace, Stream};
 use motley_kernels::mlp::loss_grad;
 use motley_kernels::{Activation, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace};
 
+use serde::{Deserialize, Serialize};
+
 use crate::burn_net;
 use crate::conv::ConvShape;
 use crate::gru::GruShape;
 use crate::init::{Init, gain, orthogonal, uniform};
 
 /// What a network looks like.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetSpec {
     /// The observation or state it reads.
     pub obs: ObsSpace,
@@ -23,6 +25,7 @@ pub struct NetSpec {
     /// Widths of the hidden layers.
     pub hidden_sizes: Vec<usize>,
     /// After every hidden layer.
+    #[serde(with = "activation_name")]
     pub activation: Activation,
     /// LayerNorm on the input.
     pub feature_norm: bool,
@@ -38,6 +41,20 @@ pub struct NetSpec {
     pub init: Init,
     /// Parameters beside the network that belong to it (a Gaussian's deviations), with initial values.
     pub free: Vec<f32>,
+}
+
+mod activation_name {
+    use motley_kernels::Activation;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(activation: &Activation, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(activation.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Activation, D::Error> {
+        let name = String::deserialize(d)?;
+        Activation::from_name(&name).ok_or_else(|| D::Error::custom(format!("unknown activation \"{name}\"")))
+    }
 }
 
 /// One named tensor in the flat vector.

@@ -1,1 +1,15 @@
-//! The training loop of Motley: collection, evaluation, checkpoints, signals.
+//! The training loop: [`settings`] (names and layers to a plan), [`collect`], [`evaluate`], [`trainer`] (the loop with logs
+//! and checkpoints), [`bundle`] (what is needed to act).
+
+pub mod bundle;
+pub mod collect;
+pub mod evaluate;
+pub mod presets;
+pub mod recovery;
+pub mod settings;
+pub mod trainer;
+
+pub use collect::MakeEnv;
+pub use evaluate::{EvalPlan, EvalSummary, evaluate};
+pub use settings::{Plan, Registry, Request, read_file, resume_plan};
+pub use trainer::{Event, Outcome, TrainError, Trainer};

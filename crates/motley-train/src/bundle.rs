@@ -1,0 +1,156 @@
+//! The policy bundle: everything needed to act, in two files that anything can read.
+
+use std::sync::Arc;
+
+use motley_core::TeamSpec;
+use motley_nn::dist::Head;
+use motley_nn::net::{Net, NetSpec};
+use motley_nn::policy::ActingGroup;
+use motley_nn::{Policy, TeamPolicy};
+use motley_run::{Bundle, NamedTensor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// A bundle that does not describe a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the policy bundle cannot be used: {0}")]
+pub struct BundleError(String);
+
+/// What `policy.json` says beside format and hashes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyInfo {
+    /// The algorithm that trained it.
+    pub algo: String,
+    /// The task, for `eval` and `render`.
+    pub task: String,
+    /// The resolved settings of the run.
+    pub config: toml::Table,
+    /// The team that it acts for.
+    pub team: TeamSpec,
+    /// Env steps of training.
+    pub env_steps: u64,
+    /// Mean return of the evaluation that chose it.
+    pub eval_return_mean: f64,
+    groups: Vec<GroupInfo>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct GroupInfo {
+    members: Vec<usize>,
+    agent_id: bool,
+    memory_at: Vec<(usize, usize)>,
+    head: Head,
+    net: NetSpec,
+}
+
+/// A policy as a bundle: tensors `actor.<group>.<layer>`, weights `[in, out]`.
+///
+/// # Errors
+/// Settings that JSON cannot hold.
+pub fn to_bundle(policy: &TeamPolicy, algo: &str, config: &toml::Table, env_steps: u64, eval_return_mean: f64) -> Result<Bundle, BundleError> {
+    let team = TeamSpec::clone(policy.team());
+    let group = |g: &ActingGroup| GroupInfo {
+        members: g.members.clone(),
+        agent_id: g.agent_id,
+        memory_at: g.memory_at.iter().map(|r| (r.start, r.end)).collect(),
+        head: g.head.clone(),
+        net: g.net.spec().clone(),
+    };
+    let info = PolicyInfo {
+        algo: algo.to_owned(),
+        task: team.task.clone(),
+        config: config.clone(),
+        team,
+        env_steps,
+        eval_return_mean,
+        groups: policy.groups().iter().map(group).collect(),
+    };
+    let fields = match serde_json::to_value(&info) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => Map::new(),
+        Err(e) => return Err(BundleError(e.to_string())),
+    };
+    let mut tensors = Vec::new();
+    for (g, group) in policy.groups().iter().enumerate() {
+        tensors.extend(group.net.entries().iter().map(|e| NamedTensor {
+            name: format!("actor.{g}.{}", e.name),
+            shape: e.shape.clone(),
+            values: group.net.params()[e.range()].to_vec(),
+        }));
+    }
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Bundle { policy: fields, tensors })
+}
+
+/// The policy that a bundle holds.
+///
+/// # Errors
+/// Fields that are missing or contradict each other, tensors that are missing or of another shape.
+pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleError> {
+    let info: PolicyInfo =
+        serde_json::from_value(Value::Object(bundle.policy.clone())).map_err(|e| BundleError(format!("policy.json: {e}")))?;
+    let team = &info.team;
+    let mut acted = vec![false; team.n()];
+    let mut groups = Vec::with_capacity(info.groups.len());
+    for (g, group) in info.groups.iter().enumerate() {
+        check_group(team, g, group, &mut acted)?;
+        let stream = motley_core::Stream::new(0, motley_core::Purpose::Init, 0, 0);
+        let mut net = Net::new(group.net.clone(), &stream);
+        let mut params = net.params().to_vec();
+        for entry in net.entries() {
+            let name = format!("actor.{g}.{}", entry.name);
+            let tensor = bundle.tensor(&name).ok_or_else(|| BundleError(format!("tensor \"{name}\" is missing")))?;
+            if tensor.shape != entry.shape {
+                return Err(BundleError(format!("tensor \"{name}\": expected shape {:?}, found {:?}", entry.shape, tensor.shape)));
+            }
+            params[entry.range()].copy_from_slice(&tensor.values);
+        }
+        net.set_params(|p| p.copy_from_slice(&params));
+        groups.push(ActingGroup {
+            members: group.members.clone(),
+            net,
+            head: group.head.clone(),
+            agent_id: group.agent_id,
+            memory_at: group.memory_at.iter().map(|(a, b)| *a..*b).collect(),
+        });
+    }
+    if let Some(i) = acted.iter().position(|a| !a) {
+        return Err(BundleError(format!("no group acts for agent \"{}\"", team.agents[i].name)));
+    }
+    let policy = TeamPolicy::new(Arc::new(team.clone()), groups);
+    Ok((info, policy))
+}
+
+/// Numbers from a file are believed only after this: sizes bounded, indices in range, shapes that fit the team.
+fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool]) -> Result<(), BundleError> {
+    const MAX_WIDTH: usize = 65_536;
+    let wrong = |what: String| Err(BundleError(format!("group {g}: {what}")));
+    let widths = group.net.hidden_sizes.iter().chain(&group.net.obs.shape).chain([&group.net.output, &group.net.extra]);
+    if widths.clone().any(|w| *w > MAX_WIDTH) || group.net.hidden_sizes.len() > 64 {
+        return wrong("a layer is too wide or there are too many".into());
+    }
+    if group.net.recurrent && group.net.hidden_sizes.is_empty() {
+        return wrong("a recurrent network needs a hidden layer".into());
+    }
+    let memory = if group.net.recurrent { group.net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };
+    if group.memory_at.len() != group.members.len() || group.memory_at.iter().any(|(a, b)| a.checked_add(memory) != Some(*b) || *b > (1 << 30)) {
+        return wrong("its memory does not fit its members".into());
+    }
+    if group.net.free.len() != group.head.free_parameters().len() || group.net.output != group.head.outputs() {
+        return wrong("network and distribution do not fit each other".into());
+    }
+    for &i in &group.members {
+        let Some(agent) = team.agents.get(i) else {
+            return wrong(format!("agent {i} of {}", team.n()));
+        };
+        if std::mem::replace(&mut acted[i], true) {
+            return wrong(format!("agent \"{}\" is acted for twice", agent.name));
+        }
+        if agent.obs.shape != group.net.obs.shape || agent.action.width() != group.head.width() {
+            return wrong(format!("its network does not fit agent \"{}\"", agent.name));
+        }
+    }
+    let extra = if group.agent_id { group.members.len() } else { 0 };
+    if group.net.extra == extra { Ok(()) } else { wrong("its input does not fit its members".into()) }
+}

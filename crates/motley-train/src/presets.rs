@@ -1,0 +1,110 @@
+//! Tuned configurations, shipped inside the binary.
+
+use std::sync::LazyLock;
+
+use motley_core::ConfigError;
+use motley_core::error::nearest;
+use serde::Deserialize;
+
+/// A tuned configuration of one algorithm for some tasks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// `tuned` is taken by itself; others by `preset=NAME`.
+    pub name: String,
+    /// The algorithm.
+    pub algo: String,
+    /// The tasks it was tuned for.
+    pub tasks: Vec<String>,
+    /// Where the values come from.
+    pub source: String,
+    /// What it should reach at its own budget.
+    pub band: String,
+    /// The settings.
+    pub settings: toml::Table,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    preset: Vec<Preset>,
+}
+
+/// The shipped files.
+const FILES: [&str; 3] = [
+    include_str!("../../../presets/happo.toml"),
+    include_str!("../../../presets/mappo.toml"),
+    include_str!("../../../presets/ippo.toml"),
+];
+
+static PRESETS: LazyLock<Vec<Preset>> =
+    LazyLock::new(|| FILES.iter().filter_map(|text| toml::from_str::<File>(text).ok()).flat_map(|f| f.preset).collect());
+
+impl Preset {
+    /// `algorithm/name`.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.algo, self.name)
+    }
+}
+
+/// All of them.
+pub fn all() -> &'static [Preset] {
+    &PRESETS
+}
+
+/// The preset for an algorithm and a task: the one named, none for `none`, `tuned` where there is one if none is named.
+///
+/// # Errors
+/// A name that does not exist for this pair, with those that do.
+pub fn find(algo: &str, task: &str, name: Option<&str>) -> Result<Option<&'static Preset>, ConfigError> {
+    let fitting: Vec<&Preset> = PRESETS.iter().filter(|p| p.algo == algo && p.tasks.iter().any(|t| t == task)).collect();
+    match name {
+        Some("none") => Ok(None),
+        None => Ok(fitting.into_iter().find(|p| p.name == "tuned")),
+        Some(name) => match fitting.iter().find(|p| p.name == name) {
+            Some(p) => Ok(Some(p)),
+            None => {
+                let mut known: Vec<&str> = fitting.iter().map(|p| p.name.as_str()).collect();
+                known.push("none");
+                let near = nearest(name, known.iter().copied());
+                let nearest = if near.is_empty() { known.iter().map(ToString::to_string).collect() } else { near };
+                Err(ConfigError::UnknownName { what: "preset", name: name.to_owned(), nearest })
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Registry, Request};
+
+    #[test]
+    fn every_file_parses() {
+        for text in FILES {
+            toml::from_str::<File>(text).unwrap();
+        }
+    }
+
+    /// Every preset resolves for every task that it names, and gives each pair at most one `tuned`.
+    #[test]
+    fn every_preset_fits_its_tasks() {
+        let registry = Registry::builtin();
+        for preset in all() {
+            for task in &preset.tasks {
+                let overrides = vec![format!("preset={}", preset.name)];
+                let request = Request { algo: preset.algo.clone(), task: task.clone(), overrides, ..Request::default() };
+                let plan = request.plan(&registry).unwrap_or_else(|e| panic!("{} on {task}: {e}", preset.title()));
+                assert_eq!(plan.preset.map(Preset::title), Some(preset.title()));
+                let same = all().iter().filter(|p| p.title() == preset.title() && p.tasks.contains(task)).count();
+                assert_eq!(same, 1, "{} twice for {task}", preset.title());
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_presets_are_refused() {
+        let text = find("happo", "mpe/simple_spread_v3", Some("tunde")).unwrap_err().to_string();
+        assert!(text.contains("tuned"), "{text}");
+    }
+}

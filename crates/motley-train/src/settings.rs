@@ -1,0 +1,221 @@
+//! From names and layers of settings to something that can be trained.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use motley_algos::{AlgorithmSpec, RewardMode};
+use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TeamSpec, settings};
+
+use crate::collect::MakeEnv;
+use crate::presets::{self, Preset};
+
+settings! {
+    /// What every run has.
+    pub struct RunConfig in "" {
+        /// Names every random stream of the run.
+        seed: u64 = 0, Kind::Int(0, i64::MAX);
+        /// Env steps to train for (one step of one environment copy is one).
+        total_steps: u64 = 1_000_000, Kind::Int(1, 1_000_000_000_000_000);
+        /// Environment copies.
+        num_envs: usize = 20, Kind::Int(1, 100_000);
+        /// Threads; 0 takes every core that this process may use.
+        threads: usize = 0, Kind::Int(0, 1024);
+        /// Where gradients are computed.
+        device: String = "cpu", Kind::Choice(&["cpu", "cuda", "wgpu"]);
+        /// Environment failures borne in 10,000 env steps before the run stops.
+        env_failure_limit: usize = 100, Kind::Int(0, 10_000);
+    }
+}
+
+settings! {
+    /// Periodic evaluation.
+    pub struct EvalConfig in "eval" {
+        /// Env steps between evaluations.
+        every: u64 = 100_000, Kind::Int(1, 1_000_000_000_000_000);
+        /// Episodes of an evaluation.
+        episodes: usize = 100, Kind::Int(1, 100_000);
+        /// Sample actions instead of taking the most likely ones.
+        stochastic: bool = false, Kind::Bool;
+    }
+}
+
+settings! {
+    /// What is written, and when.
+    pub struct LogConfig in "log" {
+        /// Env steps between checkpoints.
+        checkpoint_every: u64 = 100_000, Kind::Int(1, 1_000_000_000_000_000);
+        /// Checkpoints kept beside the best one.
+        keep: usize = 2, Kind::Int(1, 10_000);
+        /// Write a TensorBoard event file.
+        tensorboard: bool = true, Kind::Bool;
+    }
+}
+
+/// Algorithms and tasks by name.
+#[derive(Clone)]
+pub struct Registry {
+    /// The algorithms.
+    pub algorithms: motley_algos::Registry,
+    /// The tasks.
+    pub tasks: motley_envs::Registry,
+}
+
+impl Registry {
+    /// Everything that Motley ships.
+    pub fn builtin() -> Self {
+        Self { algorithms: motley_algos::Registry::builtin(), tasks: motley_envs::Registry::builtin() }
+    }
+
+    /// With one more algorithm.
+    #[must_use]
+    pub fn with_algorithm(mut self, spec: impl AlgorithmSpec + 'static) -> Self {
+        self.algorithms = self.algorithms.with(Arc::new(spec));
+        self
+    }
+
+    /// With one more task.
+    #[must_use]
+    pub fn with_task(mut self, task: impl Task + 'static) -> Self {
+        let task: Arc<dyn Task> = Arc::new(task);
+        self.tasks = self.tasks.with(task);
+        self
+    }
+}
+
+/// What is to be configured.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Algorithm.
+    pub algo: String,
+    /// Task.
+    pub task: String,
+    /// Layers above the task's defaults: a file's table with its name.
+    pub file: Option<(String, toml::Table)>,
+    /// `MOTLEY__A__B` variables as (name, value).
+    pub environment: Vec<(String, String)>,
+    /// `key=value` of the command line; `preset=NAME` chooses the preset.
+    pub overrides: Vec<String>,
+}
+
+/// A configuration that fits its algorithm and task. Nothing of it is built yet but one environment, to ask for the team.
+#[derive(Clone)]
+pub struct Plan {
+    /// The algorithm.
+    pub algorithm: Arc<dyn AlgorithmSpec>,
+    /// The task.
+    pub task: Arc<dyn Task>,
+    /// Every setting with its origin.
+    pub settings: Settings,
+    /// The preset in force.
+    pub preset: Option<&'static Preset>,
+    /// The team.
+    pub team: Arc<TeamSpec>,
+    /// Makes environments.
+    pub make: MakeEnv,
+}
+
+/// Every key that a run of this algorithm on this task has.
+pub fn keys(algorithm: &dyn AlgorithmSpec, task: &dyn Task) -> Vec<Key> {
+    let reward = Key::new(
+        "task.reward",
+        "auto",
+        Kind::Choice(&["auto", "sum", "mean", "own", "common"]),
+        "What agents learn from; auto is the common reward where there is one, else the algorithm's choice.",
+    );
+    [RunConfig::keys(), EvalConfig::keys(), LogConfig::keys(), task.keys(), vec![reward], algorithm.keys()].concat()
+}
+
+impl Request {
+    /// Layers the settings (defaults, task defaults, preset, file, environment, command line; later wins), asks one
+    /// environment for its team and checks that the algorithm is defined for it.
+    ///
+    /// # Errors
+    /// An unknown name or key (with the nearest), a value out of range, an algorithm that cannot train the task.
+    pub fn plan(&self, registry: &Registry) -> Result<Plan, ConfigError> {
+        let algorithm = registry.algorithms.get(&self.algo)?;
+        let task = registry.tasks.get(&self.task)?;
+        let mut settings = Settings::new(keys(&*algorithm, &*task));
+        for (key, value) in task.defaults() {
+            settings.set(&key, &value, Origin::Task(task.name()))?;
+        }
+        let chosen = self.overrides.iter().rev().find_map(|o| o.strip_prefix("preset="));
+        let preset = presets::find(algorithm.name(), &task.name(), chosen)?;
+        if let Some(preset) = preset {
+            settings.merge(&preset.settings, &Origin::Preset(preset.title()))?;
+        }
+        if let Some((name, table)) = &self.file {
+            settings.merge(table, &Origin::File(name.clone()))?;
+        }
+        for (name, value) in &self.environment {
+            let key = name.trim_start_matches("MOTLEY__").replace("__", ".").to_ascii_lowercase();
+            settings.set_text(&format!("{key}={value}"), Origin::Environment(name.clone()))?;
+        }
+        for text in self.overrides.iter().filter(|o| !o.starts_with("preset=")) {
+            settings.set_text(text, Origin::CommandLine)?;
+        }
+        finish(algorithm, task, settings, preset)
+    }
+}
+
+/// The plan of an existing run, from its written configuration and the changes that a resume allows.
+///
+/// # Errors
+/// A change of anything but `total_steps`, `threads`, `eval.*`, `log.*`; a configuration that this version cannot read.
+pub fn resume_plan(registry: &Registry, algo: &str, task: &str, config: &toml::Table, overrides: &[String]) -> Result<Plan, ConfigError> {
+    let algorithm = registry.algorithms.get(algo)?;
+    let task = registry.tasks.get(task)?;
+    let mut settings = Settings::new(keys(&*algorithm, &*task));
+    settings.merge(config, &Origin::Run)?;
+    for text in overrides {
+        let key = text.split_once('=').map_or(text.as_str(), |(k, _)| k.trim());
+        let before = settings.value(key).cloned();
+        settings.set_text(text, Origin::CommandLine)?;
+        let free = ["total_steps", "threads"].contains(&key) || key.starts_with("eval.") || key.starts_with("log.");
+        let after = settings.value(key)?;
+        if let Ok(before) = before
+            && !free
+            && before != *after
+        {
+            return Err(ConfigError::Invalid(format!(
+                "a resumed run keeps {key} = {before}, {after} was asked for: only total_steps, threads, eval.* and log.* can be changed; start a new run instead"
+            )));
+        }
+    }
+    finish(algorithm, task, settings, None)
+}
+
+fn finish(algorithm: Arc<dyn AlgorithmSpec>, task: Arc<dyn Task>, mut settings: Settings, preset: Option<&'static Preset>) -> Result<Plan, ConfigError> {
+    if settings.get::<String>("device")? != "cpu" {
+        return Err(ConfigError::Missing {
+            what: format!("device={}", settings.get::<String>("device")?),
+            mend: "this build trains on the CPU; use device=cpu".into(),
+        });
+    }
+    let options = settings.section("task");
+    let team = Arc::clone(task.make(&options)?.spec());
+    let word: String = settings.get("task.reward")?;
+    let reward = RewardMode::resolve(&word, &team, algorithm.own_reward())?;
+    if word == "auto" {
+        settings.set("task.reward", &reward.to_string().into(), Origin::Task(task.name()))?;
+    }
+    algorithm.check(&team, &settings)?;
+    let maker = Arc::clone(&task);
+    let make: MakeEnv = Arc::new(move || maker.make(&options));
+    Ok(Plan { algorithm, task, settings, preset, team, make })
+}
+
+/// Reads a TOML file of settings.
+///
+/// # Errors
+/// A file that cannot be read, is larger than 1 MiB, or is not TOML.
+pub fn read_file(path: &Path) -> Result<(String, toml::Table), ConfigError> {
+    let name = path.display().to_string();
+    let failed = |why: String| ConfigError::File { path: name.clone(), why };
+    let length = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
+    if length > 1 << 20 {
+        return Err(failed(format!("{length} bytes are more than a configuration has (1 MiB at most)")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+    let table = text.parse::<toml::Table>().map_err(|e| failed(e.to_string()))?;
+    Ok((name, table))
+}

@@ -1,0 +1,465 @@
+//! The loop: collect, update, log, evaluate, checkpoint, until the budget is used or a stop is asked for.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use motley_algos::{Algorithm, Collect, UpdateContext};
+use motley_core::{ConfigError, Metrics, Purpose, Stream};
+use motley_data::rollout::Rollout;
+use motley_kernels::PoolError;
+use motley_nn::{Mode, Policy, Pool, UpdateError};
+use motley_run::{
+    CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunError, RunFolder, RunInfo, RunStatus,
+    Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
+};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use crate::bundle::{BundleError, to_bundle};
+use crate::collect::{CollectError, Collector, ResumeError};
+use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Episode, evaluate};
+use crate::recovery::panic_text;
+use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig};
+
+/// Rewards beyond this are told to the user once: returns stay finite, but learning rarely does well.
+const HUGE_REWARD: f64 = 1e9;
+
+/// Why training ended before its budget.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The run folder.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Environments that could not be brought back.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    /// Environments that cannot go on.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+    /// An evaluation.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// Learning.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// Threads.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A fault of the program inside an update.
+    #[error("the update panicked: {0}; this is a fault of the algorithm, the last checkpoint stands")]
+    Panicked(String),
+}
+
+/// What happens while training, for whoever shows it.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Environments and networks stand.
+    Started {
+        /// Env steps already done (of a resumed run).
+        env_steps: u64,
+    },
+    /// One update is done.
+    Progress {
+        /// Env steps so far.
+        env_steps: u64,
+        /// Env steps a second since the start of this process.
+        rate: f64,
+        /// Mean return of the episodes that ended in the last rollout.
+        episode_return: Option<f64>,
+    },
+    /// An evaluation is done.
+    Evaluated {
+        /// Env steps so far.
+        env_steps: u64,
+        /// Its result.
+        summary: EvalSummary,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// Something the user should know.
+    Warning(String),
+}
+
+/// How training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Whether the budget was used (else a stop was asked for).
+    pub finished: bool,
+    /// Env steps done.
+    pub env_steps: u64,
+    /// Wall-clock seconds of this process.
+    pub wall_seconds: f64,
+    /// Env steps a second of this process.
+    pub env_steps_per_second: f64,
+    /// The last evaluation, if there was one.
+    pub eval: Option<EvalSummary>,
+    /// Whether a checkpoint could not be made durable at the end.
+    pub checkpoint_failed: bool,
+}
+
+/// A run at work.
+pub struct Trainer {
+    plan: Plan,
+    run: RunConfig,
+    eval: EvalConfig,
+    log: LogConfig,
+    folder: RunFolder,
+    info: RunInfo,
+    sinks: Sinks,
+    store: CheckpointStore,
+    pool: Pool,
+    algorithm: Box<dyn Algorithm>,
+    collector: Collector,
+    roll: Rollout,
+    counters: Counters,
+    last_eval: Option<EvalSummary>,
+    warned_reward: bool,
+    checkpoint_failed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Counters {
+    env_steps: u64,
+    updates: u64,
+    best: Option<f64>,
+    evaluated_at: Option<u64>,
+}
+
+impl Trainer {
+    /// A new run in a folder that was just created.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn start(plan: Plan, folder: RunFolder) -> Result<Self, TrainError> {
+        let run = RunConfig::read(&plan.settings)?;
+        let pool = Pool::new(threads(&run))?;
+        let info = RunInfo {
+            motley: env!("CARGO_PKG_VERSION").into(),
+            git_commit: option_env!("MOTLEY_GIT_COMMIT").map(ToOwned::to_owned),
+            platform: platform::platform(),
+            cpu: platform::cpu(),
+            threads: pool.threads(),
+            algo: plan.algorithm.name().into(),
+            task: plan.team.task.clone(),
+            task_version: plan.team.version,
+            seed: run.seed,
+            status: RunStatus::Running,
+            reason: None,
+            started: utc_now().rfc3339(),
+            env_steps: 0,
+            exact_resume: true,
+            changes: Vec::new(),
+        };
+        let mut trainer = Self::build(plan, run, pool, folder, info)?;
+        trainer.collector.start(&mut trainer.roll)?;
+        trainer.folder.write_config(&trainer.plan.settings.to_table())?;
+        trainer.folder.write_info(&trainer.info)?;
+        Ok(trainer)
+    }
+
+    /// Goes on with a run from a loaded checkpoint.
+    ///
+    /// # Errors
+    /// [`TrainError`]; a checkpoint of another algorithm, task or team is refused before anything changes.
+    pub fn resume(plan: Plan, folder: RunFolder, loaded: &Loaded) -> Result<Self, TrainError> {
+        loaded.manifest.check(&Identity::new(plan.algorithm.name(), &plan.team))?;
+        let run = RunConfig::read(&plan.settings)?;
+        let pool = Pool::new(threads(&run))?;
+        let mut info = folder.info()?;
+        (info.status, info.reason, info.threads) = (RunStatus::Running, None, pool.threads());
+        let mut trainer = Self::build(plan, run, pool, folder, info)?;
+        trainer.algorithm.load(&loaded.state.scope("algorithm"))?;
+        if loaded.state.has("collector.steps") {
+            trainer.collector.load(&mut trainer.roll, &loaded.state.scope("collector"))?;
+        } else {
+            trainer.collector.start(&mut trainer.roll)?;
+        }
+        let counters = &loaded.manifest.info.counters;
+        trainer.counters = Counters {
+            env_steps: loaded.manifest.info.env_steps,
+            updates: counters.get("updates").and_then(Value::as_u64).unwrap_or(0),
+            best: counters.get("best").and_then(Value::as_f64),
+            evaluated_at: counters.get("evaluated_at").and_then(Value::as_u64),
+        };
+        trainer.sinks.truncate_to(&loaded.manifest.info.logs);
+        trainer.folder.write_config(&trainer.plan.settings.to_table())?;
+        trainer.folder.write_info(&trainer.info)?;
+        Ok(trainer)
+    }
+
+    fn build(plan: Plan, run: RunConfig, pool: Pool, folder: RunFolder, info: RunInfo) -> Result<Self, TrainError> {
+        let (eval, log) = (EvalConfig::read(&plan.settings)?, LogConfig::read(&plan.settings)?);
+        let init = Stream::new(run.seed, Purpose::Init, 0, 0);
+        let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &init)?;
+        let Collect::Rollout { steps } = algorithm.collect();
+        let memory_len = algorithm.policy().memory_len();
+        let collector = Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, run.num_envs, run.env_failure_limit)?;
+        let sinks = Sinks::open(folder.root(), log.tensorboard)?;
+        Ok(Self {
+            roll: Rollout::new(Arc::clone(&plan.team), run.num_envs, steps, memory_len),
+            store: CheckpointStore::new(&folder.checkpoints_dir(), log.keep, Arc::new(RealDisk)),
+            counters: Counters { env_steps: 0, updates: 0, best: None, evaluated_at: None },
+            last_eval: None,
+            warned_reward: false,
+            checkpoint_failed: false,
+            plan,
+            run,
+            eval,
+            log,
+            folder,
+            info,
+            sinks,
+            pool,
+            algorithm,
+            collector,
+        })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Trains until the budget is used or `stop` is set; then evaluates (a finished run), checkpoints, and records how it ended.
+    ///
+    /// # Errors
+    /// [`TrainError`]; what was learned before it is in the last checkpoint.
+    pub fn train(&mut self, stop: &AtomicBool, see: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
+        let start = Instant::now();
+        let from = self.counters.env_steps;
+        see(&Event::Started { env_steps: from });
+        let result = self.run_loop(stop, start, see);
+        self.tell_warnings(see);
+        let (status, reason) = match &result {
+            Ok(true) => (RunStatus::Done, None),
+            Ok(false) => (RunStatus::Stopped, Some("a stop was asked for".to_owned())),
+            Err(error) => (RunStatus::Failed, Some(error.to_string())),
+        };
+        (self.info.status, self.info.reason, self.info.env_steps) = (status, reason, self.counters.env_steps);
+        let written = self.folder.write_info(&self.info);
+        let finished = result?;
+        written?;
+        let wall_seconds = start.elapsed().as_secs_f64();
+        Ok(Outcome {
+            finished,
+            env_steps: self.counters.env_steps,
+            wall_seconds,
+            env_steps_per_second: (self.counters.env_steps - from) as f64 / wall_seconds.max(1e-9),
+            eval: self.last_eval,
+            checkpoint_failed: self.checkpoint_failed,
+        })
+    }
+
+    fn run_loop(&mut self, stop: &AtomicBool, start: Instant, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
+        let from = self.counters.env_steps;
+        while self.counters.env_steps < self.run.total_steps {
+            if stop.load(Ordering::Relaxed) {
+                self.checkpoint(true, see);
+                return Ok(false);
+            }
+            let before = self.counters.env_steps;
+            self.iterate(start, from, see)?;
+            let now = self.counters.env_steps;
+            let crossed = |every: u64| before / every != now / every;
+            let done = now >= self.run.total_steps;
+            let improved = if crossed(self.eval.every) || done { self.evaluate(see)? } else { false };
+            if crossed(self.log.checkpoint_every) || done || improved {
+                self.checkpoint(done, see);
+            }
+            if improved {
+                self.mark_best(see);
+            }
+        }
+        if self.last_eval.is_none() {
+            self.evaluate(see)?;
+        }
+        Ok(true)
+    }
+
+    /// One collection and one update.
+    fn iterate(&mut self, start: Instant, from: u64, see: &mut dyn FnMut(&Event)) -> Result<(), TrainError> {
+        let policy = self.algorithm.policy();
+        if let Err(error) = self.collector.collect(&policy, &mut self.roll, &self.pool) {
+            // Episodes are lost, nothing learned is: the environments start anew on resume.
+            self.save_checkpoint(false, see);
+            return Err(error.into());
+        }
+        let collected = Instant::now();
+        let context = UpdateContext {
+            pool: &self.pool,
+            progress: self.counters.env_steps as f64 / self.run.total_steps as f64,
+            rng: Stream::new(self.run.seed, Purpose::Shuffle, 0, 0).fork(self.counters.updates),
+        };
+        let (algorithm, roll) = (&mut self.algorithm, &self.roll);
+        let updated = catch_unwind(AssertUnwindSafe(|| algorithm.update(roll, &context)));
+        let losses = updated.map_err(|panic| TrainError::Panicked(panic_text(panic.as_ref())))??;
+        self.counters.updates += 1;
+        self.counters.env_steps += (self.roll.envs() * self.roll.steps()) as u64;
+        let rate = (self.counters.env_steps - from) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        let mut metrics = self.episode_metrics();
+        let episode_return = metrics.mean("train/episode_return");
+        metrics.merge("", &losses);
+        metrics.add("time/env_steps_per_second", rate);
+        metrics.add("time/update_seconds", collected.elapsed().as_secs_f64());
+        self.sinks.log(self.counters.env_steps, &metrics);
+        self.warn_of_rewards(see);
+        self.tell_warnings(see);
+        self.roll.carry();
+        see(&Event::Progress { env_steps: self.counters.env_steps, rate, episode_return });
+        Ok(())
+    }
+
+    fn episode_metrics(&self) -> Metrics {
+        let mut m = Metrics::new();
+        for lane in &self.roll.lanes {
+            for end in &lane.episodes {
+                m.add("train/episode_return", end.team_return);
+                m.add("train/mean_agent_return", end.agent_return);
+                m.add("train/episode_length", end.length as f64);
+                if let Some(won) = end.won {
+                    m.add("train/win_rate", f64::from(u8::from(won)));
+                }
+            }
+        }
+        let holes = self.roll.lanes.iter().flat_map(|l| &l.valid).filter(|v| !**v).count();
+        m.add("train/env_failures", holes as f64);
+        m
+    }
+
+    fn warn_of_rewards(&mut self, see: &mut dyn FnMut(&Event)) {
+        let n = self.plan.team.n();
+        let huge = self.roll.lanes.iter().find_map(|l| l.rewards.iter().enumerate().find(|(_, r)| r.abs() > HUGE_REWARD));
+        if let Some((at, value)) = huge
+            && !std::mem::replace(&mut self.warned_reward, true)
+        {
+            let agent = &self.plan.team.agents[at % n].name;
+            see(&Event::Warning(format!("agent \"{agent}\" was paid {value:e} in one step: returns stay finite, but scale rewards down to learn well")));
+        }
+    }
+
+    fn tell_warnings(&mut self, see: &mut dyn FnMut(&Event)) {
+        self.sinks.take_warnings().into_iter().for_each(|w| see(&Event::Warning(w)));
+    }
+
+    /// Evaluates on streams of its own; returns whether it was the best so far.
+    fn evaluate(&mut self, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
+        let env_steps = self.counters.env_steps;
+        let plan = EvalPlan {
+            seed: self.run.seed,
+            round: env_steps,
+            episodes: self.eval.episodes,
+            mode: if self.eval.stochastic { Mode::Sample } else { Mode::Greedy },
+        };
+        let episodes = evaluate(&self.algorithm.policy(), &self.plan.make, &self.pool, plan)?;
+        let summary = EvalSummary::of(&episodes);
+        self.log_evaluation(&episodes, &summary);
+        self.last_eval = Some(summary);
+        self.counters.evaluated_at = Some(env_steps);
+        let best = self.counters.best.is_none_or(|b| summary.return_mean > b);
+        if best {
+            self.counters.best = Some(summary.return_mean);
+            let config = self.plan.settings.to_table();
+            let bundle = to_bundle(&self.algorithm.policy(), self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
+            if let Err(error) = write_bundle(&RealDisk, &self.folder.policy_dir(), &bundle) {
+                see(&Event::Warning(format!("the best policy could not be written, training goes on: {error}")));
+            }
+        }
+        see(&Event::Evaluated { env_steps, summary, best });
+        Ok(best)
+    }
+
+    fn log_evaluation(&mut self, episodes: &[Episode], summary: &EvalSummary) {
+        let env_steps = self.counters.env_steps;
+        let lines: Vec<EvalEpisode> = episodes
+            .iter()
+            .enumerate()
+            .map(|(k, e)| EvalEpisode {
+                env_steps,
+                episode: k as u64,
+                team_return: e.team_return,
+                mean_agent_return: e.agent_return,
+                length: e.length as u64,
+                won: e.won,
+            })
+            .collect();
+        self.sinks.eval(&lines);
+        let mut m = Metrics::new();
+        m.add("eval/return_mean", summary.return_mean);
+        m.add("eval/return_std", summary.return_std);
+        m.add("eval/mean_agent_return", summary.agent_return_mean);
+        m.add("eval/episode_length", summary.length_mean);
+        if let Some(rate) = summary.win_rate {
+            m.add("eval/win_rate", rate);
+        }
+        self.sinks.log(env_steps, &m);
+    }
+
+    /// Saves; a failure is a warning, except that the last one of a run is remembered for the exit code.
+    fn checkpoint(&mut self, last: bool, see: &mut dyn FnMut(&Event)) {
+        let saved = self.save_checkpoint(true, see);
+        if last {
+            self.checkpoint_failed = !saved;
+        }
+        if saved {
+            self.info.env_steps = self.counters.env_steps;
+            if let Err(error) = self.folder.write_info(&self.info) {
+                see(&Event::Warning(error.to_string()));
+            }
+        }
+    }
+
+    fn save_checkpoint(&mut self, with_envs: bool, see: &mut dyn FnMut(&Event)) -> bool {
+        let mut state = StateWriter::new();
+        self.algorithm.save(&mut state.scope("algorithm"));
+        if with_envs {
+            self.collector.save(&self.roll, &mut state.scope("collector"));
+        }
+        let mut counters = Map::new();
+        counters.insert("updates".into(), json!(self.counters.updates));
+        counters.insert("best".into(), json!(self.counters.best));
+        counters.insert("evaluated_at".into(), json!(self.counters.evaluated_at));
+        let info = CheckpointInfo {
+            identity: Identity::new(self.plan.algorithm.name(), &self.plan.team),
+            config_hash: fingerprint(&self.plan.settings.to_table()),
+            env_steps: self.counters.env_steps,
+            counters,
+            logs: self.sinks.lengths(),
+            exact_resume: with_envs,
+        };
+        match self.store.save(&info, &state) {
+            Ok(saved) => {
+                saved.warnings.into_iter().for_each(|w| see(&Event::Warning(w)));
+                true
+            }
+            Err(error) => {
+                see(&Event::Warning(format!("checkpoint at {} steps failed, training goes on: {error}", self.counters.env_steps)));
+                false
+            }
+        }
+    }
+
+    fn mark_best(&self, see: &mut dyn FnMut(&Event)) {
+        if let Err(error) = self.store.mark_best(self.counters.env_steps) {
+            see(&Event::Warning(format!("the best checkpoint could not be marked: {error}")));
+        }
+    }
+}
+
+/// The threads asked for, or as many as this process may use.
+fn threads(run: &RunConfig) -> usize {
+    match run.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    }
+}
