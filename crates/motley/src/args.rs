@@ -1,0 +1,150 @@
+//! The shape of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Cooperative multi-agent reinforcement learning in teams of unlike agents.
+#[derive(Debug, Parser)]
+#[command(name = "motley", version, propagate_version = true)]
+pub(crate) struct Args {
+    /// Write results as JSON, one object a line, to standard output.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress, only results and warnings.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a team; uses the tuned preset where one exists.
+    Train(TrainArgs),
+    /// Evaluate a run or a policy bundle.
+    Eval(EvalArgs),
+    /// Draw episodes of a run or a policy bundle.
+    Render(RenderArgs),
+    /// List algorithms, tasks or presets.
+    List(ListArgs),
+    /// Show the resolved configuration and where each value comes from.
+    Config(ConfigArgs),
+    /// Try the environment contract on a task.
+    Check(CheckArgs),
+    /// Learning curves of one or many runs.
+    Plot(PlotArgs),
+    /// Exact tabular games: monotone improvement, bounds, equilibria.
+    Theory(TheoryArgs),
+    /// What this machine offers and what is missing, with the mend.
+    Doctor,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrainArgs {
+    /// ALGO TASK [key=value ...]; with --resume only key=value.
+    pub(crate) words: Vec<String>,
+    /// Go on exactly where this run stopped.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) resume: Option<PathBuf>,
+    /// A TOML file of settings, between preset and command line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The run folder (default: runs/<suite>/<task>/<algo>/<UTC time>-s<seed>).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvalArgs {
+    /// A run folder or a policy bundle.
+    pub(crate) from: PathBuf,
+    /// Episodes to play.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) episodes: usize,
+    /// Names the streams of the episodes.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Sample actions instead of taking the most likely ones.
+    #[arg(long)]
+    pub(crate) stochastic: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RenderArgs {
+    /// A run folder or a policy bundle.
+    pub(crate) from: PathBuf,
+    /// Where to: .gif (moving) or .png (frames side by side).
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Episodes to draw.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) episodes: usize,
+    /// Names the streams of the episodes.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Sample actions instead of taking the most likely ones.
+    #[arg(long)]
+    pub(crate) stochastic: bool,
+    /// Width of the picture in pixels.
+    #[arg(long, default_value_t = 480)]
+    pub(crate) width: u32,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// What to list.
+    #[arg(value_parser = ["algorithms", "tasks", "presets"])]
+    pub(crate) what: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// ALGO TASK [key=value ...]
+    pub(crate) words: Vec<String>,
+    /// A TOML file of settings, between preset and command line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The task.
+    pub(crate) task: String,
+    /// key=value settings of the task (task.* may be left out).
+    pub(crate) settings: Vec<String>,
+    /// Names the streams of the trials.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlotArgs {
+    /// Run folders, or folders above them.
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Where to: .svg or .png.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// What to plot.
+    #[arg(long, default_value = "eval/return_mean")]
+    pub(crate) metric: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TheoryArgs {
+    /// The game (default: random).
+    pub(crate) game: Option<String>,
+    /// Names the random game and the orders of updates.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Iterations of each method.
+    #[arg(long)]
+    pub(crate) iterations: Option<usize>,
+    /// The penalty of the penalty game.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) k: Option<f64>,
+    /// Also draw the returns to this .svg or .png.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}

@@ -1,0 +1,33 @@
+//! One file a command.
+
+mod check;
+mod config;
+mod doctor;
+mod eval;
+mod list;
+mod plot;
+mod render;
+mod source;
+mod theory;
+mod train;
+
+use motley_train::Registry;
+
+use crate::args::Command;
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Runs a command; the number is the exit code of a command that did its work.
+pub(crate) fn run(command: &Command, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    match command {
+        Command::Train(args) => train::run(args, registry, out),
+        Command::Eval(args) => eval::run(args, registry, out),
+        Command::Render(args) => render::run(args, registry, out),
+        Command::List(args) => list::run(args, registry, out),
+        Command::Config(args) => config::run(args, registry, out),
+        Command::Check(args) => check::run(args, registry, out),
+        Command::Plot(args) => plot::run(args, out),
+        Command::Theory(args) => theory::run(args, out),
+        Command::Doctor => doctor::run(out),
+    }
+}

@@ -1,0 +1,71 @@
+//! Standard output holds results (with `--json`, one flat object a line); everything else goes to standard error.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::{Map, Value};
+
+use crate::error::Failure;
+
+/// Where a command writes.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+    quiet: bool,
+    color: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { json, quiet, color }
+    }
+
+    /// Whether results are wanted as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a moving progress line fits: a terminal, and nobody asked for quiet.
+    pub(crate) fn is_lively(&self) -> bool {
+        self.color && !self.quiet
+    }
+
+    /// A result for a person; nothing under `--json`. A closed pipe is no reason to stop.
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
+        if !self.json {
+            let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
+        }
+    }
+
+    /// A result for a program: `{"event": event, ...}`; nothing without `--json`.
+    pub(crate) fn event(&self, event: &str, fields: Value) {
+        if self.json {
+            let mut all = Map::new();
+            all.insert("event".into(), event.into());
+            if let Value::Object(fields) = fields {
+                all.extend(fields);
+            }
+            let _ = writeln!(std::io::stdout().lock(), "{}", Value::Object(all));
+        }
+    }
+
+    /// Progress and remarks.
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
+        }
+    }
+
+    /// Something the user should know even when quiet.
+    pub(crate) fn warning(&self, text: impl AsRef<str>) {
+        let head = if self.color { "\x1b[33mwarning:\x1b[0m" } else { "warning:" };
+        let _ = writeln!(std::io::stderr().lock(), "{head} {}", text.as_ref());
+    }
+
+    /// Why the command failed.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        let head = if self.color { "\x1b[31merror:\x1b[0m" } else { "error:" };
+        let _ = writeln!(std::io::stderr().lock(), "{head} {}", failure.message);
+        self.event("error", serde_json::json!({ "exit_code": failure.code, "message": failure.message }));
+    }
+}
