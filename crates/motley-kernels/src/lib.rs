@@ -5,6 +5,7 @@
 //! order, and work is cut by shape alone. `MOTLEY_SIMD=portable|avx2|avx512` forces an instruction set.
 
 mod buffer;
+pub mod conv;
 mod gemm;
 pub mod gru;
 pub mod math;
@@ -14,6 +15,7 @@ pub mod pool;
 mod reference;
 mod simd;
 
+pub use conv::{Conv, ConvScratch, ConvShape};
 pub use gru::{Gru, GruScratch, GruShape, GruTape};
 pub use mlp::{Activation, Entry, Mlp, MlpShape, RowLoss, Scratch, Workspace};
 pub use pool::{Pool, PoolError};

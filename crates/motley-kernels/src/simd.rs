@@ -209,3 +209,25 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     fold16(acc)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instruction_sets_have_names_and_the_one_in_use_is_there() {
+        let names = ["portable", "avx2", "avx512"];
+        assert_eq!(names.map(Isa::from_name), [Some(Isa::Portable), Some(Isa::Avx2), Some(Isa::Avx512)]);
+        assert_eq!(Isa::from_name("sse"), None);
+        assert!(Isa::current().available());
+    }
+
+    #[test]
+    fn dot_matches_a_plain_sum() {
+        for len in [0, 1, 15, 16, 17, 100] {
+            let (a, b): (Vec<f32>, Vec<f32>) = (0..len).map(|i| (i as f32, 2.0 - i as f32)).unzip();
+            let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+            assert!((f64::from(dot(&a, &b)) - exact).abs() <= 1e-6 * exact.abs());
+        }
+    }
+}
