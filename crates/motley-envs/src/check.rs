@@ -45,13 +45,14 @@ const STEPS: usize = 100;
 const LONGEST: usize = 20_000;
 
 type Verdict = Result<Outcome, String>;
+type Check<'a> = fn(&Trial<'a>) -> Verdict;
 
 /// Tries everything that the contract asks of an environment, with random available actions drawn from `seed`.
 ///
 /// A panic inside the environment fails the check during which it happens, and the next check starts with a fresh copy.
 pub fn check<'a>(make: Make<'a>, seed: u64) -> Vec<CheckLine> {
     let trial = Trial { make, seed };
-    let checks: [(&'static str, fn(&Trial<'a>) -> Verdict); 12] = [
+    let checks: [(&'static str, Check<'a>); 12] = [
         ("it can be made, twice with the same team", Trial::construction),
         ("the team makes sense (sizes, names, no-ops, positions)", Trial::sane_spec),
         ("the team never changes", Trial::constant_spec),

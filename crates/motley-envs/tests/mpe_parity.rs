@@ -1,6 +1,8 @@
 //! Episodes recorded from mpe2 1.1.1 (`tests/parity/mpe/gen.py`, which also describes the format) are replayed: from the
 //! seed on, states and observations have the same bits, rewards agree to 1e-12.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
+
 use std::path::PathBuf;
 
 use motley_core::{Actions, FrameBuf, Status};

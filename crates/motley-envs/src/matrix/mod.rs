@@ -90,7 +90,7 @@ impl MatrixGame {
         for (agent, &given) in self.spec.agents.iter().zip(actions.flat()) {
             let (fits, expected) = match agent.action {
                 ActionSpace::Discrete(n) => {
-                    (given >= 0.0 && given < n as f32 && given.fract() == 0.0, format!("a whole number in 0..{n}"))
+                    ((given as u32) as f32 == given && (given as usize) < n, format!("a whole number in 0..{n}"))
                 }
                 _ => ((-1.0..=1.0).contains(&given), "a number in -1..=1".to_owned()),
             };

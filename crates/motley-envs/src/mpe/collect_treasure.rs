@@ -3,7 +3,7 @@
 use motley_core::{ConfigError, Key, TaskOptions};
 
 use super::numpy_rng::NumpyRng;
-use super::scenario::{Scenario, Seen, Sink, count, least, others};
+use super::scenario::{Scenario, Sink, Sorted, count, least, others};
 use super::world::{Body, Flavour, World, distance, distance2};
 
 /// One colour for each kind of treasure.
@@ -207,7 +207,7 @@ impl Scenario for Collect {
         if i < self.collectors {
             row.one_hot(kinds, hands(i));
         }
-        for o in Seen::sorted(others(world, i).map(|o| (distance(world.bodies[o].pos, me), o))).iter() {
+        for o in Sorted::new(others(world, i).map(|o| (distance(world.bodies[o].pos, me), o))).iter() {
             row.relative(world, i, o);
             row.pair(world.bodies[o].vel);
             row.one_hot(kinds, o.checked_sub(self.collectors).unwrap_or(kinds));
@@ -215,7 +215,7 @@ impl Scenario for Collect {
         }
         // Absent treasures come last, as zeros.
         let key = |t: usize| if self.is_there(world, t) { distance(world.landmarks()[t].pos, me) } else { 1e6 };
-        for t in Seen::sorted((0..self.treasures).map(|t| (key(t), t))).iter() {
+        for t in Sorted::new((0..self.treasures).map(|t| (key(t), t))).iter() {
             if self.is_there(world, t) {
                 row.relative(world, i, world.agents + t);
                 row.one_hot(kinds, world.marks[self.kind_at(t)] as usize);

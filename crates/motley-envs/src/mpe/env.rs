@@ -112,7 +112,7 @@ impl<S: Scenario> Particles<S> {
         for (i, agent) in self.spec.agents.iter().enumerate() {
             let given = actions.of(i);
             let fits = match agent.action {
-                ActionSpace::Discrete(n) => given[0] >= 0.0 && given[0] < n as f32 && given[0].fract() == 0.0,
+                ActionSpace::Discrete(n) => is_choice(given[0], n),
                 _ => given.iter().all(|x| (0.0..=1.0).contains(x)),
             };
             if !fits {
@@ -164,6 +164,12 @@ impl<S: Scenario> Particles<S> {
             }
         }
     }
+}
+
+/// Whether `x` is one of the whole numbers below `n`.
+fn is_choice(x: f32, n: usize) -> bool {
+    let choice = x as u32; // saturates, and is 0 for what is no number
+    choice as f32 == x && (choice as usize) < n
 }
 
 /// What agent `i` of a scenario sees and can do.
@@ -295,9 +301,8 @@ impl<S: Scenario> Replay for Particles<S> {
     fn reset_from(&mut self, numpy_seed: u64, out: &mut Frame<'_>) {
         self.rng = NumpyRng::new(numpy_seed);
         self.world.quiet();
-        self.scenario.place(&mut self.world, &mut self.rng);
         // mpe2 hands steps a copy of the generator as it was before the start was drawn.
-        self.rng = NumpyRng::new(numpy_seed);
+        self.scenario.place(&mut self.world, &mut self.rng.clone());
         (self.steps, self.phase, self.won) = (0, Phase::Running, false);
         self.write(out);
     }

@@ -77,6 +77,11 @@ impl<S: Scenario> Task for ParticleTask<S> {
     fn make(&self, options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
         Ok(Box::new(Particles::<S>::new(options)?))
     }
+
+    /// Episodes are short and cheap: twenty copies, as in the published runs of HARL.
+    fn defaults(&self) -> Vec<(String, toml::Value)> {
+        vec![("num_envs".to_owned(), toml::Value::Integer(20))]
+    }
 }
 
 fn entry<S: Scenario>() -> (Arc<dyn Task>, Opener) {

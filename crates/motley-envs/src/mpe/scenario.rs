@@ -83,22 +83,26 @@ pub trait Sink {
     fn put(&mut self, x: f64);
 
     /// Appends both coordinates.
+    #[inline]
     fn pair(&mut self, v: Vec2) {
         self.put(v[0]);
         self.put(v[1]);
     }
 
     /// Appends all.
+    #[inline]
     fn all(&mut self, xs: &[f64]) {
         xs.iter().for_each(|&x| self.put(x));
     }
 
     /// Appends body `id`'s position as seen from agent `i`.
+    #[inline]
     fn relative(&mut self, world: &World, i: usize, id: usize) {
         self.pair(minus(world.bodies[id].pos, world.bodies[i].pos));
     }
 
     /// Appends all landmarks' positions as seen from agent `i`.
+    #[inline]
     fn landmarks(&mut self, world: &World, i: usize) {
         (world.agents..world.bodies.len()).for_each(|id| self.relative(world, i, id));
     }
@@ -137,58 +141,67 @@ pub fn others(world: &World, i: usize) -> impl Iterator<Item = usize> + use<> {
     (0..world.agents).filter(move |&j| j != i)
 }
 
-/// Which bodies an agent sees: all of them in their order, or the nearest few first.
-#[derive(Debug)]
-pub struct Seen {
-    ids: [u16; 2 * MOST],
-    len: usize,
-    /// Empty places up to the fixed number of neighbours.
-    padding: usize,
+/// Writes each of `ids` with `write`: all in their order where `nearest` is 0, else so many of those nearest to agent `i`,
+/// nearest first, and `width` zeros for each place that stays empty.
+#[inline]
+pub fn see<K: Sink>(
+    (world, i): (&World, usize),
+    ids: impl Iterator<Item = usize>,
+    nearest: usize,
+    row: &mut K,
+    width: usize,
+    mut write: impl FnMut(&mut K, usize),
+) {
+    if nearest == 0 {
+        ids.for_each(|id| write(row, id));
+    } else {
+        see_nearest((world, i), ids, nearest, row, width, write);
+    }
 }
 
-impl Seen {
-    /// The `nearest` of `ids` to agent `i`, nearest first; all of them in order where `nearest` is 0.
-    pub fn new(world: &World, i: usize, ids: impl Iterator<Item = usize>, nearest: usize) -> Self {
-        if nearest == 0 {
-            let mut seen = Self { ids: [0; 2 * MOST], len: 0, padding: 0 };
-            for (slot, id) in seen.ids.iter_mut().zip(ids) {
-                *slot = id as u16;
-                seen.len += 1;
-            }
-            return seen;
-        }
-        let mut seen = Self::sorted(ids.map(|id| (distance(world.bodies[id].pos, world.bodies[i].pos), id)));
-        seen.padding = nearest.saturating_sub(seen.len);
-        seen.len = seen.len.min(nearest);
-        seen
-    }
+#[inline(never)]
+fn see_nearest<K: Sink>(
+    (world, i): (&World, usize),
+    ids: impl Iterator<Item = usize>,
+    nearest: usize,
+    row: &mut K,
+    width: usize,
+    mut write: impl FnMut(&mut K, usize),
+) {
+    let sorted = Sorted::new(ids.map(|id| (distance(world.bodies[id].pos, world.bodies[i].pos), id)));
+    let shown = sorted.len.min(nearest);
+    sorted.iter().take(shown).for_each(|id| write(row, id));
+    (0..(nearest - shown) * width).for_each(|_| row.put(0.0));
+}
 
-    /// By rising key; equal keys keep their order.
-    pub fn sorted(keyed: impl Iterator<Item = (f64, usize)>) -> Self {
-        let mut keys = [0.0; 2 * MOST];
-        let mut seen = Self { ids: [0; 2 * MOST], len: 0, padding: 0 };
-        for (key, id) in keyed.take(2 * MOST) {
-            let mut at = seen.len;
+/// Things in the order of a key, on the stack.
+#[derive(Debug)]
+pub struct Sorted {
+    ids: [u8; MOST],
+    len: usize,
+}
+
+impl Sorted {
+    /// By rising key; equal keys keep their order. At most [`MOST`].
+    pub fn new(keyed: impl Iterator<Item = (f64, usize)>) -> Self {
+        let mut keys = [0.0; MOST];
+        let mut sorted = Self { ids: [0; MOST], len: 0 };
+        for (key, id) in keyed.take(MOST) {
+            let mut at = sorted.len;
             while at > 0 && keys[at - 1] > key {
                 keys[at] = keys[at - 1];
-                seen.ids[at] = seen.ids[at - 1];
+                sorted.ids[at] = sorted.ids[at - 1];
                 at -= 1;
             }
-            (keys[at], seen.ids[at]) = (key, id as u16);
-            seen.len += 1;
+            (keys[at], sorted.ids[at]) = (key, id as u8);
+            sorted.len += 1;
         }
-        seen
+        sorted
     }
 
-    /// The bodies.
+    /// What was sorted.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         self.ids[..self.len].iter().map(|&id| usize::from(id))
-    }
-
-    /// Writes each body with `write`, then `width` zeros for each empty place.
-    pub fn put<K: Sink>(&self, row: &mut K, width: usize, mut write: impl FnMut(&mut K, usize)) {
-        self.iter().for_each(|id| write(row, id));
-        (0..self.padding * width).for_each(|_| row.put(0.0));
     }
 }
 
@@ -206,7 +219,7 @@ pub fn boundary_cost(pos: Vec2, axis: usize) -> f64 {
 
 /// The least of some distances, given squared; infinite where there are none.
 pub fn least(distances2: impl Iterator<Item = f64>) -> f64 {
-    distances2.fold(f64::INFINITY, f64::min).sqrt()
+    distances2.fold(f64::INFINITY, |best, d| if d < best { d } else { best }).sqrt()
 }
 
 /// Draws all agents' and then all landmarks' positions from the square of half width 1.
@@ -254,11 +267,15 @@ mod tests {
         for (id, x) in [(1, 3.0), (2, -1.0), (3, 2.0)] {
             world.bodies[id].pos = [x, 0.0];
         }
-        let ids = |n| Seen::new(&world, 0, 1..4, n).iter().collect::<Vec<_>>();
-        assert_eq!((ids(0), ids(2), ids(5)), (vec![1, 2, 3], vec![2, 3], vec![2, 3, 1]));
-        let mut row = Count::default();
-        Seen::new(&world, 0, 1..4, 5).put(&mut row, 2, |row, id| row.relative(&world, 0, id));
-        assert_eq!(row.0, 10);
+        let ids = |n| {
+            let (mut row, mut seen) = (Count::default(), Vec::new());
+            see((&world, 0), 1..4, n, &mut row, 2, |row, id| {
+                seen.push(id);
+                row.relative(&world, 0, id);
+            });
+            (seen, row.0)
+        };
+        assert_eq!((ids(0), ids(2), ids(5)), ((vec![1, 2, 3], 6), (vec![2, 3], 4), (vec![2, 3, 1], 10)));
     }
 
     #[test]

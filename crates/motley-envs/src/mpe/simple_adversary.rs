@@ -3,7 +3,7 @@
 use motley_core::{ConfigError, Key, TaskOptions};
 
 use super::numpy_rng::NumpyRng;
-use super::scenario::{MOST, Scenario, Seen, Sink, count, least, neighbours, others, scatter};
+use super::scenario::{MOST, Scenario, Sink, count, least, neighbours, others, scatter, see};
 use super::world::{Body, Flavour, World, distance, distance2};
 
 /// See the module. Agent 0 is the adversary; `marks[0]` is the goal.
@@ -69,9 +69,8 @@ impl Scenario for Adversary {
         if i > 0 {
             row.relative(world, i, world.agents + world.marks[0] as usize);
         }
-        Seen::new(world, i, world.agents..world.bodies.len(), self.landmark_neighbours)
-            .put(row, 2, |row, id| row.relative(world, i, id));
-        Seen::new(world, i, others(world, i), self.agent_neighbours).put(row, 2, |row, id| row.relative(world, i, id));
+        see((world, i), world.agents..world.bodies.len(), self.landmark_neighbours, row, 2, |row, id| row.relative(world, i, id));
+        see((world, i), others(world, i), self.agent_neighbours, row, 2, |row, id| row.relative(world, i, id));
     }
 
     fn paint(&self, world: &World, id: usize) -> [f64; 3] {

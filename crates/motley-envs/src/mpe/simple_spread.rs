@@ -3,7 +3,7 @@
 use motley_core::{ConfigError, Key, TaskOptions};
 
 use super::numpy_rng::NumpyRng;
-use super::scenario::{MOST, Scenario, Seen, Sink, count, least, local_ratio, neighbours, others, scatter, terminate_on_success};
+use super::scenario::{MOST, Scenario, Sink, count, least, local_ratio, neighbours, others, scatter, see, terminate_on_success};
 use super::world::{Body, Flavour, World, distance2};
 
 /// Silent agents still have this many channels, which others see as zeros.
@@ -84,11 +84,9 @@ impl Scenario for Spread {
     fn observe(&self, world: &World, i: usize, row: &mut impl Sink) {
         row.pair(world.bodies[i].vel);
         row.pair(world.bodies[i].pos);
-        Seen::new(world, i, world.agents..world.bodies.len(), self.landmark_neighbours)
-            .put(row, 2, |row, id| row.relative(world, i, id));
-        let seen = Seen::new(world, i, others(world, i), self.agent_neighbours);
-        seen.put(row, 2, |row, id| row.relative(world, i, id));
-        seen.put(row, CHANNELS, |row, id| row.all(world.said(id)));
+        see((world, i), world.agents..world.bodies.len(), self.landmark_neighbours, row, 2, |row, id| row.relative(world, i, id));
+        see((world, i), others(world, i), self.agent_neighbours, row, 2, |row, id| row.relative(world, i, id));
+        see((world, i), others(world, i), self.agent_neighbours, row, CHANNELS, |row, id| row.all(world.said(id)));
     }
 
     fn ends_on_success(&self) -> bool {

@@ -3,7 +3,7 @@
 use motley_core::{ConfigError, Key, TaskOptions};
 
 use super::numpy_rng::NumpyRng;
-use super::scenario::{Scenario, Seen, Sink, boundary_cost, count, neighbours, others, terminate_on_success};
+use super::scenario::{Scenario, Sink, boundary_cost, count, neighbours, others, see, terminate_on_success};
 use super::world::{Body, Flavour, World};
 
 /// See the module. Adversaries come first.
@@ -93,13 +93,11 @@ impl Scenario for Tag {
     fn observe(&self, world: &World, i: usize, row: &mut impl Sink) {
         row.pair(world.bodies[i].vel);
         row.pair(world.bodies[i].pos);
-        Seen::new(world, i, world.agents..world.bodies.len(), self.landmark_neighbours)
-            .put(row, 2, |row, id| row.relative(world, i, id));
-        let seen = Seen::new(world, i, others(world, i), self.agent_neighbours);
-        seen.put(row, 2, |row, id| row.relative(world, i, id));
+        see((world, i), world.agents..world.bodies.len(), self.landmark_neighbours, row, 2, |row, id| row.relative(world, i, id));
+        see((world, i), others(world, i), self.agent_neighbours, row, 2, |row, id| row.relative(world, i, id));
         // With full sight adversaries take no room here; with limited sight every neighbour has a place, theirs is zero.
         let all_places = self.agent_neighbours > 0;
-        seen.put(row, 2, |row, id| {
+        see((world, i), others(world, i), self.agent_neighbours, row, 2, |row, id| {
             if self.is_good(id) {
                 row.pair(world.bodies[id].vel);
             } else if all_places {
