@@ -9,7 +9,7 @@ use motley_data::stats::normalize_masked;
 use motley_nn::init::Init;
 use motley_nn::optim::decayed;
 use motley_nn::{
-    Activation, Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Head, NetSpec, Objective, Pool, Source, TeamPolicy,
+    Activation, Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, NetSpec, Objective, Pool, Source, TeamPolicy,
     UpdateError, Values,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
@@ -132,12 +132,22 @@ fn net_spec(config: &NetConfig) -> NetSpec {
     }
 }
 
+/// What computes gradients on the `device` of the settings.
+fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
+    let device: String = settings.get("device")?;
+    Engine::for_device(&device).ok_or_else(|| ConfigError::Missing {
+        what: format!("support for device={device}"),
+        mend: format!("build with --features {device}, or use device=cpu"),
+    })
+}
+
 /// What can be said about a team and settings before anything is built.
 ///
 /// # Errors
 /// See [`crate::algorithm::AlgorithmSpec::check`].
 pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, own: RewardMode) -> Result<(), ConfigError> {
     let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+    engine(settings)?;
     let net = NetConfig::read(settings)?;
     let config = OnPolicyConfig::read(settings)?;
     if net.recurrent && !config.rollout_steps.is_multiple_of(net.chunk_length) {
@@ -181,13 +191,14 @@ impl OnPolicy {
         let adam = AdamConfig::read(settings)?;
         let critic_config = CriticConfig::read(settings)?;
         let groups = team.groups(&net.share).map_err(invalid)?;
+        let engine = engine(settings)?;
         let mut actors: Vec<Actor> = Vec::with_capacity(groups.len());
         for (g, members) in groups.iter().enumerate() {
             let space = &team.agents[members[0]].action;
             let head = Head::for_space(space, net.distribution == "tanh_gaussian", net.std_x_coef as f32, net.std_y_coef as f32);
             let memory_at = actors.last().map_or(0, Actor::memory_end);
             let rng = rng.fork(g as u64);
-            actors.push(Actor::new(team, members.clone(), head, net_spec(&net), net.agent_id, adam.clone(), memory_at, &rng).map_err(invalid)?);
+            actors.push(Actor::new(team, members.clone(), head, net_spec(&net), net.agent_id, adam.clone(), engine.clone(), memory_at, &rng).map_err(invalid)?);
         }
         let critic_rows = match source {
             Source::State => vec![(0..team.state.rows(team.n())).collect()],
@@ -195,7 +206,7 @@ impl OnPolicy {
         };
         let critic = |(c, members): (usize, Vec<usize>)| {
             let rng = rng.fork(1_000_000 + c as u64);
-            Critic::new(team, source, members, net_spec(&net), net.agent_id, critic_config.clone(), adam.clone(), &rng)
+            Critic::new(team, source, members, net_spec(&net), net.agent_id, critic_config.clone(), adam.clone(), engine.clone(), &rng)
         };
         let critics = critic_rows.into_iter().enumerate().map(critic).collect::<Result<_, _>>().map_err(invalid)?;
         Ok(Self {

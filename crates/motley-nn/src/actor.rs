@@ -2,11 +2,11 @@
 
 use motley_core::{Metrics, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_kernels::{Pool, RowLoss, Workspace};
+use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::dist::Head;
-use crate::net::{Batch, Net, NetScratch, NetSpec, Sequence};
+use crate::net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::pick::Pick;
@@ -27,7 +27,8 @@ pub struct Actor {
     memory_at: Vec<std::ops::Range<usize>>,
     adam: Adam,
     grad: Vec<f32>,
-    work: Workspace,
+    work: NetWork,
+    engine: Engine,
 }
 
 /// The group's rows of a rollout, member after member: row `m * rows + env * steps + time`.
@@ -63,7 +64,7 @@ impl Actor {
     ///
     /// # Errors
     /// Members whose spaces differ; the text names them.
-    pub fn new(team: &TeamSpec, members: Vec<usize>, head: Head, mut spec: NetSpec, agent_id: bool, adam: AdamConfig, memory_at: usize, rng: &Stream) -> Result<Self, String> {
+    pub fn new(team: &TeamSpec, members: Vec<usize>, head: Head, mut spec: NetSpec, agent_id: bool, adam: AdamConfig, engine: Engine, memory_at: usize, rng: &Stream) -> Result<Self, String> {
         let first = &team.agents[members[0]];
         if let Some(odd) = members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action) {
             return Err(format!(
@@ -83,7 +84,8 @@ impl Actor {
             memory_at: (0..members.len()).map(|m| memory_at + m * width..memory_at + (m + 1) * width).collect(),
             adam: Adam::new(net.params().len(), adam),
             grad: vec![0.0; net.params().len()],
-            work: Workspace::default(),
+            work: NetWork::default(),
+            engine,
             members,
             net,
             head,
@@ -215,7 +217,7 @@ impl Actor {
         let loss = ActorLoss { head: &self.head, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
         let mut stats = vec![0.0; loss.stats_len()];
         let batch = Batch { x, rows: indices.len(), sequence };
-        self.net.loss_grad(pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
+        self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
         let free_at = self.grad.len() - free.len();
         for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
             *g = *s as f32;

@@ -1,5 +1,4 @@
-//! The same networks on Burn: the path for recurrent and convolutional training and for devices other than the CPU, and the
-//! reference that the fused kernels are held to.
+//! The same networks on Burn: the way to devices other than the CPU, and the reference that the fused kernels are held to.
 //!
 //! The loss itself stays a row function on slices: Burn runs the network forward, the row function turns its output into
 //! `d loss / d output`, and Burn's backward of `sum(output * d_output)` is the gradient of the loss.
@@ -7,15 +6,11 @@
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
-use motley_kernels::{Activation, MlpShape, RowLoss};
+use motley_kernels::{Activation, ConvShape, MlpShape, RowLoss};
 
-use crate::conv::ConvShape;
-use crate::net::{Batch, Memory, Net};
+use crate::net::{Batch, Memory, Net, apply_loss};
 
 const LAYER_NORM_EPS: f64 = 1e-5;
-
-/// Rows per call of the row function: as in the fused kernels, so that a loss sees the same blocks.
-const BLOCK: usize = 256;
 
 /// A tensor from a slice.
 fn tensor<const D: usize>(data: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -94,19 +89,19 @@ fn mlp(cursor: &mut Cursor, shape: &MlpShape, mut x: Tensor<2>) -> Tensor<2> {
     x
 }
 
-/// `[rows, height * width * channels]` to `[rows, maps * h * w]`.
+/// `[rows, height * width * channels]` to `[rows, h * w * filters]`.
 fn conv(cursor: &mut Cursor, shape: &ConvShape, x: Tensor<2>) -> Tensor<2> {
     let rows = x.dims()[0];
-    let weight = cursor.matrix(shape.maps, shape.patch()).reshape([shape.maps, 3, 3, shape.channels]).permute([0, 3, 1, 2]);
-    let bias = cursor.vector(shape.maps).reshape([shape.maps]);
+    let weight = cursor.matrix(9 * shape.channels, shape.filters).reshape([3, 3, shape.channels, shape.filters]).permute([3, 2, 0, 1]);
+    let bias = cursor.vector(shape.filters).reshape([shape.filters]);
     let image = (x / 255.0).reshape([rows, shape.height, shape.width, shape.channels]).permute([0, 3, 1, 2]);
     let maps = conv2d(image, weight, Some(bias), ConvOptions::new([1, 1], [0, 0], [1, 1], 1));
-    act(maps.reshape([rows, shape.output_len()]), shape.activation)
+    act(maps.permute([0, 2, 3, 1]).reshape([rows, shape.out_len()]), shape.activation)
 }
 
 /// The recurrent stages over time-major rows; returns the head's output rows.
 fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, device: &Device) -> Tensor<2> {
-    let shape = &stage.gru;
+    let shape = stage.gru.shape();
     let h = shape.hidden;
     let (w_ih, w_hh) = (cursor.matrix(shape.input, 3 * h), cursor.matrix(h, 3 * h));
     let (b_ih, b_hh) = (cursor.vector(3 * h), cursor.vector(3 * h));
@@ -150,7 +145,7 @@ pub fn forward(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device)
     let stages = net.stages();
     if let Some((shape, _)) = &stages.conv {
         let (size, extra) = (net.spec().obs.size(), net.spec().extra);
-        let maps = conv(&mut cursor, shape, x.clone().slice([0..batch.rows, 0..size]));
+        let maps = conv(&mut cursor, &shape.shape(), x.clone().slice([0..batch.rows, 0..size]));
         x = if extra == 0 { maps } else { Tensor::cat(vec![maps, x.slice([0..batch.rows, size..size + extra])], 1) };
     }
     let x = mlp(&mut cursor, stages.trunk.shape(), x);
@@ -160,17 +155,15 @@ pub fn forward(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device)
     }
 }
 
-/// Gradient of a row loss by Burn's autodiff: the counterpart of [`motley_kernels::loss_grad`] for every kind of network.
-pub fn loss_grad(net: &Net, batch: Batch<'_>, loss: &dyn RowLoss, grad: &mut [f32], stats: &mut [f64]) {
-    let device = Device::flex().autodiff();
+/// Gradient of a row loss by Burn's autodiff, for every kind of network.
+pub fn loss_grad(net: &Net, device: &Device, batch: Batch<'_>, loss: &dyn RowLoss, grad: &mut [f32], stats: &mut [f64]) {
+    let device = device.clone().autodiff();
     let params = tensor(net.params(), [net.params().len()], &device).require_grad();
     let out = forward(net, params.clone(), &batch, &device);
     let width = net.output_len();
     let held = values(out.clone().inner());
     let mut d_out = vec![0.0; held.len()];
-    for (k, (out, d_out)) in held.chunks(BLOCK * width).zip(d_out.chunks_mut(BLOCK * width)).enumerate() {
-        loss.rows(k * BLOCK, out, d_out, stats);
-    }
+    apply_loss(loss, &held, width, &mut d_out, stats);
     let pulled = (out * tensor(&d_out, [batch.rows, width], &device)).sum();
     let grads = pulled.backward();
     if let Some(g) = params.grad(&grads) {

@@ -2,11 +2,11 @@
 
 use motley_core::{Kind, Metrics, ObsSpace, StateSpace, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
-use motley_kernels::{Pool, RowLoss, Workspace};
+use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actor::gather;
-use crate::net::{Batch, Net, NetScratch, NetSpec, Sequence};
+use crate::net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
 use crate::objective::{Regression, value_term};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::pick::{Cut, Pick};
@@ -60,7 +60,8 @@ pub struct Critic {
     /// Memory at the start of the next rollout, `[members, envs, memory]`.
     carry: Vec<f32>,
     grad: Vec<f32>,
-    work: Workspace,
+    work: NetWork,
+    engine: Engine,
 }
 
 /// Values of a rollout, member after member: row `m * rows + env * steps + time`. In the network's (normalised) units.
@@ -94,7 +95,7 @@ impl Critic {
     ///
     /// # Errors
     /// Members whose observations differ in shape.
-    pub fn new(team: &TeamSpec, source: Source, members: Vec<usize>, mut spec: NetSpec, agent_id: bool, config: CriticConfig, adam: AdamConfig, rng: &Stream) -> Result<Self, String> {
+    pub fn new(team: &TeamSpec, source: Source, members: Vec<usize>, mut spec: NetSpec, agent_id: bool, config: CriticConfig, adam: AdamConfig, engine: Engine, rng: &Stream) -> Result<Self, String> {
         let agent_id = agent_id && members.len() > 1;
         spec.obs = match source {
             Source::State => ObsSpace::vector(team.state.row()),
@@ -122,7 +123,8 @@ impl Critic {
             adam: Adam::new(net.params().len(), adam),
             grad: vec![0.0; net.params().len()],
             carry: Vec::new(),
-            work: Workspace::default(),
+            work: NetWork::default(),
+            engine,
             net,
             config,
         })
@@ -296,7 +298,7 @@ impl Critic {
         };
         let mut stats = [0.0; 1];
         let batch = Batch { x, rows: indices.len(), sequence };
-        self.net.loss_grad(pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
+        self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
         let Self { net, adam, grad, name, .. } = self;
         let mut report = Ok(None);
         net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));

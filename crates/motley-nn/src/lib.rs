@@ -5,10 +5,8 @@
 
 pub mod actor;
 pub mod burn_net;
-pub mod conv;
 pub mod critic;
 pub mod dist;
-pub mod gru;
 pub mod init;
 pub mod net;
 pub mod objective;
@@ -20,8 +18,8 @@ pub mod value_norm;
 pub use actor::{Actor, ActorRows, Ascent};
 pub use critic::{Critic, CriticConfig, Source, Values};
 pub use dist::Head;
-pub use motley_kernels::{Activation, Pool, RowLoss, Workspace};
-pub use net::{Batch, Net, NetScratch, NetSpec, Sequence};
+pub use motley_kernels::{Activation, Pool, RowLoss};
+pub use net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
 pub use objective::Objective;
 pub use pick::{Cut, Pick};
 pub use policy::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};

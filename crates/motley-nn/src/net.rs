@@ -4,15 +4,15 @@
 //! slices; everything else (recurrent, convolutional, other devices) goes through Burn's autodiff on the same layout
 //! ([`crate::burn_net`]). Tests hold the two equal.
 
+use burn::tensor::Device;
 use motley_core::{ObsSpace, Stream};
-use motley_kernels::mlp::loss_grad;
-use motley_kernels::{Activation, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace};
-
+use motley_kernels::mlp::{backward, loss_grad};
+use motley_kernels::{
+    Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, GruTape, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::burn_net;
-use crate::conv::ConvShape;
-use crate::gru::GruShape;
 use crate::init::{Init, gain, orthogonal, uniform};
 
 /// What a network looks like.
@@ -110,16 +110,53 @@ pub struct Sequence<'a> {
 /// Reusable memory for forward passes of one thread.
 #[derive(Debug, Default)]
 pub struct NetScratch {
-    kernel: Scratch,
+    mlp: Scratch,
+    conv: ConvScratch,
+    gru: GruScratch,
+    pixels: Vec<f32>,
+    maps: Vec<f32>,
     features: Vec<f32>,
     hidden: Vec<f32>,
-    gates: Vec<f32>,
+    next: Vec<f32>,
 }
 
-/// The stages that rows pass, packed for speed.
+/// Reusable memory for gradient steps.
+#[derive(Debug, Default)]
+pub struct NetWork {
+    mlp: Workspace,
+    conv: ConvScratch,
+    tape: GruTape,
+}
+
+/// What computes gradients. Acting and values are always on slices.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Engine {
+    /// Motley's fused kernels on the CPU.
+    #[default]
+    Fused,
+    /// Burn's autodiff on one of its devices: the reference for the kernels, and the way to a GPU.
+    Burn(Device),
+}
+
+impl Engine {
+    /// The engine of a `device` setting: `cpu`, `flex` (Burn on the CPU), and those that this build has.
+    pub fn for_device(name: &str) -> Option<Self> {
+        match name {
+            "cpu" => Some(Self::Fused),
+            "flex" => Some(Self::Burn(Device::flex())),
+            #[cfg(feature = "cuda")]
+            "cuda" => Some(Self::Burn(Device::cuda(0))),
+            #[cfg(feature = "wgpu")]
+            "wgpu" => Some(Self::Burn(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))),
+            _ => None,
+        }
+    }
+}
+
+/// The stages that rows pass, packed for speed, with where their parameters begin.
 #[derive(Debug, Clone)]
 pub(crate) struct Stages {
-    pub(crate) conv: Option<(ConvShape, usize)>,
+    pub(crate) conv: Option<(Conv, usize)>,
     pub(crate) trunk: Mlp,
     pub(crate) trunk_at: usize,
     pub(crate) memory: Option<Memory>,
@@ -127,7 +164,7 @@ pub(crate) struct Stages {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
-    pub(crate) gru: GruShape,
+    pub(crate) gru: Gru,
     pub(crate) gru_at: usize,
     pub(crate) head: Mlp,
     pub(crate) head_at: usize,
@@ -145,53 +182,26 @@ pub struct Net {
 impl Net {
     /// A network with initial parameters drawn from `rng`.
     pub fn new(spec: NetSpec, rng: &Stream) -> Self {
-        let width = spec.hidden_sizes.last().copied();
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut at = 0;
-        let mut push = |prefix: &str, parts: Vec<Entry>, len: usize| {
-            let base = at;
-            entries.extend(parts.into_iter().map(|e| Entry { name: format!("{prefix}{}", e.name), offset: base + e.offset, shape: e.shape }));
-            at += len;
-            base
-        };
-        let conv = spec.obs.is_image().then(|| ConvShape::new(&spec.obs.shape, spec.hidden_sizes.first().map_or(8, |h| (h / 2).max(1)), spec.activation));
-        let conv = conv.map(|c| {
-            let base = push("conv.", c.entries(), c.param_len());
-            (c, base)
+        let mut layout = Layout::default();
+        let conv = conv_shape(&spec).map(|shape| {
+            let at = layout.push("conv.", shape.entries());
+            (Conv::new(shape), at)
         });
-        let input = conv.as_ref().map_or(spec.obs.size(), |(c, _)| c.output_len()) + spec.extra;
-        let is_image = conv.is_some();
-        let trunk_shape = MlpShape {
-            input,
-            input_norm: spec.feature_norm && !is_image,
-            hidden: spec.hidden_sizes.clone(),
-            activation: spec.activation,
-            hidden_norm: spec.layer_norm && !is_image,
-            output: if spec.recurrent { 0 } else { spec.output },
-            output_activation: Activation::Identity,
-        };
-        let trunk_at = push("", mlp_entries(&trunk_shape), trunk_shape.param_len());
+        let trunk_shape = trunk_shape(&spec, conv.as_ref().map(|(c, _)| c.shape()));
+        let width = trunk_shape.out_width();
+        let trunk_at = layout.push("", trunk_shape.entries());
         let memory = spec.recurrent.then(|| {
-            let width = width.unwrap_or(input);
             let gru = GruShape { input: width, hidden: width, output_norm: true };
-            let head = MlpShape {
-                input: width,
-                input_norm: false,
-                hidden: Vec::new(),
-                activation: spec.activation,
-                hidden_norm: false,
-                output: spec.output,
-                output_activation: Activation::Identity,
-            };
-            let gru_at = push("gru.", gru.entries(), gru.param_len());
-            let head_at = push("", mlp_entries(&head), head.param_len());
-            Memory { gru, gru_at, head: Mlp::new(head), head_at }
+            let head = linear(width, spec.output);
+            let gru_at = layout.push("gru.", gru.entries());
+            let head_at = layout.push("", head.entries());
+            Memory { gru: Gru::new(gru), gru_at, head: Mlp::new(head), head_at }
         });
         if !spec.free.is_empty() {
-            push("", vec![Entry { name: "free".into(), offset: 0, shape: vec![spec.free.len()] }], spec.free.len());
+            layout.push("", vec![motley_kernels::Entry { name: "free".into(), offset: 0, shape: vec![spec.free.len()] }]);
         }
-        let params = vec![0.0; at];
-        let mut net = Self { spec, entries, params, stages: Stages { conv, trunk: Mlp::new(trunk_shape), trunk_at, memory } };
+        let stages = Stages { conv, trunk: Mlp::new(trunk_shape), trunk_at, memory };
+        let mut net = Self { params: vec![0.0; layout.len], entries: layout.entries, spec, stages };
         net.initialise(rng);
         net.repack();
         net
@@ -199,11 +209,16 @@ impl Net {
 
     fn initialise(&mut self, rng: &Stream) {
         let hidden_gain = gain(self.spec.activation);
+        let mut fan_in = 1;
         for (k, entry) in self.entries.iter().enumerate() {
             let mut rng = rng.fork(k as u64);
             let leaf = entry.name.rsplit('.').next().unwrap_or_default();
-            let fan_in = entry.shape[0];
-            let is_weight = entry.shape.len() == 2;
+            let cols = entry.shape[entry.shape.len() - 1];
+            let rows = entry.len() / cols.max(1);
+            let is_weight = entry.shape.len() > 1;
+            if is_weight {
+                fan_in = rows;
+            }
             let scale = match entry.name.as_str() {
                 "output.weight" => self.spec.output_gain,
                 name if name.starts_with("gru.") => 1.0,
@@ -213,13 +228,9 @@ impl Net {
                 (_, "gamma") => vec![1.0; entry.len()],
                 (_, "beta") => vec![0.0; entry.len()],
                 (_, "free") => self.spec.free.clone(),
-                (Init::Orthogonal, _) if is_weight => orthogonal(entry.shape[0], entry.shape[1], scale, &mut rng),
+                (Init::Orthogonal, _) if is_weight => orthogonal(rows, cols, scale, &mut rng),
                 (Init::Orthogonal, _) => vec![0.0; entry.len()],
-                (Init::Uniform, _) if is_weight => uniform(entry.len(), fan_in, &mut rng),
-                (Init::Uniform, _) => {
-                    let fan_in = self.entries[k.saturating_sub(1)].shape[0];
-                    uniform(entry.len(), fan_in, &mut rng)
-                }
+                (Init::Uniform, _) => uniform(entry.len(), fan_in, &mut rng),
             };
             self.params[entry.range()].copy_from_slice(&values);
         }
@@ -227,9 +238,14 @@ impl Net {
 
     fn repack(&mut self) {
         let Self { params, stages, .. } = self;
-        let trunk_len = stages.trunk.shape().param_len();
-        stages.trunk.pack(&params[stages.trunk_at..stages.trunk_at + trunk_len]);
+        if let Some((conv, at)) = &mut stages.conv {
+            conv.pack(&params[*at..*at + conv.shape().param_len()]);
+        }
+        let trunk = stages.trunk_at..stages.trunk_at + stages.trunk.shape().param_len();
+        stages.trunk.pack(&params[trunk]);
         if let Some(memory) = &mut stages.memory {
+            let len = memory.gru.shape().param_len();
+            memory.gru.pack(&params[memory.gru_at..memory.gru_at + len]);
             let len = memory.head.shape().param_len();
             memory.head.pack(&params[memory.head_at..memory.head_at + len]);
         }
@@ -278,7 +294,7 @@ impl Net {
 
     /// Recurrent numbers per row (0 without a GRU).
     pub fn memory_len(&self) -> usize {
-        self.stages.memory.as_ref().map_or(0, |m| m.gru.hidden)
+        self.stages.memory.as_ref().map_or(0, |m| m.gru.shape().hidden)
     }
 
     pub(crate) fn stages(&self) -> &Stages {
@@ -293,35 +309,41 @@ impl Net {
     /// Outputs `[rows, output]` of independent rows `[rows, input]`; `memory` `[rows, memory_len]` advances one step.
     /// Allocates nothing once `scratch` has grown.
     pub fn forward(&self, x: &[f32], rows: usize, memory: &mut [f32], out: &mut [f32], scratch: &mut NetScratch) {
-        let NetScratch { kernel, features, hidden, gates } = scratch;
-        let x = match &self.stages.conv {
-            None => x,
-            Some((conv, at)) => {
-                let width = conv.output_len() + self.spec.extra;
-                features.resize(rows * width, 0.0);
-                for (row, into) in x.chunks_exact(self.input_len()).zip(features.chunks_exact_mut(width)) {
-                    let (image, extra) = row.split_at(self.spec.obs.size());
-                    let (maps, tail) = into.split_at_mut(conv.output_len());
-                    conv.forward(&self.params[*at..*at + conv.param_len()], image, maps);
-                    tail.copy_from_slice(extra);
-                }
-                features
-            }
+        let NetScratch { mlp, conv, gru, pixels, maps, features, hidden, next } = scratch;
+        let x = if self.stages.conv.is_some() {
+            self.convolve(x, rows, pixels, maps, features, conv);
+            features
+        } else {
+            x
         };
         let Some(stage) = &self.stages.memory else {
-            return self.stages.trunk.forward(x, rows, out, kernel);
+            return self.stages.trunk.forward(x, rows, out, mlp);
         };
-        let width = stage.gru.hidden;
+        let width = stage.gru.shape().hidden;
         hidden.resize(2 * rows * width, 0.0);
+        next.resize(rows * width, 0.0);
         let (trunk_out, gru_out) = hidden.split_at_mut(rows * width);
-        self.stages.trunk.forward(x, rows, trunk_out, kernel);
-        gates.resize(6 * width, 0.0);
-        let params = &self.params[stage.gru_at..stage.gru_at + stage.gru.param_len()];
-        let per_row = memory.chunks_exact_mut(width).zip(gru_out.chunks_exact_mut(width));
-        for (x, (memory, out)) in trunk_out.chunks_exact(stage.gru.input).zip(per_row) {
-            stage.gru.step(params, x, memory, out, gates);
+        self.stages.trunk.forward(x, rows, trunk_out, mlp);
+        stage.gru.step(trunk_out, memory, next, gru_out, rows, gru);
+        memory.copy_from_slice(next);
+        stage.head.forward(gru_out, rows, out, mlp);
+    }
+
+    /// Images to feature rows: `x / 255 -> convolution -> flatten`, the extra entries appended.
+    fn convolve(&self, x: &[f32], rows: usize, pixels: &mut Vec<f32>, maps: &mut Vec<f32>, features: &mut Vec<f32>, scratch: &mut ConvScratch) {
+        let Some((conv, _)) = &self.stages.conv else { return };
+        let (size, flat) = (self.spec.obs.size(), conv.shape().out_len());
+        pixels.clear();
+        maps.resize(rows * flat, 0.0);
+        features.clear();
+        for row in x.chunks_exact(self.input_len()) {
+            pixels.extend(row[..size].iter().map(|p| p / 255.0));
         }
-        stage.head.forward(gru_out, rows, out, kernel);
+        conv.forward(pixels, rows, maps, scratch);
+        for (row, maps) in x.chunks_exact(self.input_len()).zip(maps.chunks_exact(flat)) {
+            features.extend_from_slice(maps);
+            features.extend_from_slice(&row[size..]);
+        }
     }
 
     /// Outputs of many independent rows of a network without memory, on all cores.
@@ -339,17 +361,154 @@ impl Net {
 
     /// Gradient of a row loss with respect to all parameters (free ones excluded: their part is the loss's own business and is
     /// left 0). `stats` accumulates what the loss reports.
-    pub fn loss_grad(&self, pool: &Pool, batch: Batch<'_>, loss: &dyn RowLoss, grad: &mut [f32], stats: &mut [f64], work: &mut Workspace) {
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
+    pub fn loss_grad(
+        &self,
+        engine: &Engine,
+        pool: &Pool,
+        batch: Batch<'_>,
+        loss: &dyn RowLoss,
+        grad: &mut [f32],
+        stats: &mut [f64],
+        work: &mut NetWork,
+    ) {
         let network = self.params.len() - self.spec.free.len();
         grad[network..].fill(0.0);
-        if self.is_plain() {
-            loss_grad(pool, &self.stages.trunk, batch.x, batch.rows, loss, &mut grad[..network], stats, work);
+        let grad = &mut grad[..network];
+        match engine {
+            Engine::Burn(device) => burn_net::loss_grad(self, device, batch, loss, grad, stats),
+            Engine::Fused if self.is_plain() => {
+                loss_grad(pool, &self.stages.trunk, batch.x, batch.rows, loss, grad, stats, &mut work.mlp);
+            }
+            Engine::Fused => self.staged_loss_grad(pool, batch, loss, grad, stats, work),
+        }
+    }
+
+    /// Stage by stage forward, then backward.
+    fn staged_loss_grad(&self, pool: &Pool, batch: Batch<'_>, loss: &dyn RowLoss, grad: &mut [f32], stats: &mut [f64], work: &mut NetWork) {
+        let Stages { conv, trunk, trunk_at, memory } = &self.stages;
+        let NetWork { mlp, conv: conv_scratch, tape } = work;
+        let rows = batch.rows;
+        let (mut pixels, mut features) = (Vec::new(), Vec::new());
+        let x = if conv.is_some() {
+            self.convolve(batch.x, rows, &mut pixels, &mut Vec::new(), &mut features, conv_scratch);
+            &features
         } else {
-            burn_net::loss_grad(self, batch, loss, &mut grad[..network], stats);
+            batch.x
+        };
+        let mut trunk_out = vec![0.0; rows * trunk.shape().out_width()];
+        trunk.forward_pool(pool, x, rows, &mut trunk_out);
+        let d_trunk = match memory {
+            None => {
+                let mut d_out = vec![0.0; trunk_out.len()];
+                apply_loss(loss, &trunk_out, self.spec.output, &mut d_out, stats);
+                d_out
+            }
+            Some(stage) => stage.loss_grad(pool, &trunk_out, &batch, loss, grad, stats, (mlp, tape)),
+        };
+        let mut d_x = conv.as_ref().map(|_| vec![0.0; x.len()]);
+        let part = &mut grad[*trunk_at..*trunk_at + trunk.shape().param_len()];
+        backward(pool, trunk, x, rows, &d_trunk, part, d_x.as_deref_mut(), mlp);
+        if let (Some((conv, at)), Some(d_x)) = (conv, d_x) {
+            let (flat, width) = (conv.shape().out_len(), conv.shape().out_len() + self.spec.extra);
+            let d_maps: Vec<f32> = d_x.chunks_exact(width).flat_map(|row| &row[..flat]).copied().collect();
+            conv.backward(pool, &pixels, rows, &d_maps, &mut grad[*at..*at + conv.shape().param_len()], conv_scratch);
         }
     }
 }
 
-fn mlp_entries(shape: &MlpShape) -> Vec<Entry> {
-    shape.entries().into_iter().map(|e| Entry { name: e.name, offset: e.offset, shape: e.shape }).collect()
+impl Memory {
+    /// Through GRU and head and back; returns the gradient at the trunk's output.
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
+    fn loss_grad(
+        &self,
+        pool: &Pool,
+        x: &[f32],
+        batch: &Batch<'_>,
+        loss: &dyn RowLoss,
+        grad: &mut [f32],
+        stats: &mut [f64],
+        (mlp, tape): (&mut Workspace, &mut GruTape),
+    ) -> Vec<f32> {
+        let (width, output) = (self.gru.shape().hidden, self.head.shape().output);
+        let length = batch.sequence.map_or(1, |s| s.length);
+        let sequences = batch.rows / length;
+        let zeros = vec![0.0; sequences * width];
+        let start = batch.sequence.map_or(&zeros[..], |s| s.memory);
+        let keep: Vec<f32> =
+            batch.sequence.map_or_else(|| vec![1.0; batch.rows], |s| s.first.iter().map(|f| f32::from(u8::from(!f))).collect());
+        let mut y = vec![0.0; batch.rows * width];
+        self.gru.forward_seq(pool, x, start, &keep, (length, sequences), &mut y, None, tape);
+        let mut out = vec![0.0; batch.rows * output];
+        self.head.forward_pool(pool, &y, batch.rows, &mut out);
+        let mut d_out = vec![0.0; out.len()];
+        apply_loss(loss, &out, output, &mut d_out, stats);
+        let mut d_y = vec![0.0; y.len()];
+        let head = self.head_at..self.head_at + self.head.shape().param_len();
+        backward(pool, &self.head, &y, batch.rows, &d_out, &mut grad[head], Some(&mut d_y), mlp);
+        let mut d_x = vec![0.0; x.len()];
+        let gru = self.gru_at..self.gru_at + self.gru.shape().param_len();
+        self.gru.backward_seq(pool, &d_y, &keep, &mut grad[gru], Some(&mut d_x), None, tape);
+        d_x
+    }
+}
+
+/// Runs a row loss over a whole output, block by block.
+pub(crate) fn apply_loss(loss: &dyn RowLoss, out: &[f32], width: usize, d_out: &mut [f32], stats: &mut [f64]) {
+    const BLOCK: usize = 256;
+    for (k, (out, d_out)) in out.chunks(BLOCK * width).zip(d_out.chunks_mut(BLOCK * width)).enumerate() {
+        loss.rows(k * BLOCK, out, d_out, stats);
+    }
+}
+
+/// Entries laid one after the other.
+#[derive(Default)]
+struct Layout {
+    entries: Vec<Entry>,
+    len: usize,
+}
+
+impl Layout {
+    fn push(&mut self, prefix: &str, parts: Vec<motley_kernels::Entry>) -> usize {
+        let at = self.len;
+        for part in parts {
+            let entry = Entry { name: format!("{prefix}{}", part.name), offset: self.len, shape: part.shape };
+            self.len += entry.len();
+            self.entries.push(entry);
+        }
+        at
+    }
+}
+
+/// Images pass a 3 x 3 convolution with half as many filters as the first hidden layer is wide (HARL).
+fn conv_shape(spec: &NetSpec) -> Option<ConvShape> {
+    let [height, width, channels] = spec.obs.shape[..] else { return None };
+    let filters = spec.hidden_sizes.first().map_or(8, |h| (h / 2).max(1));
+    Some(ConvShape { height, width, channels, filters, activation: spec.activation })
+}
+
+/// The MLP after the convolution, or on the vector; with a GRU it has no output layer.
+fn trunk_shape(spec: &NetSpec, conv: Option<ConvShape>) -> MlpShape {
+    let is_image = conv.is_some();
+    MlpShape {
+        input: conv.map_or(spec.obs.size(), |c| c.out_len()) + spec.extra,
+        input_norm: spec.feature_norm && !is_image,
+        hidden: spec.hidden_sizes.clone(),
+        activation: spec.activation,
+        hidden_norm: spec.layer_norm && !is_image,
+        output: if spec.recurrent { 0 } else { spec.output },
+        output_activation: Activation::Identity,
+    }
+}
+
+fn linear(input: usize, output: usize) -> MlpShape {
+    MlpShape {
+        input,
+        input_norm: false,
+        hidden: Vec::new(),
+        activation: Activation::Identity,
+        hidden_norm: false,
+        output,
+        output_activation: Activation::Identity,
+    }
 }

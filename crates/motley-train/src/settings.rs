@@ -20,8 +20,9 @@ settings! {
         num_envs: usize = 20, Kind::Int(1, 100_000);
         /// Threads; 0 takes every core that this process may use.
         threads: usize = 0, Kind::Int(0, 1024);
-        /// Where gradients are computed.
-        device: String = "cpu", Kind::Choice(&["cpu", "cuda", "wgpu"]);
+        /// Where gradients are computed: `cpu` (fused kernels), `flex` (Burn on the CPU, the reference), `cuda` and `wgpu` in builds
+        /// with those features.
+        device: String = "cpu", Kind::Choice(&["cpu", "flex", "cuda", "wgpu"]);
         /// Environment failures borne in 10,000 env steps before the run stops.
         env_failure_limit: usize = 100, Kind::Int(0, 10_000);
     }
@@ -185,12 +186,6 @@ pub fn resume_plan(registry: &Registry, algo: &str, task: &str, config: &toml::T
 }
 
 fn finish(algorithm: Arc<dyn AlgorithmSpec>, task: Arc<dyn Task>, mut settings: Settings, preset: Option<&'static Preset>) -> Result<Plan, ConfigError> {
-    if settings.get::<String>("device")? != "cpu" {
-        return Err(ConfigError::Missing {
-            what: format!("device={}", settings.get::<String>("device")?),
-            mend: "this build trains on the CPU; use device=cpu".into(),
-        });
-    }
     let options = settings.section("task");
     let team = Arc::clone(task.make(&options)?.spec());
     let word: String = settings.get("task.reward")?;

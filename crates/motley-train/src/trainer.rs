@@ -226,6 +226,11 @@ impl Trainer {
         })
     }
 
+    /// The budget in env steps.
+    pub fn total_steps(&self) -> u64 {
+        self.run.total_steps
+    }
+
     /// The folder.
     pub fn folder(&self) -> &RunFolder {
         &self.folder

@@ -1,0 +1,59 @@
+//! `motley eval`: play episodes with a trained policy and say what they return.
+
+use std::path::Path;
+
+use motley_nn::{Mode, Pool};
+use motley_train::evaluate::EvalSummary;
+use motley_train::{EvalPlan, Registry, evaluate};
+use serde_json::{Map, Value, json};
+
+use crate::args::EvalArgs;
+use crate::commands::source::load;
+use crate::error::Failure;
+use crate::output::Output;
+
+pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    if args.episodes == 0 {
+        return Err(Failure::usage("--episodes 0: at least one episode is needed"));
+    }
+    let loaded = load(&args.from, registry)?;
+    let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
+    let plan = EvalPlan {
+        seed: args.seed,
+        round: u64::MAX,
+        episodes: args.episodes,
+        mode: if args.stochastic { Mode::Sample } else { Mode::Greedy },
+    };
+    let episodes = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
+    let summary = EvalSummary::of(&episodes);
+    out.line(format!("{} on {}: {}", loaded.algo, loaded.task, describe(&summary)));
+    out.event("eval", Value::Object(fields(&args.from, &loaded.algo, &loaded.task, &summary)));
+    Ok(0)
+}
+
+fn fields(from: &Path, algo: &str, task: &str, summary: &EvalSummary) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("from".into(), json!(from.display().to_string()));
+    fields.insert("algo".into(), json!(algo));
+    fields.insert("task".into(), json!(task));
+    fields.extend(eval_fields(summary));
+    fields
+}
+
+/// The `eval_*` keys that `train` and `eval` end with.
+pub(crate) fn eval_fields(summary: &EvalSummary) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("eval_return_mean".into(), json!(summary.return_mean));
+    fields.insert("eval_return_std".into(), json!(summary.return_std));
+    fields.insert("eval_episodes".into(), json!(summary.episodes));
+    if let Some(rate) = summary.win_rate {
+        fields.insert("eval_win_rate".into(), json!(rate));
+    }
+    fields
+}
+
+/// `return -51.2 +- 9.3 over 100 episodes of 25.0 steps`.
+pub(crate) fn describe(s: &EvalSummary) -> String {
+    let won = s.win_rate.map(|w| format!(", {:.1} % won", 100.0 * w)).unwrap_or_default();
+    format!("return {:.2} +- {:.2} over {} episodes of {:.1} steps{won}", s.return_mean, s.return_std, s.episodes, s.length_mean)
+}

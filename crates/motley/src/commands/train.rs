@@ -1,0 +1,176 @@
+//! `motley train`: a new run, or a stopped one taken up again.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use motley_core::Settings;
+use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
+use motley_train::{Event, Outcome, Registry, Trainer, resume_plan};
+use serde_json::{Map, Value, json};
+
+use crate::args::TrainArgs;
+use crate::commands::config::request;
+use crate::commands::eval::{describe, eval_fields};
+use crate::error::Failure;
+use crate::output::Output;
+use crate::signals::Stop;
+
+/// Between plain progress lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    let stop = Stop::listen()?;
+    let mut trainer = match &args.resume {
+        Some(dir) => resume(dir, args, registry, out)?,
+        None => start(args, registry, out)?,
+    };
+    if let Some(warning) = trainer.folder().warning() {
+        out.warning(warning);
+    }
+    let run = trainer.folder().root().to_owned();
+    let info = trainer.folder().info()?;
+    let total: u64 = trainer.total_steps();
+    let mut shown = Progress::new(out, total);
+    let outcome = trainer.train(&stop.asked, &mut |event| shown.see(event));
+    shown.close();
+    let outcome = outcome.map_err(|error| {
+        let failure = Failure::from(error);
+        Failure { message: format!("{} (run folder: {})", failure.message, run.display()), ..failure }
+    })?;
+    report(out, &run, &info.algo, &info.task, info.seed, &outcome);
+    Ok(match (outcome.finished, outcome.checkpoint_failed) {
+        (_, true) => {
+            out.warning("the last checkpoint could not be made durable");
+            1
+        }
+        (true, false) => 0,
+        (false, false) => stop.exit_code(),
+    })
+}
+
+fn start(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer, Failure> {
+    let plan = request(&args.words, args.config.as_deref())?.plan(registry)?;
+    let seed = seed_of(&plan.settings)?;
+    let dir = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed));
+    let folder = RunFolder::create(&dir)?;
+    let preset = plan.preset.map_or("no preset".into(), |p| format!("preset {}", p.title()));
+    out.note(format!("training {} on {} ({preset}, seed {seed}) in {}", plan.algorithm.name(), plan.team.task, dir.display()));
+    Ok(Trainer::start(plan, folder)?)
+}
+
+fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer, Failure> {
+    if args.out.is_some() || args.config.is_some() {
+        return Err(Failure::usage("--resume goes on in the run's own folder with its own configuration: leave out --out and --config"));
+    }
+    let folder = RunFolder::open(dir)?;
+    let info = folder.info()?;
+    let plan = resume_plan(registry, &info.algo, &info.task, &folder.config()?, &args.words)?;
+    let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk)).load_latest()?;
+    loaded.warnings.iter().for_each(|w| out.warning(w));
+    if !loaded.manifest.info.exact_resume {
+        out.warning("this checkpoint was taken without its environments: episodes start anew");
+    }
+    out.note(format!("resuming {} on {} at {} steps in {}", info.algo, info.task, loaded.step, dir.display()));
+    Ok(Trainer::resume(plan, folder, &loaded)?)
+}
+
+fn seed_of(settings: &Settings) -> Result<u64, Failure> {
+    Ok(settings.get("seed")?)
+}
+
+fn report(out: &Output, run: &Path, algo: &str, task: &str, seed: u64, outcome: &Outcome) {
+    let reached = outcome.eval.as_ref().map(describe).unwrap_or_else(|| "not evaluated".into());
+    let how = if outcome.finished { "done" } else { "stopped" };
+    out.line(format!(
+        "{how}: {algo} on {task}, {} env steps in {:.1} s ({:.0} a second); {reached}",
+        outcome.env_steps, outcome.wall_seconds, outcome.env_steps_per_second
+    ));
+    out.line(format!("run folder: {}", run.display()));
+    let mut fields = Map::new();
+    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    put("run", json!(run.display().to_string()));
+    put("algo", json!(algo));
+    put("task", json!(task));
+    put("seed", json!(seed));
+    put("env_steps", json!(outcome.env_steps));
+    put("wall_seconds", json!(outcome.wall_seconds));
+    put("env_steps_per_second", json!(outcome.env_steps_per_second));
+    if let Some(summary) = &outcome.eval {
+        fields.extend(eval_fields(summary));
+    }
+    out.event(how, Value::Object(fields));
+}
+
+/// A moving line on a terminal, a plain line now and then elsewhere.
+struct Progress<'a> {
+    out: &'a Output,
+    total: u64,
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+    latest: Option<f64>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(out: &'a Output, total: u64) -> Self {
+        let style = "{bar:30} {human_pos}/{human_len} steps  {msg}  eta {eta}";
+        let bar = out.is_lively().then(|| {
+            let bar = ProgressBar::new(total);
+            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { out, total, bar, last_line: Instant::now(), latest: None }
+    }
+
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::Started { env_steps } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(*env_steps);
+                    bar.reset_eta();
+                }
+            }
+            Event::Progress { env_steps, rate, episode_return } => {
+                self.latest = episode_return.or(self.latest);
+                let text = format!("{rate:.0} steps/s  return {:.2}", self.latest.unwrap_or(f64::NAN));
+                if let Some(bar) = &self.bar {
+                    bar.set_position((*env_steps).min(self.total));
+                    bar.set_message(text);
+                } else if self.last_line.elapsed() >= LINE_EVERY {
+                    self.last_line = Instant::now();
+                    let left = self.total.saturating_sub(*env_steps) as f64 / rate.max(1e-9);
+                    self.out.note(format!("{env_steps}/{} steps  {text}  {left:.0} s left", self.total));
+                }
+                self.out.event("progress", json!({ "env_steps": env_steps, "env_steps_per_second": rate, "episode_return": episode_return }));
+            }
+            Event::Evaluated { env_steps, summary, best } => {
+                let star = if *best { "  (best so far)" } else { "" };
+                self.say(&format!("evaluation at {env_steps}: {}{star}", describe(summary)));
+                let mut fields = Map::new();
+                fields.insert("env_steps".into(), json!(env_steps));
+                fields.extend(eval_fields(summary));
+                self.out.event("evaluation", Value::Object(fields));
+            }
+            Event::Warning(text) => match &self.bar {
+                Some(bar) => bar.suspend(|| self.out.warning(text)),
+                None => self.out.warning(text),
+            },
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.out.note(text)),
+            None => self.out.note(text),
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
