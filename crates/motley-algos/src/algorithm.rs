@@ -149,9 +149,13 @@ impl Registry {
     /// Everything that Motley ships.
     pub fn builtin() -> Self {
         let specs: Vec<Arc<dyn AlgorithmSpec>> = vec![
-            Arc::new(crate::heterogeneous::happo::Happo),
-            Arc::new(crate::policy_gradient::mappo::Mappo),
+            Arc::new(crate::independent::ia2c::Ia2c),
             Arc::new(crate::independent::ippo::Ippo),
+            Arc::new(crate::policy_gradient::maa2c::Maa2c),
+            Arc::new(crate::policy_gradient::mappo::Mappo),
+            Arc::new(crate::heterogeneous::haa2c::Haa2c),
+            Arc::new(crate::heterogeneous::happo::Happo),
+            Arc::new(crate::heterogeneous::hatrpo::Hatrpo),
         ];
         Self { specs }
     }

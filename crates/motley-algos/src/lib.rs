@@ -7,5 +7,6 @@ pub mod independent;
 pub mod on_policy;
 pub mod policy_gradient;
 pub mod schedule;
+pub mod trust_region;
 
 pub use algorithm::{Algorithm, AlgorithmSpec, Collect, Registry, RewardMode, UpdateContext};

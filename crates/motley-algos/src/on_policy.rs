@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Share, StateSpace, Stream, TeamSpec, settings};
-use motley_data::returns::{Series, Truncation, gae};
+use motley_data::returns::{Series, Truncation, gae, n_step};
 use motley_data::rollout::Rollout;
 use motley_data::stats::normalize_masked;
 use motley_nn::init::Init;
@@ -64,6 +64,12 @@ settings! {
         gamma: f64 = 0.99, Kind::Float(0.0, 1.0);
         /// Lambda of the generalised advantage estimate.
         gae_lambda: f64 = 0.95, Kind::Float(0.0, 1.0);
+        /// Advantages by `gae`, or `n_step` returns minus the value.
+        returns: String = "gae", Kind::Choice(&["gae", "n_step"]);
+        /// Steps of the n-step return.
+        n_step: usize = 5, Kind::Int(1, 100_000);
+        /// Normalise advantages to mean 0 and deviation 1 over the rows that count.
+        normalize_advantages: bool = true, Kind::Bool;
         /// What a time limit means: `bootstrap` from the true final state, `harl` (the reference drops that step), `terminal`.
         truncation: String = "bootstrap", Kind::Choice(&["bootstrap", "harl", "terminal"]);
     }
@@ -159,6 +165,13 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, o
     }
     if net.recurrent && net.hidden_sizes.is_empty() {
         return Err(ConfigError::Value { key: "net.hidden_sizes".into(), expected: "at least one layer before a GRU".into(), found: "[]".into() });
+    }
+    if net.recurrent && CriticConfig::read(settings)?.target_update > 0.0 {
+        return Err(ConfigError::Value {
+            key: "algo.target_update".into(),
+            expected: "0 with net.recurrent=true: a target network would need a memory of its own".into(),
+            found: settings.value("algo.target_update")?.to_string(),
+        });
     }
     for group in team.groups(&net.share).map_err(incompatible)? {
         let first = &team.agents[group[0]];
@@ -264,9 +277,15 @@ impl OnPolicy {
                     let rewards: Vec<f64> = lane.rewards.chunks_exact(n).map(|r| self.reward.of(r, k)).collect();
                     let series = Series::new(&rewards, &here[range.clone()], &next[range], &lane.status, &lane.valid)
                         .map_err(|e| UpdateError::Data(e.to_string()))?;
-                    let found = gae(&series, self.config.gamma, self.config.gae_lambda, truncation);
-                    targets.extend(found.returns.iter().map(|x| *x as f32));
-                    estimates.advantages[k].extend(found.advantages.iter().map(|x| *x as f32));
+                    if self.config.returns == "n_step" {
+                        let returns = n_step(&series, self.config.gamma, self.config.n_step);
+                        estimates.advantages[k].extend(returns.iter().zip(&here[at..]).map(|(g, v)| (g - f64::from(*v)) as f32));
+                        targets.extend(returns.iter().map(|x| *x as f32));
+                    } else {
+                        let found = gae(&series, self.config.gamma, self.config.gae_lambda, truncation);
+                        targets.extend(found.returns.iter().map(|x| *x as f32));
+                        estimates.advantages[k].extend(found.advantages.iter().map(|x| *x as f32));
+                    }
                 }
             }
             estimates.targets.push(targets);
@@ -282,7 +301,7 @@ impl OnPolicy {
 
     /// FP: once over all agents' active entries (HARL); the actors take their slices as they are.
     fn normalize_jointly(&self, roll: &Rollout, estimates: &mut Estimates) {
-        if self.per_agent_state() {
+        if self.config.normalize_advantages && self.per_agent_state() {
             let mut all = estimates.advantages.concat();
             let active: Vec<bool> = (0..self.team.n()).flat_map(|i| roll.active_rows(i)).collect();
             normalize_masked(&mut all, Some(&active), ADVANTAGE_EPS);
@@ -297,7 +316,7 @@ impl OnPolicy {
         let single = self.source == Source::State && !self.per_agent_state();
         let mut all: Vec<f32> =
             actor.members.iter().flat_map(|&i| &estimates.advantages[if single { 0 } else { i }]).copied().collect();
-        if !self.per_agent_state() {
+        if self.config.normalize_advantages && !self.per_agent_state() {
             normalize_masked(&mut all, Some(&rows.active), ADVANTAGE_EPS);
         }
         all
@@ -346,7 +365,7 @@ impl OnPolicy {
 }
 
 /// How an actor passes over a rollout.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Passes {
     /// Passes over the rollout.
     pub epochs: usize,
@@ -365,9 +384,9 @@ impl Passes {
     ///
     /// # Errors
     /// [`UpdateError`].
-    pub fn run(self, actor: &mut Actor, pool: &Pool, roll: &Rollout, rows: &ActorRows, weight: &[f32], rng: &Stream) -> Result<Metrics, UpdateError> {
+    pub fn run(&self, actor: &mut Actor, pool: &Pool, roll: &Rollout, rows: &ActorRows, weight: &[f32], rng: &Stream) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
-        let ascent = Ascent { objective: self.objective, weight, entropy_coef: self.entropy_coef, lr: self.lr };
+        let ascent = Ascent { objective: &self.objective, weight, entropy_coef: self.entropy_coef, lr: self.lr };
         for epoch in 0..self.epochs {
             for pick in self.cut.pass(roll.envs(), roll.steps(), rng.fork(epoch as u64))? {
                 metrics.merge("", &actor.step(pool, roll, rows, &pick, ascent)?);

@@ -5,7 +5,7 @@ use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::dist::Head;
+use crate::dist::{Head, KlKind};
 use crate::net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
 use crate::optim::{Adam, AdamConfig, UpdateError};
@@ -50,7 +50,7 @@ pub struct ActorRows {
 #[derive(Debug, Clone, Copy)]
 pub struct Ascent<'a> {
     /// The surrogate.
-    pub objective: Objective,
+    pub objective: &'a Objective,
     /// Its weight on every row, `[members * rows]`.
     pub weight: &'a [f32],
     /// Weight of the entropy bonus.
@@ -183,20 +183,44 @@ impl Actor {
     /// # Errors
     /// [`UpdateError::Diverged`].
     pub fn step(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, ascent: Ascent<'_>) -> Result<Metrics, UpdateError> {
+        let Some((stats, count)) = self.gradient(pool, roll, all, pick, ascent) else {
+            return Ok(Metrics::new());
+        };
+        let Self { net, adam, grad, name, .. } = self;
+        let mut report = Ok(None);
+        net.set_params(|params| report = adam.step(name, params, grad, ascent.lr).map(Some));
+        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+        Ok(describe(&stats, count, report.grad_norm, report.applied))
+    }
+
+    /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics and active rows, or `None` without any.
+    fn gradient(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, ascent: Ascent<'_>) -> Option<(Vec<f64>, f64)> {
         let indices = pick.indices(self.members.len(), all.rows, all.steps);
         let count = indices.iter().filter(|r| all.active[**r]).count();
         if count == 0 {
-            return Ok(Metrics::new());
+            return None;
         }
-        let (input, x);
-        let mut memory = Vec::new();
-        let mut first = Vec::new();
-        if *pick == Pick::All {
-            x = &all.x;
+        let (head, free) = (self.head.clone(), self.net.free().to_vec());
+        let loss = ActorLoss { head: &head, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
+        let stats = self.pull_back(pool, roll, all, pick, &loss);
+        let free_at = self.grad.len() - free.len();
+        for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
+            *g = *s as f32;
+        }
+        Some((stats, count as f64))
+    }
+
+    /// Runs a row loss over the picked rows: gradient into `self.grad`, statistics returned.
+    fn pull_back(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, loss: &dyn RowLoss) -> Vec<f64> {
+        let indices = pick.indices(self.members.len(), all.rows, all.steps);
+        let gathered;
+        let x = if *pick == Pick::All {
+            &all.x
         } else {
-            input = gather(&all.x, self.net.input_len(), &indices);
-            x = &input;
-        }
+            gathered = gather(&all.x, self.net.input_len(), &indices);
+            &gathered
+        };
+        let (mut memory, mut first) = (Vec::new(), Vec::new());
         let sequence = if let Pick::Chunks { chunks, length } = pick {
             for range in &self.memory_at {
                 for c in chunks {
@@ -213,20 +237,82 @@ impl Actor {
         } else {
             None
         };
-        let free = self.net.free().to_vec();
-        let loss = ActorLoss { head: &self.head, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
         let mut stats = vec![0.0; loss.stats_len()];
         let batch = Batch { x, rows: indices.len(), sequence };
-        self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
-        let free_at = self.grad.len() - free.len();
-        for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
-            *g = *s as f32;
+        self.net.loss_grad(&self.engine, pool, batch, loss, &mut self.grad, &mut stats, &mut self.work);
+        stats
+    }
+
+    /// The mean surrogate over active rows, the mean `KL(pi_old || pi)` from given old outputs and free parameters, and how many rows
+    /// counted, under the present weights.
+    pub fn surrogate_and_kl(&self, pool: &Pool, roll: &Rollout, all: &ActorRows, weight: &[f32], old: &OldPolicy, kl: KlKind) -> (f64, f64) {
+        let out = self.outputs(pool, roll, all);
+        let (output, width) = (self.net.output_len(), self.head.width());
+        let mask_len = all.mask.len() / all.old.len();
+        let (mut surrogate, mut divergence, mut count) = (0.0, 0.0, 0usize);
+        for r in (0..all.old.len()).filter(|r| all.active[*r]) {
+            let (row, mask) = (r * output..(r + 1) * output, &all.mask[r * mask_len..(r + 1) * mask_len]);
+            let log_prob = self.head.log_prob(&out[row.clone()], self.net.free(), mask, &all.raw[r * width..(r + 1) * width]);
+            surrogate += f64::from(Objective::Ratio.term(log_prob, all.old[r], weight[r]).value);
+            divergence += self.head.kl(&old.out[row.clone()], &old.free, &out[row], self.net.free(), mask, kl);
+            count += 1;
         }
-        let Self { net, adam, grad, name, .. } = self;
-        let mut report = Ok(None);
-        net.set_params(|params| report = adam.step(name, params, grad, ascent.lr).map(Some));
-        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
-        Ok(describe(&stats, count as f64, report.grad_norm, report.applied))
+        (surrogate / count.max(1) as f64, divergence / count.max(1) as f64)
+    }
+
+    /// Outputs and free parameters under the present weights, to measure divergences from.
+    pub fn old_policy(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> OldPolicy {
+        OldPolicy { out: self.outputs(pool, roll, all), free: self.net.free().to_vec() }
+    }
+
+    /// Gradient of the mean surrogate `r w` over active rows with respect to all parameters (no entropy), at the present weights.
+    pub fn surrogate_gradient(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, weight: &[f32]) -> Vec<f32> {
+        let ascent = Ascent { objective: &Objective::Ratio, weight, entropy_coef: 0.0, lr: 0.0 };
+        self.gradient(pool, roll, all, pick, ascent);
+        self.grad.iter().map(|g| -g).collect()
+    }
+
+    /// `F v` plus nothing: the Fisher information of the policy at the present weights times a vector, as
+    /// `J^T M J v` with the distribution's own curvature `M` and no second derivatives. `J v` is the forward-mode product for plain
+    /// networks and a central difference of two passes otherwise.
+    pub fn fisher_product(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, old: &OldPolicy, v: &[f32], kl: KlKind) -> Vec<f32> {
+        let network = self.net.params().len() - old.free.len();
+        let tangent = self.output_tangent(pool, roll, all, &v[..network]);
+        let (output, mask_len) = (self.net.output_len(), all.mask.len() / all.old.len());
+        let count = all.active.iter().filter(|a| **a).count().max(1) as f32;
+        let mut pulled = vec![0.0; tangent.len()];
+        for r in (0..all.old.len()).filter(|r| all.active[*r]) {
+            let row = r * output..(r + 1) * output;
+            let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
+            self.head.curvature(&old.out[row.clone()], &old.free, mask, &tangent[row.clone()], &mut pulled[row.clone()], kl);
+            pulled[row].iter_mut().for_each(|x| *x /= count);
+        }
+        let given = GivenGradient { d_out: gather(&pulled, output, &pick.indices(self.members.len(), all.rows, all.steps)), width: output };
+        self.pull_back(pool, roll, all, pick, &given);
+        let mut product = self.grad.clone();
+        for (k, x) in product[network..].iter_mut().enumerate() {
+            *x = self.head.free_curvature(&old.free, k) * v[network + k];
+        }
+        product
+    }
+
+    fn output_tangent(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, v: &[f32]) -> Vec<f32> {
+        if let Some(tangent) = self.net.jvp(pool, v, &all.x, all.old.len()) {
+            return tangent;
+        }
+        let norm = v.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+        if norm == 0.0 {
+            return vec![0.0; all.old.len() * self.net.output_len()];
+        }
+        let step = (1e-2 / norm) as f32;
+        let held = self.net.params().to_vec();
+        let mut at = |sign: f32| {
+            self.net.set_params(|p| p.iter_mut().zip(held.iter().zip(v)).for_each(|(p, (h, v))| *p = h + sign * step * v));
+            self.outputs(pool, roll, all)
+        };
+        let (up, down) = (at(1.0), at(-1.0));
+        self.net.set_params(|p| p.copy_from_slice(&held));
+        up.iter().zip(&down).map(|(u, d)| (u - d) / (2.0 * step)).collect()
     }
 
     /// Writes weights and optimiser.
@@ -255,6 +341,30 @@ pub(crate) fn gather(from: &[f32], width: usize, indices: &[usize]) -> Vec<f32> 
         into.extend_from_slice(&from[r * width..(r + 1) * width]);
     }
     into
+}
+
+/// A policy frozen as what its network put out on every row, `[members * rows, output]`, and its free parameters.
+#[derive(Debug, Clone)]
+pub struct OldPolicy {
+    out: Vec<f32>,
+    free: Vec<f32>,
+}
+
+/// A row loss whose derivative is given: one backward pass.
+struct GivenGradient {
+    d_out: Vec<f32>,
+    width: usize,
+}
+
+impl RowLoss for GivenGradient {
+    fn stats_len(&self) -> usize {
+        0
+    }
+
+    fn rows(&self, start: usize, _out: &[f32], d_out: &mut [f32], _stats: &mut [f64]) {
+        let from = start * self.width;
+        d_out.copy_from_slice(&self.d_out[from..from + d_out.len()]);
+    }
 }
 
 /// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio.

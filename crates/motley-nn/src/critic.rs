@@ -32,6 +32,8 @@ settings! {
         value_coef: f64 = 1.0, Kind::Float(0.0, 1e6);
         /// `running` normalises targets, `popart` also preserves outputs, `none` leaves returns as they are.
         value_norm: String = "running", Kind::Choice(&["running", "popart", "none"]);
+        /// Target network for bootstrapped values: 0 none, below 1 the soft step per update, from 1 on a copy every that many updates.
+        target_update: f64 = 0.0, Kind::Float(0.0, 1e9);
         /// Before the first statistics: `identity`, or the reference's factor of 0.1 (`harl`).
         value_norm_start: String = "identity", Kind::Choice(&["identity", "harl"]);
     }
@@ -55,6 +57,8 @@ pub struct Critic {
     agent_id: bool,
     config: CriticConfig,
     net: Net,
+    /// What bootstrapped values come from, where not the network itself; with the updates seen.
+    target: Option<(Net, u64)>,
     adam: Adam,
     norm: ValueNorm,
     /// Memory at the start of the next rollout, `[members, envs, memory]`.
@@ -120,6 +124,7 @@ impl Critic {
             members,
             agent_id,
             norm: ValueNorm::new(config.value_norm_start == "harl"),
+            target: (config.target_update > 0.0).then(|| (net.clone(), 0)),
             adam: Adam::new(net.params().len(), adam),
             grad: vec![0.0; net.params().len()],
             carry: Vec::new(),
@@ -200,10 +205,11 @@ impl Critic {
         if memory_len == 0 {
             self.net.forward(out.x, steps, &mut [], out.here, &mut scratch);
         }
+        let bootstrap = self.target.as_ref().map_or(&self.net, |(net, _)| net);
         let mut one = vec![0.0; input];
-        let value = |x: &[f32], memory: &mut [f32], scratch: &mut NetScratch| {
+        let value = |net: &Net, x: &[f32], memory: &mut [f32], scratch: &mut NetScratch| {
             let mut v = [0.0];
-            self.net.forward(x, 1, memory, &mut v, scratch);
+            net.forward(x, 1, memory, &mut v, scratch);
             v[0]
         };
         let mut memory = out.carry.to_vec();
@@ -216,7 +222,7 @@ impl Critic {
                     Source::Obs => &end.obs[roll.team().obs_range(k)],
                 };
                 self.input(row, m, &mut one);
-                out.next[t - 1] = value(&one, &mut memory.clone(), &mut scratch);
+                out.next[t - 1] = value(bootstrap, &one, &mut memory.clone(), &mut scratch);
             }
             if lane.first[t] {
                 memory.fill(0.0);
@@ -226,16 +232,20 @@ impl Critic {
             }
             if memory_len > 0 {
                 out.memory[t * memory_len..(t + 1) * memory_len].copy_from_slice(&memory);
-                out.here[t] = value(&out.x[t * input..(t + 1) * input], &mut memory, &mut scratch);
+                out.here[t] = value(&self.net, &out.x[t * input..(t + 1) * input], &mut memory, &mut scratch);
             }
         }
         out.carry.copy_from_slice(&memory);
         self.input(self.row(roll, e, steps, k), m, &mut one);
-        let last = value(&one, &mut memory, &mut scratch);
+        let last = value(bootstrap, &one, &mut memory, &mut scratch);
+        let mut there = out.here.to_vec();
+        if self.target.is_some() {
+            bootstrap.forward(out.x, steps, &mut [], &mut there, &mut scratch);
+        }
         let mut ended = lane.finals.iter().map(|end| end.time).peekable();
         for t in 0..steps {
             if ended.next_if_eq(&t).is_none() {
-                out.next[t] = if t + 1 < steps { out.here[t + 1] } else { last };
+                out.next[t] = if t + 1 < steps { there[t + 1] } else { last };
             }
         }
     }
@@ -252,7 +262,20 @@ impl Critic {
                 metrics.merge("", &self.step(pool, roll, values, targets, &pick, lr)?);
             }
         }
+        self.move_target();
         Ok(metrics)
+    }
+
+    fn move_target(&mut self) {
+        let rate = self.config.target_update;
+        if let Some((target, updates)) = &mut self.target {
+            *updates += 1;
+            let step = if rate < 1.0 { rate as f32 } else { f32::from(u8::from(*updates % rate as u64 == 0)) };
+            let online = self.net.params();
+            if step > 0.0 {
+                target.set_params(|p| p.iter_mut().zip(online).for_each(|(t, o)| *t += step * (o - *t)));
+            }
+        }
     }
 
     fn step(&mut self, pool: &Pool, roll: &Rollout, values: &Values, targets: &[f32], pick: &Pick, lr: f64) -> Result<Metrics, UpdateError> {
@@ -332,6 +355,10 @@ impl Critic {
     pub fn save(&self, w: &mut StateWriter) {
         w.put_f32("params", self.net.params());
         w.put_f32("carry", &self.carry);
+        if let Some((target, updates)) = &self.target {
+            w.put_f32("target", target.params());
+            w.put_u64("target_updates", &[*updates]);
+        }
         self.norm.save(w);
         self.adam.save(&mut w.scope("adam"));
     }
@@ -344,6 +371,12 @@ impl Critic {
         let mut params = self.net.params().to_vec();
         r.f32s_into("params", &mut params)?;
         self.carry = r.f32s("carry")?;
+        if let Some((target, updates)) = &mut self.target {
+            let mut held = target.params().to_vec();
+            r.f32s_into("target", &mut held)?;
+            target.set_params(|p| p.copy_from_slice(&held));
+            *updates = r.u64("target_updates")?;
+        }
         self.norm.load(r)?;
         self.adam.load(&r.scope("adam"))?;
         self.net.set_params(|p| p.copy_from_slice(&params));

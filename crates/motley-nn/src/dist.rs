@@ -37,6 +37,16 @@ pub enum Head {
     },
 }
 
+/// Which divergence a trust region measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KlKind {
+    /// `KL(pi_old || pi)`, exact.
+    True,
+    /// The HARL code's for categoricals: the sum over *all* actions of `e^d - 1 - d`, d the change of log-probability, not
+    /// weighted by `pi_old`. |A| times the truth at a uniform policy, and never vanishing near a deterministic one.
+    HarlK3,
+}
+
 /// Log-probability and entropy of one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation {
@@ -203,6 +213,83 @@ impl Head {
                     d_out[dim + d] = if inside { d_log_prob * (z * z - 1.0) + d_entropy } else { 0.0 };
                 }
             }
+        }
+    }
+
+    /// `KL(pi_old || pi)` of one row, in f64. For squashed normals it is that of the normals (squashing is a bijection).
+    pub fn kl(&self, old: &[f32], old_free: &[f32], new: &[f32], new_free: &[f32], mask: &[bool], kind: KlKind) -> f64 {
+        match self {
+            Self::Categorical(n) => {
+                let mut total = 0.0;
+                for_choices(n, |_, at, k| {
+                    let mask = &mask[at..at + k];
+                    let (a, b) = (Normaliser::new(&old[at..at + k], mask), Normaliser::new(&new[at..at + k], mask));
+                    for j in (0..k).filter(|&j| mask[j]) {
+                        let (log_p, log_q) = (f64::from(a.log_prob(old[at + j])), f64::from(b.log_prob(new[at + j])));
+                        total += match kind {
+                            KlKind::True => log_p.exp() * (log_p - log_q),
+                            KlKind::HarlK3 => (log_q - log_p).exp() - 1.0 - (log_q - log_p),
+                        };
+                    }
+                });
+                total
+            }
+            _ => (0..self.width())
+                .map(|d| {
+                    let ((m0, s0), (m1, s1)) = (self.normal(old, old_free, d), self.normal(new, new_free, d));
+                    let (m0, s0, m1, s1) = (f64::from(m0), f64::from(s0), f64::from(m1), f64::from(s1));
+                    s1 - s0 + ((2.0 * s0).exp() + (m0 - m1).powi(2)) / (2.0 * (2.0 * s1).exp()) - 0.5
+                })
+                .sum(),
+        }
+    }
+
+    /// `M t`: the Hessian of the divergence with respect to the network's output at the old policy, times a tangent.
+    /// Categorical: `p (t - p.t)` on available logits; normal: `t / sigma^2` on means and `2 t` on log deviations.
+    pub fn curvature(&self, out: &[f32], free: &[f32], mask: &[bool], tangent: &[f32], into: &mut [f32], kind: KlKind) {
+        match self {
+            Self::Categorical(n) => for_choices(n, |_, at, k| {
+                let (logits, mask) = (&out[at..at + k], &mask[at..at + k]);
+                let norm = Normaliser::new(logits, mask);
+                let available = mask.iter().filter(|m| **m).count() as f32;
+                let p = |j: usize| if mask[j] { norm.log_prob(logits[j]).exp() } else { 0.0 };
+                let mean: f32 = (0..k).map(|j| p(j) * tangent[at + j]).sum();
+                // HarlK3: sum_j (t_j - p.t)^2 / 2 has the Hessian (I - 1 p^T)^T (I - 1 p^T) on available logits.
+                let total: f32 = (0..k).filter(|&j| mask[j]).map(|j| tangent[at + j] - mean).sum();
+                for j in 0..k {
+                    into[at + j] = match kind {
+                        _ if !mask[j] => 0.0,
+                        KlKind::True => p(j) * (tangent[at + j] - mean),
+                        KlKind::HarlK3 if available > 0.0 => tangent[at + j] - mean - p(j) * total,
+                        KlKind::HarlK3 => 0.0,
+                    };
+                }
+            }),
+            Self::Gaussian { low, .. } => {
+                for d in 0..low.len() {
+                    into[d] = tangent[d] / (2.0 * self.normal(out, free, d).1).exp();
+                }
+            }
+            Self::TanhGaussian { low, .. } => {
+                let dim = low.len();
+                for d in 0..dim {
+                    into[d] = tangent[d] / (2.0 * self.normal(out, free, d).1).exp();
+                    let inside = (LOG_STD_MIN..=LOG_STD_MAX).contains(&out[dim + d]);
+                    into[dim + d] = if inside { 2.0 * tangent[dim + d] } else { 0.0 };
+                }
+            }
+        }
+    }
+
+    /// Curvature of the divergence along free parameter `k`: `2 (d log sigma / d w)^2` for the Gaussian's.
+    pub fn free_curvature(&self, free: &[f32], k: usize) -> f32 {
+        match self {
+            Self::Gaussian { x_coef, y_coef, .. } => {
+                let log_std = y_coef.ln() - softplus(-free[k] / x_coef);
+                let slope = (1.0 - log_std.exp() / y_coef) / x_coef;
+                2.0 * slope * slope
+            }
+            _ => 0.0,
         }
     }
 
@@ -389,6 +476,34 @@ mod tests {
             for j in 0..7 {
                 prop_assert!(d_out[j].is_finite() && (mask[j] || d_out[j] == 0.0));
                 prop_assert!(mask[j] || head.log_prob(&logits, &[], &mask, &[j as f32]) == f32::NEG_INFINITY);
+            }
+        }
+    }
+
+    /// The divergence is 0 at the old policy, and its second differences there are the curvature.
+    #[test]
+    fn curvature_is_the_divergences_hessian() {
+        let mask = [true, true, false, true];
+        let (out, tangent) = ([0.3, -0.8, 0.1, 1.1], [0.7, -0.2, 0.5, 0.4]);
+        for (head, mask) in [(Head::Categorical(vec![4]), &mask[..]), (gaussian(4), &[]), (squashed(2), &[])] {
+            for kind in [KlKind::True, KlKind::HarlK3] {
+                let free = head.free_parameters();
+                let at = |h: f32, free: &[f32]| {
+                    let moved: Vec<f32> = out.iter().zip(&tangent).map(|(o, t)| o + h * t).collect();
+                    head.kl(&out, &head.free_parameters(), &moved, free, mask, kind)
+                };
+                assert!(at(0.0, &free).abs() < 1e-9);
+                let h = 2e-2;
+                let numeric = (at(h, &free) + at(-h, &free)) / f64::from(h * h);
+                let mut m = [0.0; 4];
+                head.curvature(&out, &free, mask, &tangent, &mut m, kind);
+                let exact: f32 = m.iter().zip(&tangent).map(|(a, b)| a * b).sum();
+                assert!((numeric - f64::from(exact)).abs() < 2e-2 * (1.0 + numeric.abs()), "{head:?} {kind:?}: {numeric} {exact}");
+                for k in 0..free.len() {
+                    let moved = |h: f32| free.iter().enumerate().map(|(j, w)| if j == k { w + h } else { *w }).collect::<Vec<_>>();
+                    let numeric = (at(0.0, &moved(h)) + at(0.0, &moved(-h))) / f64::from(h * h);
+                    assert!((numeric - f64::from(head.free_curvature(&free, k))).abs() < 1e-2, "free {k}: {numeric}");
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use burn::tensor::Device;
 use motley_core::{ObsSpace, Stream};
-use motley_kernels::mlp::{backward, loss_grad};
+use motley_kernels::mlp::{backward, jvp, loss_grad};
 use motley_kernels::{
     Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, GruTape, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace,
 };
@@ -357,6 +357,16 @@ impl Net {
         pool.run(&mut blocks, |_, (x, out)| {
             self.forward(x, x.len() / input, &mut [], out, &mut NetScratch::default());
         });
+    }
+
+    /// Forward-mode product `J v` of a plain network's outputs, `[rows, output]`; `None` for others. `v` has one entry per network
+    /// parameter (free ones excluded).
+    pub fn jvp(&self, pool: &Pool, v: &[f32], x: &[f32], rows: usize) -> Option<Vec<f32>> {
+        self.is_plain().then(|| {
+            let mut tangent = vec![0.0; rows * self.spec.output];
+            jvp(pool, &self.stages.trunk, v, x, rows, &mut tangent);
+            tangent
+        })
     }
 
     /// Gradient of a row loss with respect to all parameters (free ones excluded: their part is the loss's own business and is

@@ -4,8 +4,66 @@
 /// Log-ratios beyond this are clamped (and counted), so that a ratio never overflows.
 pub const MAX_LOG_RATIO: f32 = 20.0;
 
-/// A surrogate to be maximised. `weight` is the advantage, times the factor of earlier agents where updates are sequential.
+/// A drift functional of the HAML template as a row function (Zhong et al. 2024, definition 5): never negative, 0 and flat where
+/// the ratio is 1. The surrogate is `r w - drift`.
+pub trait Drift: std::fmt::Debug + Send + Sync {
+    /// Value and derivative with respect to the log-ratio, given ratio and weight.
+    fn term(&self, ratio: f32, weight: f32) -> (f32, f32);
+}
+
+/// No drift: HAA2C, and HATRPO inside its trust region.
 #[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoDrift;
+
+impl Drift for NoDrift {
+    fn term(&self, _ratio: f32, _weight: f32) -> (f32, f32) {
+        (0.0, 0.0)
+    }
+}
+
+/// `ReLU((r - clip(r, 1 - eps, 1 + eps)) w)`: with it `r w - drift = min(r w, clip(r) w)`, which is HAPPO.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClipDrift {
+    /// Clip range of the ratio.
+    pub clip: f32,
+}
+
+impl Drift for ClipDrift {
+    fn term(&self, ratio: f32, weight: f32) -> (f32, f32) {
+        let excess = (ratio - ratio.clamp(1.0 - self.clip, 1.0 + self.clip)) * weight;
+        if excess > 0.0 { (excess, ratio * weight) } else { (0.0, 0.0) }
+    }
+}
+
+/// `coef (r - 1 - ln r)`: in expectation over old actions `coef KL(pi_old || pi)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KlDrift {
+    /// Weight of the divergence.
+    pub coef: f32,
+}
+
+impl Drift for KlDrift {
+    fn term(&self, ratio: f32, _weight: f32) -> (f32, f32) {
+        (self.coef * (ratio - 1.0 - ratio.ln()), self.coef * (ratio - 1.0))
+    }
+}
+
+/// `coef (r - 1)^2`: positive everywhere but at the current policy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SquareDrift {
+    /// Weight.
+    pub coef: f32,
+}
+
+impl Drift for SquareDrift {
+    fn term(&self, ratio: f32, _weight: f32) -> (f32, f32) {
+        let move_ = ratio - 1.0;
+        (self.coef * move_ * move_, 2.0 * self.coef * move_ * ratio)
+    }
+}
+
+/// A surrogate to be maximised. `weight` is the advantage, times the factor of earlier agents where updates are sequential.
+#[derive(Debug, Clone)]
 pub enum Objective {
     /// `min(r w, clip(r, 1 - eps, 1 + eps) w)`, r = pi / pi_old (Schulman et al. 2017, eq. 7).
     PpoClip {
@@ -16,6 +74,8 @@ pub enum Objective {
     Ratio,
     /// `w log pi`: the policy gradient of the present policy.
     LogProb,
+    /// `r w - drift(r, w)`: the HAML template with a drift of one's own.
+    Drifting(std::sync::Arc<dyn Drift>),
 }
 
 /// Value of the surrogate and its derivative with respect to the new log-probability.
@@ -33,11 +93,11 @@ pub struct Term {
 
 impl Objective {
     /// One row.
-    pub fn term(self, log_prob: f32, old: f32, weight: f32) -> Term {
+    pub fn term(&self, log_prob: f32, old: f32, weight: f32) -> Term {
         let log_ratio = log_prob - old;
         let ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp();
         let inside = log_ratio.abs() <= MAX_LOG_RATIO;
-        match self {
+        match *self {
             Self::PpoClip { clip } => {
                 let plain = ratio * weight;
                 let bounded = ratio.clamp(1.0 - clip, 1.0 + clip) * weight;
@@ -47,6 +107,11 @@ impl Objective {
             }
             Self::Ratio => Term { value: ratio * weight, slope: if inside { ratio * weight } else { 0.0 }, ratio, clipped: !inside },
             Self::LogProb => Term { value: weight * log_prob, slope: weight, ratio, clipped: false },
+            Self::Drifting(ref drift) => {
+                let (value, slope) = drift.term(ratio, weight);
+                let total = ratio * weight - slope;
+                Term { value: ratio * weight - value, slope: if inside { total } else { 0.0 }, ratio, clipped: total == 0.0 }
+            }
         }
     }
 }
@@ -89,6 +154,8 @@ pub fn value_term(regression: Regression, v: f32, old: f32, target: f32, clip: f
 mod tests {
     use proptest::prelude::*;
 
+    use std::sync::Arc;
+
     use super::*;
 
     /// Hand-computed: ratio e^0.5 = 1.6487, clip 0.2.
@@ -107,10 +174,27 @@ mod tests {
     #[test]
     fn extreme_ratios_stay_finite() {
         for log_prob in [-1e6, -100.0, 0.0, 100.0, 1e6, f32::NEG_INFINITY] {
-            for objective in [Objective::PpoClip { clip: 0.2 }, Objective::Ratio] {
+            for objective in [Objective::PpoClip { clip: 0.2 }, Objective::Ratio, Objective::Drifting(Arc::new(KlDrift { coef: 1.0 }))] {
                 let t = objective.term(log_prob, 0.0, 1.0);
                 assert!(t.value.is_finite() && t.slope.is_finite(), "{objective:?} {log_prob}: {t:?}");
             }
+        }
+    }
+
+    /// The identity behind HAPPO: `min(r w, clip(r) w) = r w - ReLU((r - clip r) w)`, and every drift is 0 and flat at r = 1.
+    #[test]
+    fn clip_drift_is_happo() {
+        for log_prob in [-2.0, -1.3, -1.0, -0.9, -0.5] {
+            for w in [-1.5, 0.7] {
+                let ppo = Objective::PpoClip { clip: 0.2 }.term(log_prob, -1.0, w);
+                let drift = Objective::Drifting(Arc::new(ClipDrift { clip: 0.2 })).term(log_prob, -1.0, w);
+                assert!((ppo.value - drift.value).abs() < 1e-6 && (ppo.slope - drift.slope).abs() < 1e-6, "{ppo:?} {drift:?}");
+            }
+        }
+        let drifts: [&dyn Drift; 4] = [&NoDrift, &ClipDrift { clip: 0.2 }, &KlDrift { coef: 1.0 }, &SquareDrift { coef: 1.0 }];
+        for drift in drifts {
+            assert_eq!(drift.term(1.0, 3.0), (0.0, 0.0), "{drift:?}");
+            assert!([0.5, 0.9, 1.1, 3.0].iter().all(|r| drift.term(*r, -1.0).0 >= 0.0));
         }
     }
 
@@ -129,7 +213,14 @@ mod tests {
         #[test]
         fn slopes_match_differences(log_prob in -3.0f32..0.0, old in -3.0f32..0.0, w in -3.0f32..3.0, v in -3.0f32..3.0, t in -3.0f32..3.0) {
             let h = 1e-3f32;
-            for objective in [Objective::PpoClip { clip: 0.2 }, Objective::Ratio, Objective::LogProb] {
+            let drifting = |d: Arc<dyn Drift>| Objective::Drifting(d);
+            for objective in [
+                Objective::PpoClip { clip: 0.2 },
+                Objective::Ratio,
+                Objective::LogProb,
+                drifting(Arc::new(KlDrift { coef: 0.7 })),
+                drifting(Arc::new(SquareDrift { coef: 0.3 })),
+            ] {
                 let near_kink = matches!(objective, Objective::PpoClip { .. })
                     && [0.8f32, 1.2].iter().any(|k| ((log_prob - old).exp() - k).abs() < 5e-3);
                 if !near_kink {

@@ -1,3 +1,4 @@
 //! Independent learning: each agent for itself.
 
+pub mod ia2c;
 pub mod ippo;

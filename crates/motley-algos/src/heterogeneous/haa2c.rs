@@ -1,0 +1,116 @@
+//! HAA2C: heterogeneous-agent advantage actor-critic.
+//!
+//! Zhong et al., "Heterogeneous-Agent Reinforcement Learning", JMLR 25 (2024): the HAML instance without drift.
+//!
+//! ```text
+//! as HAPPO, but each agent climbs  E[ r M + c_ent H ]  for `a2c_epochs` passes, without a clip
+//! ```
+//!
+//! Reusing a rollout several times without a clip is why it can fall back late in training: `algo.a2c_epochs=1` or a small
+//! learning rate is the safe form. Deviations from the HARL code: as in [`crate::heterogeneous::happo`].
+
+use std::sync::Arc;
+
+use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
+use motley_data::rollout::Rollout;
+use motley_nn::{Objective, Source, TeamPolicy, UpdateError};
+use motley_run::{CheckpointError, StateReader, StateWriter};
+
+use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::heterogeneous::happo::OrderConfig;
+use crate::on_policy::{self, OnPolicy, Passes};
+use crate::schedule;
+
+settings! {
+    /// How actors climb.
+    pub struct A2cConfig in "algo" {
+        /// Passes of an actor over each rollout, importance-weighted after the first.
+        a2c_epochs: usize = 5, Kind::Int(1, 1000);
+        /// Minibatches per pass.
+        minibatches: usize = 1, Kind::Int(1, 100_000);
+        /// Weight of the entropy bonus.
+        entropy_coef: f64 = 0.01, Kind::Float(0.0, 100.0);
+    }
+}
+
+/// The registered algorithm.
+#[derive(Debug)]
+pub struct Haa2c;
+
+impl AlgorithmSpec for Haa2c {
+    fn name(&self) -> &'static str {
+        "haa2c"
+    }
+
+    fn summary(&self) -> &'static str {
+        "sequential advantage actor-critic: HAPPO without the clip"
+    }
+
+    fn paper(&self) -> &'static str {
+        "Zhong et al., JMLR 2024"
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        [on_policy::keys("none"), A2cConfig::keys(), OrderConfig::keys()].concat()
+    }
+
+    fn own_reward(&self) -> RewardMode {
+        RewardMode::Sum
+    }
+
+    fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
+        on_policy::check(self.name(), team, settings, Source::State, self.own_reward())
+    }
+
+    fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
+        Ok(Box::new(Learner {
+            core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
+            a2c: A2cConfig::read(settings)?,
+            random_order: OrderConfig::read(settings)?.order == "random",
+        }))
+    }
+}
+
+struct Learner {
+    core: OnPolicy,
+    a2c: A2cConfig,
+    random_order: bool,
+}
+
+impl Algorithm for Learner {
+    fn collect(&self) -> Collect {
+        Collect::Rollout { steps: self.core.rollout_steps() }
+    }
+
+    fn policy(&self) -> TeamPolicy {
+        self.core.policy()
+    }
+
+    fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
+        let Self { core, a2c, random_order } = self;
+        let pool = context.pool;
+        let estimates = core.estimate(pool, roll)?;
+        let groups = core.actors.len();
+        let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
+        let passes = Passes {
+            epochs: a2c.a2c_epochs,
+            cut: core.cut(a2c.minibatches),
+            objective: Objective::Ratio,
+            entropy_coef: a2c.entropy_coef as f32,
+            lr: core.lr(context.progress),
+        };
+        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |g, actor, rows, weight| {
+            passes.run(actor, pool, roll, rows, weight, &context.rng.fork(1 + g as u64))
+        })?;
+        metrics.merge("", &core.fit_critics(roll, &estimates, context)?);
+        Ok(metrics)
+    }
+
+    fn save(&self, w: &mut StateWriter) {
+        self.core.save(w);
+    }
+
+    fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
+        self.core.load(r)
+    }
+}

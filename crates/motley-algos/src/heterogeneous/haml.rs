@@ -1,0 +1,209 @@
+//! HAML: the heterogeneous-agent mirror learning template, to be filled in by a user.
+//!
+//! Zhong et al., "Heterogeneous-Agent Reinforcement Learning", JMLR 25 (2024), section 4 (Algorithm 3).
+//!
+//! ```text
+//! collect a rollout with pi; compute advantages A(s, a) with the central critic V
+//! factor(s, a) <- 1;  draw a permutation i_1 .. i_n
+//! for m = 1 .. n:
+//!     climb  E[ r M - D(r, M) ]  for a few passes,   r = pi^{i_m} / pi_old^{i_m},  M = factor * A,
+//!     while pi^{i_m} stays in the neighbourhood U(pi_old^{i_m})
+//!     factor <- factor * pi_new^{i_m} / pi_old^{i_m}
+//! fit V
+//! ```
+//!
+//! A *drift* `D` is never negative, 0 and flat at `r = 1`; a *neighbourhood* contains a ball around the current policy. HAPPO
+//! is the clip drift everywhere, HAA2C no drift everywhere, HATRPO no drift in a KL ball (with a natural-gradient step
+//! instead of passes). An instance is registered as
+//! `HamlSpec { name, summary, paper, drift: |settings| .., neighbourhood: |settings| .., keys: || .. }`: see
+//! `crates/motley/examples/own_algorithm.rs`.
+
+use std::sync::Arc;
+
+use motley_core::{ConfigError, Key, Metrics, Settings, Stream, TeamSpec};
+use motley_data::rollout::Rollout;
+use motley_nn::dist::KlKind;
+use motley_nn::objective::Drift;
+use motley_nn::{Actor, ActorRows, Objective, Pool, Source, TeamPolicy, UpdateError};
+use motley_run::{CheckpointError, StateReader, StateWriter};
+
+use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::heterogeneous::happo::OrderConfig;
+use crate::on_policy::{self, OnPolicy, Passes};
+use crate::schedule;
+
+/// Which policies an agent may move to.
+pub trait Neighbourhood: Send + Sync {
+    /// Whether a policy whose mean divergence from the old one is `kl` lies inside.
+    fn contains(&self, kl: f64) -> bool;
+}
+
+/// The whole policy space.
+#[derive(Debug, Clone, Copy)]
+pub struct Everywhere;
+
+impl Neighbourhood for Everywhere {
+    fn contains(&self, _kl: f64) -> bool {
+        true
+    }
+}
+
+/// `E_s[KL(pi_old || pi)] <= radius`.
+#[derive(Debug, Clone, Copy)]
+pub struct KlBall {
+    /// Largest mean divergence.
+    pub radius: f64,
+}
+
+impl Neighbourhood for KlBall {
+    fn contains(&self, kl: f64) -> bool {
+        kl <= self.radius
+    }
+}
+
+/// Makes a drift from the settings.
+pub type MakeDrift = fn(&Settings) -> Result<Arc<dyn Drift>, ConfigError>;
+/// Makes a neighbourhood from the settings.
+pub type MakeNeighbourhood = fn(&Settings) -> Result<Box<dyn Neighbourhood>, ConfigError>;
+
+/// An instance of the template, ready to be registered.
+#[derive(Debug, Clone, Copy)]
+pub struct HamlSpec {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// One line about it.
+    pub summary: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Its drift.
+    pub drift: MakeDrift,
+    /// Its neighbourhood.
+    pub neighbourhood: MakeNeighbourhood,
+    /// Its own keys, beside those of every instance.
+    pub keys: fn() -> Vec<Key>,
+}
+
+motley_core::settings! {
+    /// Settings of every instance.
+    pub struct HamlConfig in "algo" {
+        /// Passes of an actor over each rollout.
+        epochs: usize = 5, motley_core::Kind::Int(1, 1000);
+        /// Minibatches per pass.
+        minibatches: usize = 1, motley_core::Kind::Int(1, 100_000);
+        /// Weight of the entropy bonus (0 for the template proper).
+        entropy_coef: f64 = 0.0, motley_core::Kind::Float(0.0, 100.0);
+    }
+}
+
+impl AlgorithmSpec for HamlSpec {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    fn paper(&self) -> &'static str {
+        self.paper
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        [on_policy::keys("none"), HamlConfig::keys(), OrderConfig::keys(), (self.keys)()].concat()
+    }
+
+    fn own_reward(&self) -> RewardMode {
+        RewardMode::Sum
+    }
+
+    fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
+        on_policy::check(self.name, team, settings, Source::State, self.own_reward())
+    }
+
+    fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
+        Ok(Box::new(Learner {
+            core: OnPolicy::new(self.name, team, settings, Source::State, self.own_reward(), rng)?,
+            config: HamlConfig::read(settings)?,
+            random_order: OrderConfig::read(settings)?.order == "random",
+            drift: (self.drift)(settings)?,
+            neighbourhood: (self.neighbourhood)(settings)?,
+        }))
+    }
+}
+
+struct Learner {
+    core: OnPolicy,
+    config: HamlConfig,
+    random_order: bool,
+    drift: Arc<dyn Drift>,
+    neighbourhood: Box<dyn Neighbourhood>,
+}
+
+impl Algorithm for Learner {
+    fn collect(&self) -> Collect {
+        Collect::Rollout { steps: self.core.rollout_steps() }
+    }
+
+    fn policy(&self) -> TeamPolicy {
+        self.core.policy()
+    }
+
+    fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
+        let Self { core, config, random_order, drift, neighbourhood } = self;
+        let pool = context.pool;
+        let estimates = core.estimate(pool, roll)?;
+        let groups = core.actors.len();
+        let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
+        let pass = Passes {
+            epochs: 1,
+            cut: core.cut(config.minibatches),
+            objective: Objective::Drifting(Arc::clone(drift)),
+            entropy_coef: config.entropy_coef as f32,
+            lr: core.lr(context.progress),
+        };
+        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |g, actor, rows, weight| {
+            let rng = context.rng.fork(1 + g as u64);
+            climb_within(actor, pool, roll, rows, weight, &pass, config.epochs, &**neighbourhood, &rng)
+        })?;
+        metrics.merge("", &core.fit_critics(roll, &estimates, context)?);
+        Ok(metrics)
+    }
+
+    fn save(&self, w: &mut StateWriter) {
+        self.core.save(w);
+    }
+
+    fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
+        self.core.load(r)
+    }
+}
+
+/// Passes until the next one would leave the neighbourhood; that one is taken back.
+#[allow(clippy::too_many_arguments, reason = "one agent's whole turn")]
+fn climb_within(
+    actor: &mut Actor,
+    pool: &Pool,
+    roll: &Rollout,
+    rows: &ActorRows,
+    weight: &[f32],
+    pass: &Passes,
+    epochs: usize,
+    neighbourhood: &dyn Neighbourhood,
+    rng: &Stream,
+) -> Result<Metrics, UpdateError> {
+    let old = actor.old_policy(pool, roll, rows);
+    let mut metrics = Metrics::new();
+    for epoch in 0..epochs {
+        let inside = actor.net.params().to_vec();
+        let m = pass.run(actor, pool, roll, rows, weight, &rng.fork(epoch as u64))?;
+        let (_, kl) = actor.surrogate_and_kl(pool, roll, rows, weight, &old, KlKind::True);
+        if !neighbourhood.contains(kl) {
+            actor.net.set_params(|p| p.copy_from_slice(&inside));
+            metrics.add("left_neighbourhood", 1.0);
+            break;
+        }
+        metrics.merge("", &m);
+        metrics.add("left_neighbourhood", 0.0);
+    }
+    Ok(metrics)
+}
