@@ -1,0 +1,180 @@
+//! `motley plot`: learning curves of runs, seeds of one algorithm on one task as one line with a band.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use motley_core::error::nearest;
+use motley_run::{RunView, read_metrics};
+use motley_view::curves::summarize;
+use motley_view::{Band, Chart, Series, ViewError};
+use serde_json::json;
+
+use crate::args::PlotArgs;
+use crate::commands::list::table;
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Folders below a given one in which runs are looked for: `runs/<suite>/<task>/<algo>/<run>` and two more.
+const DEPTH: usize = 6;
+
+/// One run's curve.
+struct Curve {
+    task: String,
+    algo: String,
+    points: Vec<(f64, f64)>,
+}
+
+pub(crate) fn run(args: &PlotArgs, out: &Output) -> Result<u8, Failure> {
+    check_ending(&args.out, &["svg", "png"])?;
+    let curves = curves(&find_runs(&args.runs)?, &args.metric, out)?;
+    let tasks: BTreeSet<&str> = curves.iter().map(|c| c.task.as_str()).collect();
+    let one_task = (tasks.len() == 1).then(|| curves[0].task.clone());
+    let series: Vec<Series> = curves
+        .iter()
+        .map(|c| {
+            let label = if one_task.is_some() { c.algo.clone() } else { format!("{} on {}", c.algo, c.task) };
+            Series { label, points: c.points.clone() }
+        })
+        .collect();
+    let chart = Chart {
+        title: one_task.unwrap_or_else(|| format!("{} tasks", tasks.len())),
+        x_label: "environment steps".into(),
+        y_label: args.metric.clone(),
+        series,
+        band: Band::MinMax,
+    };
+    chart.save(&args.out).map_err(drawn)?;
+    summary(&curves, &chart.series, &args.metric, out);
+    out.line(format!("\nwritten: {}", args.out.display()));
+    out.event("done", json!({ "out": args.out.display().to_string(), "metric": args.metric, "runs": curves.len() }));
+    Ok(0)
+}
+
+/// A line for each curve of the picture: what it is and where it ends.
+fn summary(curves: &[Curve], series: &[Series], metric: &str, out: &Output) {
+    let mut rows = vec![["CURVE", "SEEDS", "ENV STEPS", "LAST", "LOWEST", "HIGHEST"].map(str::to_owned)];
+    let mut seen = BTreeSet::new();
+    for (curve, first) in curves.iter().zip(series).filter(|(_, s)| seen.insert(s.label.as_str())) {
+        let seeds: Vec<&Series> = series.iter().filter(|s| s.label == first.label).collect();
+        let Some(last) = summarize(&seeds, Band::MinMax).last().copied() else { continue };
+        let number = |x: f64| format!("{x:.4}");
+        let numbers = [number(last.mean), number(last.low), number(last.high)];
+        let [mean, low, high] = numbers;
+        rows.push([first.label.clone(), seeds.len().to_string(), format!("{:.0}", last.step), mean, low, high]);
+        let fields = json!({
+            "task": curve.task,
+            "algo": curve.algo,
+            "metric": metric,
+            "seeds": seeds.len(),
+            "env_steps": last.step as u64,
+            "mean": last.mean,
+            "low": last.low,
+            "high": last.high,
+        });
+        out.event("curve", fields);
+    }
+    table(out, &rows);
+}
+
+/// The curves of the metric, sorted by task and algorithm; runs without a point of it are left out with a warning.
+fn curves(runs: &[PathBuf], metric: &str, out: &Output) -> Result<Vec<Curve>, Failure> {
+    let mut names = BTreeSet::new();
+    let (mut curves, mut without) = (Vec::new(), Vec::new());
+    for dir in runs {
+        let view = RunView::open(dir)?;
+        let info = view.info()?;
+        let path = view.metrics_path();
+        let log = if path.is_file() { read_metrics(&path)? } else { Vec::new() };
+        let values = log.iter().filter_map(|p| p.get(metric).filter(|v| v.is_finite()).map(|v| (p.env_steps as f64, v)));
+        let points: Vec<(f64, f64)> = values.collect();
+        names.extend(log.into_iter().flat_map(|p| p.values).map(|(name, _)| name));
+        if points.is_empty() {
+            without.push(dir);
+        } else {
+            curves.push(Curve { task: info.task, algo: info.algo, points });
+        }
+    }
+    if curves.is_empty() {
+        return Err(nothing(runs, metric, &names));
+    }
+    for dir in without {
+        out.warning(format!("{} has no point of {metric} and is left out", dir.display()));
+    }
+    curves.sort_by(|a, b| (&a.task, &a.algo).cmp(&(&b.task, &b.algo)));
+    Ok(curves)
+}
+
+fn nothing(runs: &[PathBuf], metric: &str, names: &BTreeSet<String>) -> Failure {
+    let what = match runs {
+        [one] => one.display().to_string(),
+        many => format!("none of {} runs", many.len()),
+    };
+    let verb = if runs.len() == 1 { "has no" } else { "has a" };
+    if names.is_empty() {
+        return Failure::run(format!("{what} {verb} log point yet: wait for the first one"));
+    }
+    if names.contains(metric) {
+        return Failure::run(format!("{what} {verb} finite value of {metric}: choose another --metric"));
+    }
+    let near = nearest(metric, names.iter().map(String::as_str));
+    let known = if near.is_empty() { names.iter().cloned().collect() } else { near };
+    let head = if known.len() == names.len() { "it logs" } else { "did you mean" };
+    Failure::usage(format!("{what} {verb} metric \"{metric}\" ({head} {})", known.join(", ")))
+}
+
+/// Every run folder that is given or lies below a given folder, each once, sorted.
+fn find_runs(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = BTreeSet::new();
+    for path in given {
+        let mut here = Vec::new();
+        if !path.is_dir() {
+            return Err(Failure::usage(format!("{} is no folder: give a run folder or a folder above runs", path.display())));
+        }
+        search(path, DEPTH, &mut here)
+            .map_err(|(dir, error)| Failure::run(format!("cannot read the folder {}: {error}", dir.display())))?;
+        if here.is_empty() {
+            let message = format!("no run in {} (a run.json is looked for {DEPTH} levels deep)", path.display());
+            return Err(Failure::usage(message));
+        }
+        // One run by two ways is still one seed.
+        found.extend(here.into_iter().map(|dir| dir.canonicalize().unwrap_or(dir)));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Links are not followed, so that a loop has no way in.
+fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
+    if RunView::open(dir).is_ok() {
+        found.push(dir.to_owned());
+        return Ok(());
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    let failed = |error| (dir.to_owned(), error);
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            search(&entry.path(), depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a picture's name before anything is computed for it.
+pub(crate) fn check_ending(path: &Path, known: &[&str]) -> Result<(), Failure> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    if ending.is_some_and(|e| known.contains(&e.as_str())) {
+        return Ok(());
+    }
+    let known: Vec<String> = known.iter().map(|k| format!(".{k}")).collect();
+    Err(Failure::usage(format!("{}: expected a name that ends in {}", path.display(), known.join(" or "))))
+}
+
+/// What could not be drawn was asked for wrongly; what could not be written or encoded failed.
+pub(crate) fn drawn(error: ViewError) -> Failure {
+    match error {
+        ViewError::Size { .. } | ViewError::Format { .. } => Failure::usage(error),
+        _ => Failure::run(error),
+    }
+}

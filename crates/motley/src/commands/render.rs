@@ -1,0 +1,221 @@
+//! `motley render`: episodes of a trained policy as a moving picture or as a sheet of frames.
+
+use std::path::Path;
+
+use motley_core::guard::check_frame;
+use motley_core::{Actions, Env, Frame, FrameBuf, Purpose, Scene, Status, Stream, TeamSpec};
+use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy};
+use motley_train::Registry;
+use motley_train::recovery::reset_with_retries;
+use motley_view::{Image, MAX_SIDE, gif, png, raster};
+use serde_json::json;
+
+use crate::args::RenderArgs;
+use crate::commands::plot::{check_ending, drawn};
+use crate::commands::source::{Loaded, load};
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Seconds that a frame is shown.
+const FRAME_SECONDS: f64 = 0.125;
+/// How often the last frame of an episode is shown, so that its end is seen.
+const HOLD: usize = 6;
+/// Most frames of a moving picture; of longer ones every second, third, ... is taken.
+const MOST_FRAMES: usize = 600;
+/// Bytes of all frames together.
+const MOST_BYTES: usize = 1 << 30;
+/// An episode without a step limit is left here.
+const LONGEST: usize = 10_000;
+/// Frames of a sheet, side by side and below each other.
+const COLUMNS: usize = 3;
+const SHEET: usize = 9;
+/// Pixels between the frames of a sheet.
+const GUTTER: u32 = 6;
+
+pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    check_ending(&args.out, &["gif", "png"])?;
+    let sheet = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    if args.episodes == 0 {
+        return Err(Failure::usage("--episodes 0: at least one episode is needed"));
+    }
+    let loaded = load(&args.from, registry)?;
+    let mode = if args.stochastic { Mode::Sample } else { Mode::Greedy };
+    // A sheet holds the first episode.
+    let count = if sheet { 1 } else { args.episodes };
+    let mut episodes = Vec::with_capacity(count.min(1000));
+    for k in 0..count {
+        let episode = play(&loaded, args.seed, k, mode)?;
+        out.line(format!("episode {}: return {:.2}, {} steps", k + 1, episode.team_return, episode.scenes.len() - 1));
+        let fields =
+            json!({ "episode": k, "return": episode.team_return, "length": episode.scenes.len() - 1, "won": episode.won });
+        out.event("episode", fields);
+        episodes.push(episode.scenes);
+    }
+    let frames = if sheet { draw_sheet(&episodes[0], args)? } else { draw_film(&episodes, args, out)? };
+    out.line(format!("written: {}", args.out.display()));
+    out.event("done", json!({ "out": args.out.display().to_string(), "episodes": count, "frames": frames }));
+    Ok(0)
+}
+
+/// What was seen in one episode: a scene after the reset and one after each step.
+struct Episode {
+    scenes: Vec<Scene>,
+    team_return: f64,
+    won: Option<bool>,
+}
+
+/// Plays episode `k` on the streams that `motley eval` with the same seed plays it on.
+fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode) -> Result<Episode, Failure> {
+    let failed = |step: usize, error: &dyn std::fmt::Display| Failure::run(format!("episode {}, step {step}: {error}", k + 1));
+    let stream = |purpose| Stream::new(seed, purpose, k as u64, u64::MAX);
+    let team: &TeamSpec = loaded.policy.team();
+    let mut env = (loaded.make)()?;
+    let mut buf = FrameBuf::new(team);
+    reset_with_retries(&mut env, &loaded.make, team, &mut buf.frame(), |attempt| stream(Purpose::EvalEpisode).fork(attempt))
+        .map_err(|e| failed(0, &e))?;
+    let mut episode = Episode { scenes: Vec::new(), team_return: 0.0, won: None };
+    episode.see(&*env, loaded, k, 0)?;
+    let mut memory = vec![0.0; loaded.policy.memory_len()];
+    let (mut decision, mut scratch) = (Decision::default(), ActScratch::default());
+    for step in 1..=team.step_limit.unwrap_or(LONGEST).min(LONGEST) {
+        let batch = ObsBatch { envs: 1, obs: &buf.obs, avail: &buf.avail };
+        let rng = [stream(Purpose::EvalAct).fork(step as u64 - 1)];
+        loaded.policy.act(batch, &mut memory, mode, &rng, &mut decision, &mut scratch).map_err(|e| failed(step, &e))?;
+        let status = advance(&mut *env, team, &decision.env, &mut buf).map_err(|e| failed(step, &e))?;
+        episode.team_return += team.team_reward(&buf.rewards);
+        episode.see(&*env, loaded, k, step)?;
+        if status.done() {
+            break;
+        }
+    }
+    episode.won = env.won();
+    steady(&mut episode.scenes);
+    Ok(episode)
+}
+
+fn advance(env: &mut dyn Env, team: &TeamSpec, actions: &[f32], buf: &mut FrameBuf) -> Result<Status, motley_core::EnvError> {
+    let was_alive = buf.alive.clone();
+    let status = env.step(Actions::new(team, actions), &mut buf.frame())?;
+    let FrameBuf { obs, state, avail, rewards, alive } = buf;
+    check_frame(team, &Frame { obs, state, avail, rewards, alive }, &was_alive)?;
+    Ok(status)
+}
+
+impl Episode {
+    fn see(&mut self, env: &dyn Env, loaded: &Loaded, k: usize, step: usize) -> Result<(), Failure> {
+        let Some(mut scene) = env.scene() else {
+            let message = format!("{} cannot be drawn: it shows no scene (motley eval tells its returns)", loaded.task);
+            return Err(Failure::usage(message));
+        };
+        let own = if scene.caption.starts_with("step") { String::new() } else { format!("step {step}   ") };
+        scene.caption = format!("episode {}   return {:.2}   {own}{}", k + 1, self.team_return, scene.caption);
+        self.scenes.push(scene);
+        Ok(())
+    }
+}
+
+/// One view for the whole episode, so that the world stands still.
+fn steady(scenes: &mut [Scene]) {
+    let whole = scenes.iter().map(|s| s.view).reduce(|a, b| [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]);
+    for scene in scenes.iter_mut() {
+        scene.view = whole.unwrap_or(scene.view);
+    }
+}
+
+/// `count` indices below `length`, evenly spaced, first and last among them; all where there are no more.
+fn evenly(length: usize, count: usize) -> Vec<usize> {
+    match (length, count) {
+        _ if length <= count => (0..length).collect(),
+        (_, 0 | 1) => vec![length - 1],
+        _ => (0..count).map(|k| k * (length - 1) / (count - 1)).collect(),
+    }
+}
+
+/// Writes all episodes one after another; returns how many frames were drawn.
+fn draw_film(episodes: &[Vec<Scene>], args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
+    let first = raster::draw(&episodes[0][0], args.width).map_err(drawn)?;
+    let fitting = (MOST_BYTES / first.rgba.len().max(1)).clamp(1, MOST_FRAMES);
+    let longest: usize = episodes.iter().map(Vec::len).sum();
+    let stride = longest.div_ceil(fitting);
+    if stride > 1 {
+        out.note(format!("{longest} frames are too many: every {stride}th is drawn"));
+    }
+    let (mut frames, mut count) = (Vec::new(), 0);
+    for scenes in episodes {
+        for at in evenly(scenes.len(), scenes.len().div_ceil(stride)) {
+            frames.push(raster::draw(&scenes[at], args.width).map_err(drawn)?);
+            count += 1;
+        }
+        if let Some(last) = frames.last().cloned() {
+            frames.extend(std::iter::repeat_n(last, HOLD - 1));
+        }
+    }
+    gif::save(&frames, FRAME_SECONDS, &args.out).map_err(drawn)?;
+    Ok(count)
+}
+
+/// Writes evenly spaced frames of one episode as rows of a sheet; returns how many.
+fn draw_sheet(scenes: &[Scene], args: &RenderArgs) -> Result<usize, Failure> {
+    let tiles: Result<Vec<Image>, Failure> =
+        evenly(scenes.len(), SHEET).into_iter().map(|at| raster::draw(&scenes[at], args.width).map_err(drawn)).collect();
+    let tiles = tiles?;
+    png::save(&arrange(&tiles, &args.out)?, &args.out).map_err(drawn)?;
+    Ok(tiles.len())
+}
+
+/// Tiles in rows of [`COLUMNS`], a gutter around each, on grey.
+fn arrange(tiles: &[Image], path: &Path) -> Result<Image, Failure> {
+    let columns = tiles.len().min(COLUMNS) as u32;
+    let rows = tiles.len().div_ceil(COLUMNS) as u32;
+    let (w, h) = tiles.iter().fold((0, 0), |(w, h), t| (t.width.max(w), t.height.max(h)));
+    let (width, height) = (columns * (w + GUTTER) + GUTTER, rows * (h + GUTTER) + GUTTER);
+    if width.max(height) > MAX_SIDE {
+        let message =
+            format!("{}: {width} x {height} pixels are more than {MAX_SIDE} a side, take a smaller --width", path.display());
+        return Err(Failure::usage(message));
+    }
+    let mut rgba = [200, 204, 209, 255].repeat(width as usize * height as usize);
+    for (k, tile) in tiles.iter().enumerate() {
+        let left = GUTTER + (k % COLUMNS) as u32 * (w + GUTTER);
+        let top = GUTTER + (k / COLUMNS) as u32 * (h + GUTTER);
+        let row_bytes = tile.width as usize * 4;
+        for (y, row) in tile.rgba.chunks_exact(row_bytes).enumerate() {
+            let at = ((top as usize + y) * width as usize + left as usize) * 4;
+            rgba[at..at + row_bytes].copy_from_slice(row);
+        }
+    }
+    Ok(Image { width, height, rgba })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_taken_evenly_with_both_ends() {
+        assert_eq!(evenly(26, 9), [0, 3, 6, 9, 12, 15, 18, 21, 25]);
+        assert_eq!(evenly(3, 9), [0, 1, 2]);
+        assert_eq!(evenly(7, 1), [6]);
+        assert_eq!(evenly(0, 5), [0usize; 0]);
+    }
+
+    #[test]
+    fn tiles_stand_in_rows() {
+        let tile = |shade: u8| Image { width: 2, height: 1, rgba: [shade, shade, shade, 255].repeat(2) };
+        let tiles: Vec<Image> = (1..=4).map(tile).collect();
+        let sheet = arrange(&tiles, Path::new("x.png")).unwrap();
+        assert_eq!((sheet.width, sheet.height), (3 * 8 + 6, 2 * 7 + 6));
+        let pixel = |x: usize, y: usize| sheet.rgba[(y * sheet.width as usize + x) * 4];
+        assert_eq!([pixel(6, 6), pixel(7, 6), pixel(14, 6), pixel(22, 6), pixel(6, 13), pixel(0, 0)], [1, 1, 2, 3, 4, 200]);
+        let wide = Image { width: 4000, height: 1, rgba: vec![255; 16000] };
+        assert_eq!(arrange(&[wide.clone(), wide.clone(), wide], Path::new("x.png")).unwrap_err().code, 2);
+    }
+
+    #[test]
+    fn an_episode_keeps_one_view() {
+        let scene = |view| Scene { view, shapes: Vec::new(), caption: String::new() };
+        let mut scenes = vec![scene([-1.0, -1.0, 1.0, 1.0]), scene([-3.0, 0.0, 0.5, 2.0])];
+        steady(&mut scenes);
+        assert!(scenes.iter().all(|s| s.view == [-3.0, -1.0, 1.0, 2.0]));
+    }
+}
