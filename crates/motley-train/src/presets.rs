@@ -31,7 +31,10 @@ struct File {
 }
 
 /// The shipped files.
-const FILES: [&str; 3] = [
+const FILES: [&str; 6] = [
+    include_str!("../../../presets/a2c.toml"),
+    include_str!("../../../presets/haa2c.toml"),
+    include_str!("../../../presets/hatrpo.toml"),
     include_str!("../../../presets/happo.toml"),
     include_str!("../../../presets/mappo.toml"),
     include_str!("../../../presets/ippo.toml"),
