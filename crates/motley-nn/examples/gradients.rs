@@ -8,11 +8,12 @@ use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
 
-use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose, Stream, TeamSpec};
+use motley_core::{ActionSpace, AgentSpec, ObsSpace, Origin, Purpose, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::init::Init;
+use motley_nn::objective::{KlDrift, SquareDrift};
 use motley_nn::{
-    Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Head, Net, NetSpec, Objective, Pick, Pool, Source,
+    Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, Net, NetSpec, Objective, Pick, Pool, Source,
 };
 use motley_run::{StateReader, StateWriter};
 
@@ -21,10 +22,21 @@ type Out<T> = Result<T, Box<dyn Error>>;
 const ENVS: usize = 3;
 const STEPS: usize = 12;
 const CHUNK: usize = 4;
-const ADAM: AdamConfig = AdamConfig { adam_eps: 1e-5, weight_decay: 0.0, max_grad_norm: 0.0 };
 
 fn rng(case: u64) -> Stream {
     Stream::new(11, Purpose::Check, case, 0)
+}
+
+/// Plain Adam: no clip, no decay.
+fn adam() -> Out<AdamConfig> {
+    let mut settings = Settings::new(AdamConfig::keys());
+    settings.set_text("algo.max_grad_norm=0", Origin::CommandLine)?;
+    Ok(AdamConfig::read(&settings)?)
+}
+
+/// The fused kernels, and Burn's autodiff.
+fn engines() -> Out<[(&'static str, Engine); 2]> {
+    Ok([("gradient", Engine::Fused), ("gradient_burn", Engine::for_device("flex").ok_or("no Burn on the CPU")?)])
 }
 
 fn main() -> Out<()> {
@@ -32,20 +44,25 @@ fn main() -> Out<()> {
     let tanh = NetSpec { feature_norm: false, ..net(&[10], Activation::Tanh, false) };
     let bare = NetSpec { feature_norm: false, layer_norm: false, ..net(&[9, 7], Activation::Selu, false) };
     let gru = net(&[8], Activation::Relu, true);
-    let ppo = Objective::PpoClip { clip: 0.2 };
+    let ppo = &Objective::PpoClip { clip: 0.2 };
+    let (kl, square) =
+        (Objective::Drifting(Arc::new(KlDrift { coef: 0.7 })), Objective::Drifting(Arc::new(SquareDrift { coef: 0.7 })));
     let space = ActionSpace::uniform_box(3, -1.0, 2.0);
-    let running = critic_config("huber", 0.2, "running");
+    let five = ActionSpace::Discrete(5);
+    let running = critic_config("huber", 0.2, "running")?;
     let cases = [
-        actor(1, "categorical with mask", &ActionSpace::Discrete(5), false, relu.clone(), ppo, 1)?,
-        actor(2, "multi-discrete with mask, a minibatch", &ActionSpace::MultiDiscrete(vec![3, 2]), false, tanh.clone(), ppo, 2)?,
-        actor(3, "gaussian", &space, false, bare.clone(), ppo, 1)?,
-        actor(4, "tanh gaussian, unclipped ratio", &space, true, relu.clone(), Objective::Ratio, 1)?,
-        actor(5, "recurrent categorical in chunks", &ActionSpace::Discrete(4), false, gru.clone(), ppo, 1)?,
-        actor(6, "recurrent gaussian, half of the chunks", &space, false, gru.clone(), ppo, 2)?,
-        critic(7, "huber, clipped, running norm", relu.clone(), running.clone())?,
-        critic(8, "squared, no norm", tanh, critic_config("squared", 0.3, "none"))?,
-        critic(9, "popart", bare, critic_config("huber", 0.2, "popart"))?,
-        critic(10, "recurrent critic in chunks", gru, running)?,
+        actor(1, "categorical with mask", &five, false, &relu, ppo, 1)?,
+        actor(2, "multi-discrete with mask, a minibatch", &ActionSpace::MultiDiscrete(vec![3, 2]), false, &tanh, ppo, 2)?,
+        actor(3, "gaussian", &space, false, &bare, ppo, 1)?,
+        actor(4, "tanh gaussian, unclipped ratio", &space, true, &relu, &Objective::Ratio, 1)?,
+        actor(5, "recurrent categorical in chunks", &ActionSpace::Discrete(4), false, &gru, ppo, 1)?,
+        actor(6, "recurrent gaussian, half of the chunks", &space, false, &gru, ppo, 2)?,
+        actor(11, "kl drift", &five, false, &tanh, &kl, 1)?,
+        actor(12, "square drift", &five, false, &tanh, &square, 1)?,
+        critic(7, "huber, clipped, running norm", &relu, &running)?,
+        critic(8, "squared, no norm", &tanh, &critic_config("squared", 0.3, "none")?)?,
+        critic(9, "popart", &bare, &critic_config("huber", 0.2, "popart")?)?,
+        critic(10, "recurrent critic in chunks", &gru, &running)?,
     ];
     writeln!(std::io::stdout().lock(), "{{\"cases\":[\n{}\n]}}", cases.join(",\n"))?;
     Ok(())
@@ -67,18 +84,15 @@ fn net(hidden: &[usize], activation: Activation, recurrent: bool) -> NetSpec {
     }
 }
 
-fn critic_config(loss: &str, clip: f64, norm: &str) -> CriticConfig {
-    CriticConfig {
-        critic_lr: 0.0,
-        critic_epochs: 1,
-        critic_minibatches: 1,
-        value_loss: loss.into(),
-        huber_delta: 0.7,
-        value_clip: clip,
-        value_coef: 0.5,
-        value_norm: norm.into(),
-        value_norm_start: "identity".into(),
+fn critic_config(loss: &str, clip: f64, norm: &str) -> Out<CriticConfig> {
+    let mut settings = Settings::new(CriticConfig::keys());
+    for text in ["critic_epochs=1", "critic_minibatches=1", "huber_delta=0.7", "value_coef=0.5", "value_norm_start=identity"] {
+        settings.set_text(&format!("algo.{text}"), Origin::CommandLine)?;
     }
+    for text in [format!("value_loss={loss}"), format!("value_clip={clip}"), format!("value_norm={norm}")] {
+        settings.set_text(&format!("algo.{text}"), Origin::CommandLine)?;
+    }
+    Ok(CriticConfig::read(&settings)?)
 }
 
 /// Two agents of one kind, which share parameters and are told apart by a one-hot, and a third that is unlike them.
@@ -125,14 +139,14 @@ fn actor(
     name: &str,
     action: &ActionSpace,
     squash: bool,
-    spec: NetSpec,
-    objective: Objective,
+    spec: &NetSpec,
+    objective: &Objective,
     parts: usize,
 ) -> Out<String> {
     let (rng, pool, team) = (rng(case), Pool::serial(), team(action));
-    let head = Head::for_space(action, squash, 1.5, 0.8);
-    let recurrent = spec.recurrent;
-    let mut actor = Actor::new(&team, vec![0, 2], head.clone(), spec, true, ADAM, 0, &rng)?;
+    let (head, adam) = (Head::for_space(action, squash, 1.5, 0.8), adam()?);
+    let make = |engine: Engine| Actor::new(&team, vec![0, 2], head.clone(), spec.clone(), true, adam.clone(), engine, 0, &rng);
+    let actor = make(Engine::Fused)?;
     let mut roll = rollout(&team, actor.memory_end(), &rng);
     let now = actor.log_probs(&pool, &roll, &actor.rows(&roll));
     let mut noise = rng.fork(2);
@@ -142,20 +156,22 @@ fn actor(
             roll.lanes[e].log_probs[t * team.n() + i] = now[m * roll.rows() + row] + 0.3 * noise.normal() as f32;
         }
     }
-    let rows = actor.rows(&roll);
     let weight: Vec<f32> = (0..2 * roll.rows()).map(|_| noise.normal() as f32).collect();
-    let cut = Cut { minibatches: parts, chunk: if recurrent { CHUNK } else { 0 } };
+    let cut = Cut { minibatches: parts, chunk: if spec.recurrent { CHUNK } else { 0 } };
     let pick = cut.pass(ENVS, STEPS, rng.fork(3))?.swap_remove(0);
-    let before = describe_net(&actor.net);
-    let ascent = Ascent { objective, weight: &weight, entropy_coef: 0.05, lr: 0.0 };
-    actor.step(&pool, &roll, &rows, &pick, ascent)?;
-    let mut state = StateWriter::new();
-    actor.save(&mut state);
-    let mut fields = vec![text("name", name), text("kind", "actor"), before, gradient(&state)?];
+    let mut fields = vec![text("name", name), text("kind", "actor"), describe_net(&actor.net)];
+    for (field, engine) in engines()? {
+        let mut actor = make(engine)?;
+        let rows = actor.rows(&roll);
+        actor.step(&pool, &roll, &rows, &pick, Ascent { objective, weight: &weight, entropy_coef: 0.05, lr: 0.0 })?;
+        let mut state = StateWriter::new();
+        actor.save(&mut state);
+        fields.push(gradient(field, &state)?);
+    }
     fields.push(describe_rows(&roll, &pick, &weight));
     fields.push(describe_head(&head, action));
     if let Objective::PpoClip { clip } = objective {
-        fields.push(numbers("clip", [f64::from(clip)]));
+        fields.push(numbers("clip", [f64::from(*clip)]));
     }
     if let Pick::Chunks { chunks, length } = &pick {
         let width = roll.memory_len() / 2;
@@ -201,43 +217,43 @@ fn describe_head(head: &Head, action: &ActionSpace) -> String {
     format!("{},{choices},{}", text("head", kind), numbers("head_values", bounds))
 }
 
-fn critic(case: u64, name: &str, spec: NetSpec, config: CriticConfig) -> Out<String> {
-    let (rng, pool, team) = (rng(case), Pool::serial(), team(&ActionSpace::Discrete(3)));
-    let recurrent = spec.recurrent;
-    let make =
-        |spec: &NetSpec, id| Critic::new(&team, Source::State, vec![0], spec.clone(), false, config.clone(), ADAM, &rng.fork(id));
-    let mut critic = make(&spec, 0)?;
+fn critic(case: u64, name: &str, spec: &NetSpec, config: &CriticConfig) -> Out<String> {
+    let (rng, pool, team, adam) = (rng(case), Pool::serial(), team(&ActionSpace::Discrete(3)), adam()?);
+    let make = |engine: Engine, id| {
+        Critic::new(&team, Source::State, vec![0], spec.clone(), false, config.clone(), adam.clone(), engine, &rng.fork(id))
+    };
     let roll = rollout(&team, 0, &rng);
-    // Old values of another network, so that the clip bites; a recurrent critic keeps its own, whose memory it needs.
-    let values = if recurrent { critic.values(&pool, &roll) } else { make(&spec, 1)?.values(&pool, &roll) };
     let mut draw = rng.fork(4);
     let targets: Vec<f32> = (0..roll.rows()).map(|_| (2.0 + 3.0 * draw.normal()) as f32).collect();
-    let before = describe_net(critic.net());
-    critic.fit(&pool, &roll, &values, &targets, CHUNK, 0.0, &rng.fork(5))?;
-    let mut state = StateWriter::new();
-    critic.save(&mut state);
+    // Old values of another network, so that the clip bites; a recurrent critic keeps its own, whose memory it needs.
+    let values = make(Engine::Fused, u64::from(!spec.recurrent))?.values(&pool, &roll);
+    let mut fields = vec![text("name", name), text("kind", "critic"), describe_net(make(Engine::Fused, 0)?.net())];
+    for (field, engine) in engines()? {
+        let mut critic = make(engine, 0)?;
+        critic.fit(&pool, &roll, &values, &targets, CHUNK, 0.0, &rng.fork(5))?;
+        let mut state = StateWriter::new();
+        critic.save(&mut state);
+        fields.push(gradient(field, &state)?);
+    }
     let slots = |f: &dyn Fn(usize, usize) -> Vec<f64>| {
         (0..roll.rows()).map(|r| roll.at(r)).flat_map(|(e, t)| f(e, t)).collect::<Vec<_>>()
     };
     let flag = |on: bool| vec![f64::from(u8::from(on))];
-    Ok(object(&[
-        text("name", name),
-        text("kind", "critic"),
-        before,
-        gradient(&state)?,
+    fields.extend([
         numbers("x", slots(&|e, t| roll.state(e, t, 0).iter().copied().map(f64::from).collect())),
         numbers("active", slots(&|e, t| flag(roll.lanes[e].valid[t]))),
         numbers("first", slots(&|e, t| flag(roll.lanes[e].first[t]))),
         numbers("old", values.here.iter().copied().map(f64::from)),
         numbers("targets", targets.iter().copied().map(f64::from)),
-        numbers("length", if recurrent { vec![CHUNK as f64] } else { Vec::new() }),
+        numbers("length", if spec.recurrent { vec![CHUNK as f64] } else { Vec::new() }),
         numbers("steps", [STEPS as f64]),
         numbers("clip", [config.value_clip]),
         numbers("delta", [config.huber_delta]),
         numbers("coef", [config.value_coef]),
         text("loss", &config.value_loss),
         text("norm", &config.value_norm),
-    ]))
+    ]);
+    Ok(object(&fields))
 }
 
 fn describe_net(net: &Net) -> String {
@@ -255,9 +271,9 @@ fn describe_net(net: &Net) -> String {
 }
 
 /// What the one step climbed, from the optimiser's first moment.
-fn gradient(state: &StateWriter) -> Out<String> {
+fn gradient(field: &str, state: &StateWriter) -> Out<String> {
     let first = StateReader::from_bytes(state.to_bytes()?)?.f32s("adam.first")?;
-    Ok(numbers("gradient", first.into_iter().map(|m| f64::from(m) / f64::from(1.0 - 0.9f32))))
+    Ok(numbers(field, first.into_iter().map(|m| f64::from(m) / f64::from(1.0 - 0.9f32))))
 }
 
 fn numbers(name: &str, values: impl IntoIterator<Item = f64>) -> String {
