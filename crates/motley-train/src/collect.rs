@@ -13,7 +13,7 @@ use motley_nn::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, Pool};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 use thiserror::Error;
 
-use crate::recovery::{MAX_RESETS, panic_text, reset_with_retries};
+use crate::recovery::{Beat, Beats, MAX_RESETS, build, panic_text, restart};
 
 /// Makes one copy of the task's environment.
 pub type MakeEnv = Arc<dyn Fn() -> Result<Box<dyn Env>, ConfigError> + Send + Sync>;
@@ -30,11 +30,11 @@ pub enum CollectError {
         cause: EnvError,
     },
     /// Too many failures.
-    #[error("environments failed {failures} times within {steps} steps (limit {limit} in 10,000); the last, in environment {env}: {cause}")]
+    #[error("environments failed {failures} times within {steps} env steps (env_failure_limit = {limit} in 10,000); the last, in environment {env}: {cause}")]
     TooManyFailures {
-        /// Failures in this rollout.
+        /// Failures in the window.
         failures: usize,
-        /// Env steps of this rollout.
+        /// Env steps of the window.
         steps: usize,
         /// Failures allowed in 10,000 steps.
         limit: usize,
@@ -62,7 +62,11 @@ struct Copy {
     length: usize,
     /// Actions since the reset, kept only where the environment has no snapshots.
     replay: Option<Vec<f32>>,
-    failures: usize,
+    /// Whether the environment has them, asked after the first reset: a snapshot costs an allocation.
+    snapshots: Option<bool>,
+    /// It panicked: it is dropped and built anew at the next reset.
+    broken: bool,
+    failures: u64,
     last_failure: Option<EnvError>,
 }
 
@@ -117,7 +121,16 @@ pub struct Collector {
     fronts: Vec<Front>,
     /// Steps taken by each environment since the run began.
     steps: u64,
+    /// Env steps and failures of the present window of at least [`WINDOW`] env steps.
+    window: [u64; 2],
+    beats: Arc<Beats>,
 }
+
+/// Env steps over which failures are counted.
+const WINDOW: u64 = 10_000;
+
+/// More threads than this never collect.
+const MAX_PARTS: usize = 1024;
 
 impl Collector {
     /// `envs` copies, not yet reset. `failure_limit` is how many failures in 10,000 env steps are borne.
@@ -127,7 +140,7 @@ impl Collector {
     pub fn new(team: Arc<TeamSpec>, make: MakeEnv, seed: u64, envs: usize, failure_limit: usize) -> Result<Self, ConfigError> {
         let copies = (0..envs)
             .map(|index| {
-                let env = make()?;
+                let env = build(&make, &team)?;
                 Ok(Copy {
                     index,
                     env,
@@ -136,17 +149,24 @@ impl Collector {
                     team_return: 0.0,
                     length: 0,
                     replay: None,
+                    snapshots: None,
+                    broken: false,
                     failures: 0,
                     last_failure: None,
                 })
             })
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { team, make, seed, failure_limit, copies, fronts: Vec::new(), steps: 0 })
+        Ok(Self { team, make, seed, failure_limit, copies, fronts: Vec::new(), steps: 0, window: [0; 2], beats: Arc::new(Beats::new(envs.min(MAX_PARTS))) })
     }
 
     /// Steps taken by each environment since the run began.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Which environments are being stepped, for [`crate::recovery::watch`].
+    pub fn beats(&self) -> Arc<Beats> {
+        Arc::clone(&self.beats)
     }
 
     /// Starts the first episode of every environment, into slot 0.
@@ -171,7 +191,7 @@ impl Collector {
     /// [`CollectError`]; the rollout is then not to be learned from.
     pub fn collect(&mut self, policy: &dyn Policy, roll: &mut Rollout, pool: &Pool) -> Result<(), CollectError> {
         let (envs, steps) = (roll.envs(), roll.steps());
-        let per_thread = envs.div_ceil(pool.threads().min(envs).max(1));
+        let per_thread = envs.div_ceil(pool.threads().clamp(1, envs.clamp(1, MAX_PARTS)));
         let parts = envs.div_ceil(per_thread);
         self.fronts.resize_with(parts, Front::default);
         let shared = Shared { team: &self.team, make: &self.make, seed: self.seed, from: self.steps, steps, memory_len: roll.memory_len(), policy };
@@ -180,33 +200,48 @@ impl Collector {
             .chunks_mut(per_thread)
             .zip(roll.lanes.chunks_mut(per_thread))
             .zip(&mut self.fronts)
-            .map(|((copies, lanes), front)| Part { copies, lanes, front, result: Ok(()) })
+            .enumerate()
+            .map(|(k, ((copies, lanes), front))| Part { copies, lanes, front, beat: self.beats.slot(k), result: Ok(()) })
             .collect();
-        pool.run(&mut parts, |_, part| part.result = shared.play(part));
+        pool.run(&mut parts, |_, part| {
+            part.result = shared.play(part);
+            part.beat.leave();
+        });
         parts.into_iter().try_for_each(|part| part.result)?;
         self.steps += steps as u64;
         self.judge_failures(envs * steps)
     }
 
+    /// Failures are counted over windows, so that rollouts of a few steps are judged as long ones are.
     fn judge_failures(&mut self, steps: usize) -> Result<(), CollectError> {
-        let failures: usize = self.copies.iter().map(|c| c.failures).sum();
+        if self.window[0] >= WINDOW {
+            self.window = [0; 2];
+        }
+        self.window[0] += steps as u64;
+        self.window[1] += self.copies.iter().map(|c| c.failures).sum::<u64>();
         let last = self.copies.iter_mut().filter_map(|c| c.last_failure.take().map(|e| (c.index, e))).last();
         self.copies.iter_mut().for_each(|c| c.failures = 0);
+        let ([steps, failures], limit) = (self.window, self.failure_limit);
         match last {
-            Some((env, cause)) if failures * 10_000 > self.failure_limit * steps.max(10_000) => {
-                Err(CollectError::TooManyFailures { failures, steps, limit: self.failure_limit, env, cause })
+            Some((env, cause)) if failures * WINDOW > limit as u64 * steps.max(WINDOW) => {
+                Err(CollectError::TooManyFailures { failures: failures as usize, steps: steps as usize, limit, env, cause })
             }
             _ => Ok(()),
         }
     }
 
-    /// Writes the running episodes; the frames themselves are slot 0 of the rollout.
-    pub fn save(&self, roll: &Rollout, w: &mut StateWriter) {
+    /// Writes counters and, with `episodes`, the running episodes; their frames are slot 0 of the rollout. Without them
+    /// [`Collector::load`] starts new ones.
+    pub fn save(&self, roll: &Rollout, episodes: bool, w: &mut StateWriter) {
         w.put_u64("steps", &[self.steps]);
+        w.put_u64("window", &self.window);
         let width = roll.memory_len();
         for (copy, lane) in self.copies.iter().zip(&roll.lanes) {
             let mut w = w.scope(&copy.index.to_string());
             w.put_u64("counters", &[copy.episodes, copy.length as u64, u64::from(lane.first[0])]);
+            if !episodes {
+                continue;
+            }
             w.put_f64("returns", &copy.returns);
             w.put_f64("team_return", &[copy.team_return]);
             w.put_f32("memory", &lane.memory[..width]);
@@ -222,31 +257,56 @@ impl Collector {
         }
     }
 
-    /// Goes back to where [`Collector::save`] stood: frames into slot 0, environments restored or replayed.
+    /// Goes back to where [`Collector::save`] stood: frames into slot 0, environments restored or replayed. An environment that
+    /// cannot be brought back starts a new episode; the returned warnings say so.
     ///
     /// # Errors
-    /// Entries that do not fit, or an environment that does not replay.
-    pub fn load(&mut self, roll: &mut Rollout, r: &StateReader) -> Result<(), ResumeError> {
+    /// Entries that do not fit, or an environment that cannot even be reset.
+    pub fn load(&mut self, roll: &mut Rollout, r: &StateReader) -> Result<Vec<String>, ResumeError> {
         self.steps = r.u64("steps")?;
+        r.u64s_into("window", &mut self.window)?;
         let width = roll.memory_len();
+        let mut warnings = Vec::new();
+        let mut buf = FrameBuf::new(&self.team);
         for (copy, lane) in self.copies.iter_mut().zip(&mut roll.lanes) {
             let r = r.scope(&copy.index.to_string());
             let mut counters = [0; 3];
             r.u64s_into("counters", &mut counters)?;
-            r.f64s_into("returns", &mut copy.returns)?;
-            copy.team_return = r.f64("team_return")?;
             copy.episodes = counters[0];
-            copy.length = counters[1] as usize;
-            lane.first[0] = counters[2] == 1;
-            r.f32s_into("memory", &mut lane.memory[..width])?;
-            r.f32s_into("obs", &mut lane.obs[..self.team.obs_len()])?;
-            r.f32s_into("state", &mut lane.state[..self.team.state_len()])?;
-            read_flags(&r, "avail", &mut lane.avail[..self.team.mask_len()])?;
-            read_flags(&r, "alive", &mut lane.alive[..self.team.n()])?;
-            copy.go_back(&self.team, self.seed, &r)?;
+            if r.has("returns") {
+                copy.length = counters[1] as usize;
+                lane.first[0] = counters[2] == 1;
+                r.f64s_into("returns", &mut copy.returns)?;
+                copy.team_return = r.f64("team_return")?;
+                r.f32s_into("memory", &mut lane.memory[..width])?;
+                r.f32s_into("obs", &mut lane.obs[..self.team.obs_len()])?;
+                r.f32s_into("state", &mut lane.state[..self.team.state_len()])?;
+                read_flags(&r, "avail", &mut lane.avail[..self.team.mask_len()])?;
+                read_flags(&r, "alive", &mut lane.alive[..self.team.n()])?;
+                let saved = if r.has("replay") { Saved::Replay(r.f32s("replay")?) } else { Saved::Snapshot(r.u8s("snapshot")?) };
+                match copy.go_back(&self.team, self.seed, lane, saved) {
+                    Ok(()) => continue,
+                    Err(cause) => warnings.push(format!(
+                        "environment {} could not be brought back ({cause}): it starts a new episode, and the run goes on, but not bit for bit as if never stopped; see motley check {}",
+                        copy.index, self.team.task
+                    )),
+                }
+            }
+            let mut frame = buf.frame();
+            copy.reset(&self.team, &self.make, self.seed, &mut frame)?;
+            lane.put(0, &frame);
+            lane.first[0] = true;
+            lane.memory[..width].fill(0.0);
         }
-        Ok(())
+        Ok(warnings)
     }
+}
+
+/// How an environment was saved.
+enum Saved {
+    Snapshot(Vec<u8>),
+    /// The actions since the reset.
+    Replay(Vec<f32>),
 }
 
 fn read_flags(r: &StateReader, name: &str, into: &mut [bool]) -> Result<(), CheckpointError> {
@@ -262,20 +322,16 @@ pub enum ResumeError {
     /// The checkpoint does not fit.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// An environment did not go back.
-    #[error("environment {env} could not be restored: {cause}")]
-    Env {
-        /// Which copy.
-        env: usize,
-        /// Why.
-        cause: EnvError,
-    },
+    /// An environment could not be started again.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
 }
 
 struct Part<'a> {
     copies: &'a mut [Copy],
     lanes: &'a mut [Lane],
     front: &'a mut Front,
+    beat: &'a Beat,
     result: Result<(), CollectError>,
 }
 
@@ -300,6 +356,7 @@ impl Shared<'_> {
             self.act(part, t)?;
             for k in 0..envs {
                 let (copy, lane) = (&mut part.copies[k], &mut part.lanes[k]);
+                part.beat.enter(copy.index);
                 self.step(copy, lane, part.front, k, t)?;
             }
         }
@@ -361,7 +418,7 @@ impl Shared<'_> {
                 lane.valid[t] = false;
                 lane.status[t] = Status::Running;
                 lane.rewards[t * n..(t + 1) * n].fill(0.0);
-                copy.fail(error, self.make)?;
+                copy.fail(error);
             }
         }
         if fresh {
@@ -383,15 +440,20 @@ impl Copy {
 
     fn reset(&mut self, team: &TeamSpec, make: &MakeEnv, seed: u64, frame: &mut Frame<'_>) -> Result<(), CollectError> {
         let (index, first) = (self.index, self.episodes);
-        let tried = reset_with_retries(&mut self.env, make, team, frame, |attempt| {
+        let tried = restart(&mut self.env, self.broken, make, team, frame, |attempt| {
             Stream::new(seed, Purpose::Episode, index as u64, 0).fork(first + attempt)
         });
         let used = tried.map_err(|cause| CollectError::Reset { env: index, cause })?;
+        self.broken = false;
         self.episodes += used;
         self.returns.fill(0.0);
         self.team_return = 0.0;
         self.length = 0;
-        self.replay = if self.env.snapshot().is_none() { Some(Vec::new()) } else { None };
+        if *self.snapshots.get_or_insert_with(|| self.env.snapshot().is_some()) {
+            self.replay = None;
+        } else {
+            self.replay.get_or_insert_default().clear();
+        }
         Ok(())
     }
 
@@ -400,7 +462,7 @@ impl Copy {
         let env = &mut self.env;
         let outcome = catch_unwind(AssertUnwindSafe(|| env.step(Actions::new(team, actions), frame)));
         let status = outcome.map_err(|panic| EnvError::Panicked(panic_text(panic.as_ref())))??;
-        check_frame(team, frame, if status.done() { frame.alive } else { was_alive })?;
+        check_frame(team, frame, was_alive)?;
         if let Some(log) = &mut self.replay {
             log.extend_from_slice(actions);
         }
@@ -419,31 +481,35 @@ impl Copy {
         EpisodeEnd { time, team_return: self.team_return, agent_return, length: self.length, won: self.env.won() }
     }
 
-    /// Counts a failure; an environment that panicked is dropped and built anew.
-    fn fail(&mut self, error: EnvError, make: &MakeEnv) -> Result<(), CollectError> {
-        if matches!(error, EnvError::Panicked(_)) {
-            self.env = make()?;
-        }
+    /// Counts a failure.
+    fn fail(&mut self, error: EnvError) {
+        self.broken = matches!(error, EnvError::Panicked(_));
         self.failures += 1;
         self.last_failure = Some(error);
-        Ok(())
     }
 
-    fn go_back(&mut self, team: &TeamSpec, seed: u64, r: &StateReader) -> Result<(), ResumeError> {
-        let broken = |cause| ResumeError::Env { env: self.index, cause };
-        if r.has("replay") {
-            let actions = r.f32s("replay")?;
-            let stream = self.stream(seed, self.episodes.saturating_sub(1));
-            let mut buf = FrameBuf::new(team);
-            self.env.reset(stream, &mut buf.frame()).map_err(broken)?;
-            for joint in actions.chunks_exact(team.action_len().max(1)) {
-                self.env.step(Actions::new(team, joint), &mut buf.frame()).map_err(broken)?;
+    /// Brings the environment to where it was when `lane`'s slot 0 was written. A replay is held against that slot.
+    fn go_back(&mut self, team: &TeamSpec, seed: u64, lane: &Lane, saved: Saved) -> Result<(), EnvError> {
+        let stream = self.stream(seed, self.episodes.saturating_sub(1));
+        let env = &mut self.env;
+        let gone_back = catch_unwind(AssertUnwindSafe(|| match saved {
+            Saved::Snapshot(bytes) => env.restore(&bytes).map(|()| None),
+            Saved::Replay(actions) => {
+                let mut buf = FrameBuf::new(team);
+                env.reset(stream, &mut buf.frame())?;
+                for joint in actions.chunks_exact(team.action_len().max(1)) {
+                    env.step(Actions::new(team, joint), &mut buf.frame())?;
+                }
+                let same = lane.obs.starts_with(&buf.obs) && lane.state.starts_with(&buf.state) && lane.avail.starts_with(&buf.avail);
+                if same { Ok(Some(actions)) } else { Err(EnvError::Failed("its actions, replayed, lead elsewhere: it is not a function of its seed".into())) }
             }
-            self.replay = Some(actions);
-        } else {
-            self.env.restore(&r.u8s("snapshot")?).map_err(broken)?;
-            self.replay = None;
-        }
+        }));
+        let outcome = gone_back.unwrap_or_else(|panic| {
+            self.broken = true;
+            Err(EnvError::Panicked(panic_text(panic.as_ref())))
+        });
+        self.replay = outcome?;
+        self.snapshots = Some(self.replay.is_none());
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Evaluation: whole episodes on streams of their own, which training never sees.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use motley_core::{Env, EnvError, FrameBuf, Purpose, Stream, TeamSpec};
@@ -8,10 +9,16 @@ use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, Pool};
 use thiserror::Error;
 
 use crate::collect::{CollectError, MakeEnv};
-use crate::recovery::reset_with_retries;
+use crate::recovery::{build, panic_text, restart};
 
 /// Copies that one thread plays in lockstep.
 const LOCKSTEP: usize = 16;
+
+/// Times that an episode whose environment fails is played anew.
+const MAX_RESTARTS: u64 = 3;
+
+/// An episode this long of a task without a step limit never ends, as far as anybody can wait.
+const MAX_STEPS: usize = 100_000;
 
 /// One evaluated episode.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,13 +39,19 @@ pub enum EvalError {
     /// As in collection.
     #[error(transparent)]
     Collect(#[from] CollectError),
-    /// An environment failed in the middle of an episode.
-    #[error("evaluation episode {episode}: {cause}")]
+    /// An environment failed, and again each time the episode was played anew.
+    #[error("evaluation episode {episode} failed {} times: {cause}", MAX_RESTARTS + 1)]
     Episode {
         /// Which episode.
         episode: usize,
         /// How.
         cause: EnvError,
+    },
+    /// An episode without a limit went on and on.
+    #[error("evaluation episode {episode} did not end within {MAX_STEPS} steps: give the task a step limit")]
+    Endless {
+        /// Which episode.
+        episode: usize,
     },
 }
 
@@ -55,7 +68,8 @@ pub struct EvalPlan {
     pub mode: Mode,
 }
 
-/// Plays the planned episodes; the result is in order of episodes and does not depend on threads.
+/// Plays the planned episodes; the result is in order of episodes and does not depend on threads. An episode whose environment
+/// fails is played anew with a fresh stream, so that what is reported are whole episodes.
 ///
 /// # Errors
 /// [`EvalError`] of the first failing episode.
@@ -80,6 +94,9 @@ pub fn evaluate(policy: &dyn Policy, make: &MakeEnv, pool: &Pool, plan: EvalPlan
 struct Player {
     env: Box<dyn Env>,
     episode: usize,
+    /// Streams used up; names the next one.
+    attempts: u64,
+    restarts: u64,
     sums: Vec<f64>,
     result: Episode,
     done: bool,
@@ -87,34 +104,40 @@ struct Player {
 
 fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::ops::Range<usize>) -> Result<Vec<Episode>, EvalError> {
     let team: Arc<TeamSpec> = Arc::clone(policy.team());
-    let count = episodes.len();
+    let (count, width) = (episodes.len(), policy.memory_len());
     let (mut obs, mut avail) = (vec![0.0; count * team.obs_len()], vec![true; count * team.mask_len()]);
-    let mut memory = vec![0.0; count * policy.memory_len()];
+    let mut memory = vec![0.0; count * width];
     let mut frame = FrameBuf::new(&team);
     let mut alive = vec![true; count * team.n()];
     let mut players = Vec::with_capacity(count);
     for (k, episode) in episodes.enumerate() {
-        let mut env = make().map_err(CollectError::Make)?;
-        let stream = |attempt: u64| Stream::new(plan.seed, Purpose::EvalEpisode, episode as u64, plan.round).fork(attempt);
-        reset_with_retries(&mut env, make, &team, &mut frame.frame(), stream).map_err(|cause| EvalError::Episode { episode, cause })?;
+        let env = build(make, &team).map_err(CollectError::Make)?;
+        let mut player = Player { env, episode, attempts: 0, restarts: 0, sums: vec![0.0; team.n()], result: Episode::NONE, done: false };
+        player.begin(make, &team, plan, &mut frame, false)?;
         keep(&team, &frame, k, &mut obs, &mut avail, &mut alive);
-        let result = Episode { team_return: 0.0, agent_return: 0.0, length: 0, won: None };
-        players.push(Player { env, episode, sums: vec![0.0; team.n()], result, done: false });
+        players.push(player);
     }
     let (mut decision, mut scratch) = (Decision::default(), ActScratch::default());
-    let mut step = 0;
     while players.iter().any(|p| !p.done) {
-        let rng: Vec<Stream> =
-            players.iter().map(|p| Stream::new(plan.seed, Purpose::EvalAct, p.episode as u64, plan.round).fork(step)).collect();
+        let rng: Vec<Stream> = players.iter().map(|p| p.act_stream(plan)).collect();
         let batch = ObsBatch { envs: count, obs: &obs, avail: &avail };
         policy.act(batch, &mut memory, plan.mode, &rng, &mut decision, &mut scratch).map_err(CollectError::Act)?;
         for (k, player) in players.iter_mut().enumerate().filter(|(_, p)| !p.done) {
             let actions = &decision.env[k * team.action_len()..(k + 1) * team.action_len()];
             let was_alive = alive[k * team.n()..(k + 1) * team.n()].to_vec();
-            player.advance(&team, actions, &mut frame, &was_alive)?;
+            if let Err(cause) = player.advance(&team, actions, &mut frame, &was_alive) {
+                player.restarts += 1;
+                if player.restarts > MAX_RESTARTS {
+                    return Err(EvalError::Episode { episode: player.episode, cause });
+                }
+                player.begin(make, &team, plan, &mut frame, matches!(cause, EnvError::Panicked(_)))?;
+                memory[k * width..(k + 1) * width].fill(0.0);
+            }
+            if player.result.length >= MAX_STEPS && !player.done {
+                return Err(EvalError::Endless { episode: player.episode });
+            }
             keep(&team, &frame, k, &mut obs, &mut avail, &mut alive);
         }
-        step += 1;
     }
     Ok(players.into_iter().map(|p| p.result).collect())
 }
@@ -125,21 +148,37 @@ fn keep(team: &TeamSpec, frame: &FrameBuf, k: usize, obs: &mut [f32], avail: &mu
     alive[k * team.n()..(k + 1) * team.n()].copy_from_slice(&frame.alive);
 }
 
+impl Episode {
+    const NONE: Self = Self { team_return: 0.0, agent_return: 0.0, length: 0, won: None };
+}
+
 impl Player {
-    fn advance(&mut self, team: &TeamSpec, actions: &[f32], frame: &mut FrameBuf, was_alive: &[bool]) -> Result<(), EvalError> {
-        let failed = |cause| EvalError::Episode { episode: self.episode, cause };
-        let status = self.env.step(Actions::new(team, actions), &mut frame.frame()).map_err(failed)?;
-        let view = motley_core::Frame {
-            obs: &mut frame.obs,
-            state: &mut frame.state,
-            avail: &mut frame.avail,
-            rewards: &mut frame.rewards,
-            alive: &mut frame.alive,
-        };
-        check_frame(team, &view, was_alive).map_err(failed)?;
+    /// Starts the episode, or starts it anew.
+    fn begin(&mut self, make: &MakeEnv, team: &TeamSpec, plan: EvalPlan, frame: &mut FrameBuf, broken: bool) -> Result<(), EvalError> {
+        let (episode, first) = (self.episode, self.attempts);
+        let stream = |attempt: u64| Stream::new(plan.seed, Purpose::EvalEpisode, episode as u64, plan.round).fork(first + attempt);
+        let used = restart(&mut self.env, broken, make, team, &mut frame.frame(), stream);
+        self.attempts += used.map_err(|cause| CollectError::Reset { env: episode, cause })?;
+        self.sums.fill(0.0);
+        self.result = Episode::NONE;
+        Ok(())
+    }
+
+    /// The stream of the next action: by attempt and step, whatever the episodes beside it do.
+    fn act_stream(&self, plan: EvalPlan) -> Stream {
+        let stream = Stream::new(plan.seed, Purpose::EvalAct, self.episode as u64, plan.round);
+        stream.fork((self.attempts.saturating_sub(1) << 32) | self.result.length as u64)
+    }
+
+    fn advance(&mut self, team: &TeamSpec, actions: &[f32], buf: &mut FrameBuf, was_alive: &[bool]) -> Result<(), EnvError> {
+        let mut frame = buf.frame();
+        let env = &mut self.env;
+        let outcome = catch_unwind(AssertUnwindSafe(|| env.step(Actions::new(team, actions), &mut frame)));
+        let status = outcome.map_err(|panic| EnvError::Panicked(panic_text(panic.as_ref())))??;
+        check_frame(team, &frame, was_alive)?;
         self.result.length += 1;
-        self.result.team_return += team.team_reward(view.rewards);
-        self.sums.iter_mut().zip(view.rewards.iter()).for_each(|(sum, r)| *sum += r);
+        self.result.team_return += team.team_reward(frame.rewards);
+        self.sums.iter_mut().zip(frame.rewards.iter()).for_each(|(sum, r)| *sum += r);
         if status.done() || team.step_limit.is_some_and(|limit| self.result.length >= limit) {
             self.done = true;
             self.result.agent_return = self.sums.iter().sum::<f64>() / self.sums.len() as f64;

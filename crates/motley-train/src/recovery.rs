@@ -1,11 +1,13 @@
-//! What is done when an environment fails: the policy of recovery in one place.
+//! What is done when an environment fails or falls silent: the policy of recovery in one place.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use motley_core::guard::check_frame;
-use motley_core::{Env, EnvError, Frame, Stream, TeamSpec};
+use motley_core::{ConfigError, Env, EnvError, Frame, Stream, TeamSpec};
 
 use crate::collect::MakeEnv;
 
@@ -15,7 +17,40 @@ pub const MAX_RESETS: u64 = 3;
 /// Pause before the second reset; doubled before the third.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Resets an environment, each attempt with a stream of its own; one that panics is built anew. Returns the attempts used.
+/// One more copy of the environment, held against the team that the run was planned for.
+///
+/// # Errors
+/// What the task says, a panic, or a copy that shows another team; the text names the agent, what was expected and what was found.
+pub fn build(make: &MakeEnv, team: &TeamSpec) -> Result<Box<dyn Env>, ConfigError> {
+    let built = catch_unwind(AssertUnwindSafe(|| make()));
+    let env = built.map_err(|panic| ConfigError::Invalid(format!("building {} panicked: {}", team.task, panic_text(panic.as_ref()))))??;
+    match difference(team, env.spec()) {
+        None => Ok(env),
+        Some(what) => Err(ConfigError::Invalid(format!("a copy of {} shows another team than the first one: {what}", team.task))),
+    }
+}
+
+/// The first thing in which two teams differ.
+fn difference(expected: &TeamSpec, found: &TeamSpec) -> Option<String> {
+    if let Some((a, b)) = expected.agents.iter().zip(&found.agents).find(|(a, b)| a != b) {
+        let show = |s: &motley_core::AgentSpec| {
+            format!("\"{}\" (kind {}, observation {:?}, action {:?}, no-op {:?})", s.name, s.kind, s.obs, s.action, s.noop)
+        };
+        return Some(format!("agent \"{}\": expected {}, found {}", a.name, show(a), show(b)));
+    }
+    if expected.n() != found.n() {
+        let more = if expected.n() > found.n() { expected } else { found };
+        let name = &more.agents[expected.n().min(found.n())].name;
+        return Some(format!("expected {} agents, found {} (agent \"{name}\" is the odd one)", expected.n(), found.n()));
+    }
+    (expected != found).then(|| {
+        let show = |t: &TeamSpec| format!("state {:?}, reward {:?}, masks {}, deaths {}, step limit {:?}", t.state, t.reward, t.masks, t.deaths, t.step_limit);
+        format!("expected {}, found {}", show(expected), show(found))
+    })
+}
+
+/// Resets an environment, each attempt with a stream of its own; one that panics is dropped and built anew. Returns the attempts
+/// used.
 ///
 /// # Errors
 /// The last attempt's error.
@@ -26,23 +61,45 @@ pub fn reset_with_retries(
     frame: &mut Frame<'_>,
     stream: impl Fn(u64) -> Stream,
 ) -> Result<u64, EnvError> {
-    let mut last = EnvError::Failed("never reset".into());
+    restart(env, false, make, team, frame, stream)
+}
+
+/// As [`reset_with_retries`]; an environment that is `broken` (it panicked) is not even tried.
+///
+/// # Errors
+/// The last attempt's error.
+pub fn restart(
+    env: &mut Box<dyn Env>,
+    mut broken: bool,
+    make: &MakeEnv,
+    team: &TeamSpec,
+    frame: &mut Frame<'_>,
+    stream: impl Fn(u64) -> Stream,
+) -> Result<u64, EnvError> {
+    let mut last = EnvError::NotRunning("before a reset");
     for attempt in 0..MAX_RESETS {
         if attempt > 0 {
             std::thread::sleep(BACK_OFF * (1 << (attempt - 1)));
         }
+        if broken {
+            match build(make, team) {
+                Ok(new) => *env = new,
+                Err(error) => {
+                    last = EnvError::Failed(error.to_string());
+                    continue;
+                }
+            }
+        }
         frame.prepare();
         let tried = catch_unwind(AssertUnwindSafe(|| env.reset(stream(attempt), frame)));
-        match tried {
-            Ok(Ok(())) => match check_frame(team, frame, &vec![true; team.n()]) {
-                Ok(()) => return Ok(attempt + 1),
-                Err(error) => last = error,
-            },
-            Ok(Err(error)) => last = error,
-            Err(panic) => {
-                last = EnvError::Panicked(panic_text(panic.as_ref()));
-                *env = make().map_err(|e| EnvError::Failed(e.to_string()))?;
-            }
+        broken = tried.is_err();
+        let checked = match tried {
+            Ok(reset) => reset.and_then(|()| check_frame(team, frame, frame.alive)),
+            Err(panic) => Err(EnvError::Panicked(panic_text(panic.as_ref()))),
+        };
+        match checked {
+            Ok(()) => return Ok(attempt + 1),
+            Err(error) => last = error,
         }
     }
     Err(last)
@@ -55,4 +112,65 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
         .map(|s| (*s).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// Which environment each collecting thread is in. A beat is one relaxed store; only [`watch`] looks at a clock.
+#[derive(Debug)]
+pub struct Beats {
+    slots: Vec<Beat>,
+}
+
+/// A cache line of its own, so that threads do not wait for each other's beats.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Beat(AtomicU64);
+
+/// Bits of a beat that hold 1 + the environment's index (`num_envs` is at most 100,000); 0 is none.
+const ENV_BITS: u32 = 20;
+const ENV: u64 = (1 << ENV_BITS) - 1;
+
+impl Beat {
+    /// The thread goes into environment `env`.
+    pub(crate) fn enter(&self, env: usize) {
+        self.next(env as u64 + 1);
+    }
+
+    /// The thread is in no environment.
+    pub(crate) fn leave(&self) {
+        self.next(0);
+    }
+
+    /// Only the owning thread writes, so that load and store need not be one operation.
+    fn next(&self, low: u64) {
+        let tick = (self.0.load(Ordering::Relaxed) >> ENV_BITS).wrapping_add(1);
+        self.0.store((tick << ENV_BITS) | low, Ordering::Relaxed);
+    }
+}
+
+impl Beats {
+    /// For at most `threads` threads.
+    pub fn new(threads: usize) -> Self {
+        Self { slots: (0..threads).map(|_| Beat::default()).collect() }
+    }
+
+    pub(crate) fn slot(&self, thread: usize) -> &Beat {
+        &self.slots[thread]
+    }
+}
+
+/// Calls `silent(environment)` once for every call into an environment that takes longer than `patience`; returns when the
+/// other end of `end` is dropped. A native environment shares memory with its thread, so it can be named, not stopped.
+pub fn watch(beats: &Beats, patience: Duration, end: Receiver<()>, mut silent: impl FnMut(usize)) {
+    let mut seen: Vec<(u64, Instant, bool)> = beats.slots.iter().map(|_| (0, Instant::now(), false)).collect();
+    while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(patience / 4) {
+        for (slot, (value, since, told)) in beats.slots.iter().zip(&mut seen) {
+            let now = slot.0.load(Ordering::Relaxed);
+            if now != *value {
+                (*value, *since, *told) = (now, Instant::now(), false);
+            } else if now & ENV != 0 && !*told && since.elapsed() >= patience {
+                *told = true;
+                silent((now & ENV) as usize - 1);
+            }
+        }
+    }
 }

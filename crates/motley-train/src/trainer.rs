@@ -1,9 +1,9 @@
 //! The loop: collect, update, log, evaluate, checkpoint, until the budget is used or a stop is asked for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use motley_algos::{Algorithm, Collect, UpdateContext};
 use motley_core::{ConfigError, Metrics, Purpose, Stream};
@@ -20,11 +20,14 @@ use thiserror::Error;
 use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, Collector, ResumeError};
 use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Episode, evaluate};
-use crate::recovery::panic_text;
+use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig};
 
 /// Rewards beyond this are told to the user once: returns stay finite, but learning rarely does well.
 const HUGE_REWARD: f64 = 1e9;
+
+/// An environment that has not answered for so long is named to the user.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why training ended before its budget.
 #[derive(Debug, Error)]
@@ -126,6 +129,11 @@ pub struct Trainer {
     last_eval: Option<EvalSummary>,
     warned_reward: bool,
     checkpoint_failed: bool,
+    /// Env steps of the last checkpoint that can be resumed exactly.
+    exact_at: Option<u64>,
+    /// Told when training begins.
+    warnings: Vec<String>,
+    patience: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,11 +188,8 @@ impl Trainer {
         (info.status, info.reason, info.threads) = (RunStatus::Running, None, pool.threads());
         let mut trainer = Self::build(plan, run, pool, folder, info)?;
         trainer.algorithm.load(&loaded.state.scope("algorithm"))?;
-        if loaded.state.has("collector.steps") {
-            trainer.collector.load(&mut trainer.roll, &loaded.state.scope("collector"))?;
-        } else {
-            trainer.collector.start(&mut trainer.roll)?;
-        }
+        trainer.warnings = trainer.collector.load(&mut trainer.roll, &loaded.state.scope("collector"))?;
+        trainer.info.exact_resume &= loaded.manifest.info.exact_resume && trainer.warnings.is_empty();
         let counters = &loaded.manifest.info.counters;
         trainer.counters = Counters {
             env_steps: loaded.manifest.info.env_steps,
@@ -213,6 +218,9 @@ impl Trainer {
             last_eval: None,
             warned_reward: false,
             checkpoint_failed: false,
+            exact_at: None,
+            warnings: Vec::new(),
+            patience: PATIENCE,
             plan,
             run,
             eval,
@@ -236,15 +244,21 @@ impl Trainer {
         &self.folder
     }
 
+    /// How long an environment may take over one step or reset before the user is told which one it is (30 s).
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Trains until the budget is used or `stop` is set; then evaluates (a finished run), checkpoints, and records how it ended.
     ///
     /// # Errors
     /// [`TrainError`]; what was learned before it is in the last checkpoint.
-    pub fn train(&mut self, stop: &AtomicBool, see: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
+    pub fn train(&mut self, stop: &AtomicBool, see: &mut (dyn FnMut(&Event) + Send)) -> Result<Outcome, TrainError> {
         let start = Instant::now();
         let from = self.counters.env_steps;
         see(&Event::Started { env_steps: from });
-        let result = self.run_loop(stop, start, see);
+        std::mem::take(&mut self.warnings).into_iter().for_each(|w| see(&Event::Warning(w)));
+        let result = self.watched_loop(stop, start, see);
         self.tell_warnings(see);
         let (status, reason) = match &result {
             Ok(true) => (RunStatus::Done, None),
@@ -266,8 +280,33 @@ impl Trainer {
         })
     }
 
+    /// The loop, beside a thread that names environments which fall silent.
+    fn watched_loop(&mut self, stop: &AtomicBool, start: Instant, see: &mut (dyn FnMut(&Event) + Send)) -> Result<bool, TrainError> {
+        let (beats, patience) = (self.collector.beats(), self.patience);
+        let see = Mutex::new(see);
+        let tell = |event: &Event| (see.lock().unwrap_or_else(PoisonError::into_inner))(event);
+        let (ended, end) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let tell = &tell;
+            let silent = move |env: usize| {
+                let seconds = patience.as_secs_f64();
+                tell(&Event::Warning(format!("environment {env} has not answered for {seconds:.0} s; training waits for it")));
+            };
+            let watcher = std::thread::Builder::new().name("motley-watch".into());
+            // Training goes on without the watcher where the system has no thread left.
+            let _ = watcher.spawn_scoped(scope, move || watch(&beats, patience, end, silent));
+            let result = self.run_loop(stop, start, &mut |event| tell(event));
+            drop(ended);
+            result
+        })
+    }
+
     fn run_loop(&mut self, stop: &AtomicBool, start: Instant, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
         let from = self.counters.env_steps;
+        if self.counters.updates == 0 {
+            // From here on a run that is killed can be resumed, and a disk that cannot hold a checkpoint is known early.
+            self.checkpoint(false, see);
+        }
         while self.counters.env_steps < self.run.total_steps {
             if stop.load(Ordering::Relaxed) {
                 self.checkpoint(true, see);
@@ -357,8 +396,16 @@ impl Trainer {
         self.sinks.take_warnings().into_iter().for_each(|w| see(&Event::Warning(w)));
     }
 
-    /// Evaluates on streams of its own; returns whether it was the best so far.
+    /// Evaluates on streams of its own; returns whether it was the best so far. What was learned outlives an evaluation that fails.
     fn evaluate(&mut self, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
+        let result = self.try_evaluate(see);
+        if result.is_err() {
+            self.checkpoint(true, see);
+        }
+        result
+    }
+
+    fn try_evaluate(&mut self, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
         let env_steps = self.counters.env_steps;
         let plan = EvalPlan {
             seed: self.run.seed,
@@ -368,9 +415,11 @@ impl Trainer {
         };
         let episodes = evaluate(&self.algorithm.policy(), &self.plan.make, &self.pool, plan)?;
         let summary = EvalSummary::of(&episodes);
-        self.log_evaluation(&episodes, &summary);
+        // A finished run taken up again evaluates only to tell its result: the logs have it already.
+        if self.counters.evaluated_at.replace(env_steps) != Some(env_steps) {
+            self.log_evaluation(&episodes, &summary);
+        }
         self.last_eval = Some(summary);
-        self.counters.evaluated_at = Some(env_steps);
         let best = self.counters.best.is_none_or(|b| summary.return_mean > b);
         if best {
             self.counters.best = Some(summary.return_mean);
@@ -425,11 +474,12 @@ impl Trainer {
     }
 
     fn save_checkpoint(&mut self, with_envs: bool, see: &mut dyn FnMut(&Event)) -> bool {
+        if !with_envs && self.exact_at == Some(self.counters.env_steps) {
+            return true;
+        }
         let mut state = StateWriter::new();
         self.algorithm.save(&mut state.scope("algorithm"));
-        if with_envs {
-            self.collector.save(&self.roll, &mut state.scope("collector"));
-        }
+        self.collector.save(&self.roll, with_envs, &mut state.scope("collector"));
         let mut counters = Map::new();
         counters.insert("updates".into(), json!(self.counters.updates));
         counters.insert("best".into(), json!(self.counters.best));
@@ -444,6 +494,7 @@ impl Trainer {
         };
         match self.store.save(&info, &state) {
             Ok(saved) => {
+                self.exact_at = with_envs.then_some(self.counters.env_steps);
                 saved.warnings.into_iter().for_each(|w| see(&Event::Warning(w)));
                 true
             }
