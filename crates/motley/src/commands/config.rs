@@ -14,7 +14,7 @@ use crate::output::Output;
 const PREFIX: &str = "MOTLEY__";
 /// Columns given to values and origins before the next column gives way.
 const VALUE_WIDTH: usize = 24;
-const ORIGIN_WIDTH: usize = 24;
+const ORIGIN_WIDTH: usize = 40;
 
 pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let plan = request(&args.words, args.config.as_deref())?.plan(registry)?;

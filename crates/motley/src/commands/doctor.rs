@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use motley_kernels::Isa;
+use motley_nn::net::Engine;
 use motley_run::platform;
 use serde_json::json;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(out: &Output) -> Result<u8, Failure> {
         memory(),
         run_folder(Path::new("runs")),
         terminal(),
-        device(),
+        devices(),
         Finding::fine("MuJoCo", "not in this build; no task here needs it"),
         program("git", "git", "optional: only to build from source"),
         program("Python", "python3", "optional: training needs none"),
@@ -141,8 +142,11 @@ fn terminal() -> Finding {
     Finding::fine("terminal", found)
 }
 
-fn device() -> Finding {
-    Finding::fine("devices", "cpu (cuda and wgpu are not in this build)")
+fn devices() -> Finding {
+    let (here, not): (Vec<&str>, Vec<&str>) =
+        ["cpu", "flex", "cuda", "wgpu"].into_iter().partition(|d| Engine::for_device(d).is_some());
+    let rest = if not.is_empty() { String::new() } else { format!(" (not in this build: {})", not.join(", ")) };
+    Finding::fine("devices", format!("{}{rest}", here.join(", ")))
 }
 
 fn program(what: &'static str, command: &str, remark: &str) -> Finding {

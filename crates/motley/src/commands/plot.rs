@@ -1,6 +1,6 @@
 //! `motley plot`: learning curves of runs, seeds of one algorithm on one task as one line with a band.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use motley_core::error::nearest;
@@ -124,7 +124,7 @@ fn nothing(runs: &[PathBuf], metric: &str, names: &BTreeSet<String>) -> Failure 
 
 /// Every run folder that is given or lies below a given folder, each once, sorted.
 fn find_runs(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut found = BTreeSet::new();
+    let mut found = BTreeMap::new();
     for path in given {
         let mut here = Vec::new();
         if !path.is_dir() {
@@ -137,9 +137,9 @@ fn find_runs(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             return Err(Failure::usage(message));
         }
         // One run by two ways is still one seed.
-        found.extend(here.into_iter().map(|dir| dir.canonicalize().unwrap_or(dir)));
+        found.extend(here.into_iter().map(|dir| (dir.canonicalize().unwrap_or_else(|_| dir.clone()), dir)));
     }
-    Ok(found.into_iter().collect())
+    Ok(found.into_values().collect())
 }
 
 /// Links are not followed, so that a loop has no way in.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use motley_core::guard::check_frame;
-use motley_core::{Actions, Env, Frame, FrameBuf, Purpose, Scene, Status, Stream, TeamSpec};
+use motley_core::{Actions, Env, Frame, FrameBuf, Purpose, Scene, Shape, Status, Stream, TeamSpec};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy};
 use motley_train::Registry;
 use motley_train::recovery::reset_with_retries;
@@ -29,6 +29,8 @@ const LONGEST: usize = 10_000;
 /// Frames of a sheet, side by side and below each other.
 const COLUMNS: usize = 3;
 const SHEET: usize = 9;
+/// Part of the world's size that is added at each edge.
+const MARGIN: f32 = 0.06;
 /// Pixels between the frames of a sheet.
 const GUTTER: u32 = 6;
 
@@ -114,11 +116,21 @@ impl Episode {
     }
 }
 
-/// One view for the whole episode, so that the world stands still.
+/// One view for the whole episode, so that the world stands still: everything that any scene shows, with a margin for bodies
+/// at its edge. Texts keep the size that they had on the picture.
 fn steady(scenes: &mut [Scene]) {
-    let whole = scenes.iter().map(|s| s.view).reduce(|a, b| [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]);
+    let union = scenes.iter().map(|s| s.view).reduce(|a, b| [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]);
+    let Some([x0, y0, x1, y1]) = union else { return };
+    let margin = MARGIN * (x1 - x0).max(y1 - y0);
+    let whole = [x0 - margin, y0 - margin, x1 + margin, y1 + margin];
     for scene in scenes.iter_mut() {
-        scene.view = whole.unwrap_or(scene.view);
+        let grown = (whole[2] - whole[0]) / (scene.view[2] - scene.view[0]);
+        for shape in &mut scene.shapes {
+            if let Shape::Text { height, .. } = shape {
+                *height *= grown;
+            }
+        }
+        scene.view = whole;
     }
 }
 
@@ -213,9 +225,17 @@ mod tests {
 
     #[test]
     fn an_episode_keeps_one_view() {
-        let scene = |view| Scene { view, shapes: Vec::new(), caption: String::new() };
+        let text = || Shape::Text { at: [0.0; 2], height: 0.1, text: "a".into(), color: motley_core::Color(0.0, 0.0, 0.0, 1.0) };
+        let scene = |view| Scene { view, shapes: vec![text()], caption: String::new() };
         let mut scenes = vec![scene([-1.0, -1.0, 1.0, 1.0]), scene([-3.0, 0.0, 0.5, 2.0])];
         steady(&mut scenes);
-        assert!(scenes.iter().all(|s| s.view == [-3.0, -1.0, 1.0, 2.0]));
+        let margin = 4.0 * MARGIN;
+        assert!(scenes.iter().all(|s| s.view == [-3.0 - margin, -1.0 - margin, 1.0 + margin, 2.0 + margin]));
+        let height = |k: usize| match scenes[k].shapes[0] {
+            Shape::Text { height, .. } => height,
+            _ => f32::NAN,
+        };
+        let span = 4.0 + 2.0 * margin;
+        assert!((height(0) / span - 0.1 / 2.0).abs() < 1e-6 && (height(1) / span - 0.1 / 3.5).abs() < 1e-6);
     }
 }

@@ -1,0 +1,321 @@
+//! The commands around training, through the binary: what they print, what they refuse, with which exit code.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use assert_cmd::Command;
+use motley_core::{Purpose, Stream};
+use motley_run::{RealDisk, RunFolder, RunInfo, RunStatus, write_bundle};
+use motley_train::bundle::to_bundle;
+use motley_train::{Registry, Request};
+use serde_json::Value;
+
+/// The exit code, standard output and standard error of the command, run in `dir`.
+fn motley_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    motley_with(dir, args, &[])
+}
+
+fn motley_with(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_motley")).args(args).current_dir(dir).envs(variables.iter().copied()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn motley(args: &[&str]) -> (i32, String, String) {
+    motley_in(Path::new("."), args)
+}
+
+/// Every line of `text` as a flat object that begins with its event.
+fn events(text: &str) -> Vec<Value> {
+    let event = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let object = value.as_object().unwrap();
+        assert_eq!(object.keys().next().map(String::as_str), Some("event"), "{line}");
+        assert!(object.values().all(|v| !v.is_object()), "{line}");
+        value
+    };
+    assert!(!text.is_empty());
+    text.lines().map(event).collect()
+}
+
+/// A command that is refused: exit 2, nothing on standard output, and every text in the message.
+fn refused(args: &[&str], texts: &[&str]) {
+    let (code, out, err) = motley(args);
+    assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {err}");
+    assert!(texts.iter().all(|text| err.contains(text)), "{args:?}: {err}");
+}
+
+#[test]
+fn lists_name_what_the_registry_has() {
+    let registry = Registry::builtin();
+    let names: [(&str, &str, Vec<String>); 3] = [
+        ("algorithms", "algorithm", registry.algorithms.iter().map(|a| a.name().to_owned()).collect()),
+        ("tasks", "task", registry.tasks.iter().map(|t| t.name()).collect()),
+        ("presets", "preset", motley_train::presets::all().iter().flat_map(|p| p.tasks.iter().map(|_| p.name.clone())).collect()),
+    ];
+    for (what, event, names) in names {
+        let (code, out, _) = motley(&["list", what, "--json"]);
+        let found = events(&out);
+        assert_eq!(code, 0);
+        assert!(found.iter().all(|e| e["event"] == event));
+        assert_eq!(found.iter().map(|e| e["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
+        let (code, out, _) = motley(&["list", what]);
+        assert_eq!((code, out.lines().count()), (0, names.len() + 1), "a head and a line each");
+    }
+    let (_, out, _) = motley(&["list", "tasks"]);
+    assert!(out.contains("3 x (18 -> Discrete(5))") && out.contains("1 x (3 -> Discrete(3)), 1 x (11 -> Discrete(5))"), "{out}");
+    refused(&["list", "taks"], &["taks", "tasks"]);
+}
+
+#[test]
+fn config_tells_every_value_and_its_origin() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), "num_envs = 7\nthreads = 1\n[algo]\ngamma = 0.9\nlr = 0.01\n").unwrap();
+    let words = ["config", "happo", "mpe/simple_spread_v3", "seed=5", "algo.lr=0.002", "--config", "mine.toml", "--json"];
+    let (code, out, err) = motley_with(dir.path(), &words, &[("MOTLEY__THREADS", "3"), ("MOTLEY__ALGO__LR", "0.5")]);
+    assert_eq!(code, 0, "{err}");
+    let settings = events(&out);
+    let of = |key: &str| {
+        let found: Vec<&Value> = settings.iter().filter(|s| s["key"] == key).collect();
+        assert_eq!(found.len(), 1, "{key}");
+        (found[0]["value"].clone(), found[0]["origin"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(of("env_failure_limit").1, "default");
+    assert_eq!(of("algo.clip"), (0.2.into(), "preset happo/tuned".into()));
+    assert_eq!(of("num_envs"), (7.into(), "file mine.toml".into()));
+    assert_eq!(of("algo.gamma"), (0.9.into(), "file mine.toml".into()));
+    assert_eq!(of("threads"), (3.into(), "environment MOTLEY__THREADS".into()));
+    assert_eq!(of("algo.lr"), (0.002.into(), "command line".into()));
+    assert_eq!(of("seed"), (5.into(), "command line".into()));
+    assert!(settings.iter().all(|s| s["help"] != "" && s["accepts"] != ""));
+}
+
+/// What `config` prints is a file that gives the same settings back.
+#[test]
+fn config_prints_a_configuration_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, first, _) = motley(&["config", "mappo", "mpe/simple_speaker_listener_v4", "algo.lr=0.00012", "seed=9"]);
+    assert_eq!(code, 0);
+    let table: toml::Table = first.parse().unwrap_or_else(|e| panic!("{e}: {first}"));
+    assert_eq!(table["algo"]["lr"].as_float(), Some(0.00012));
+    std::fs::write(dir.path().join("printed.toml"), &first).unwrap();
+    let words = ["config", "mappo", "mpe/simple_speaker_listener_v4", "preset=none", "--config", "printed.toml"];
+    let (code, second, err) = motley_in(dir.path(), &words);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(second.parse::<toml::Table>().unwrap(), table);
+}
+
+#[test]
+fn misspelt_words_are_refused_with_the_nearest() {
+    let task = "mpe/simple_spread_v3";
+    refused(&["config"], &["ALGO and TASK are missing", "motley list"]);
+    refused(&["config", "happo"], &["TASK is missing after \"happo\""]);
+    refused(&["config", task, "seed=1"], &["ALGO is missing"]);
+    refused(&["config", "hapo", task], &["unknown algorithm \"hapo\"", "\"happo\""]);
+    refused(&["config", "happo", "mpe/simple_spred_v3"], &["unknown task", "\"mpe/simple_spread_v3\""]);
+    refused(&["config", "happo", task, "algo.clp=0.1"], &["unknown key \"algo.clp\"", "\"algo.clip\""]);
+    refused(&["config", "happo", task, "algo.gamma=7"], &["algo.gamma = 7", "0 to 1"]);
+    refused(&["config", "happo", task, "nonsense"], &["\"nonsense\" is not a setting"]);
+    refused(&["config", "happo", task, "preset=tund"], &["unknown preset \"tund\"", "\"tuned\""]);
+    refused(&["config", "happo", task, "--config", "no-such-file.toml"], &["no-such-file.toml"]);
+    let variables = [("MOTLEY__ALGO__CLP", "0.1")];
+    let (code, _, err) = motley_with(Path::new("."), &["config", "happo", task], &variables);
+    assert!(code == 2 && err.contains("algo.clip"), "{err}");
+}
+
+#[test]
+fn check_holds_tasks_to_the_contract() {
+    let (code, out, err) = motley(&["check", "mpe/simple_speaker_listener_v4", "task.continuous=true", "max_cycles=9"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("keeps the contract") && !out.contains("FAILED"), "{out}");
+    let (code, out, _) = motley(&["check", "matrix/climbing", "--json"]);
+    let lines = events(&out);
+    let (done, checks) = lines.split_last().unwrap();
+    assert_eq!((code, done["event"].as_str(), done["failed"].as_u64()), (0, Some("done"), Some(0)));
+    let total: u64 = ["passed", "failed", "warned", "skipped"].iter().map(|k| done[k].as_u64().unwrap()).sum();
+    assert!(total == checks.len() as u64 && checks.iter().all(|c| c["event"] == "check" && c["outcome"] != "failed"));
+    refused(&["check", "matrix/climbin"], &["\"matrix/climbing\""]);
+    refused(&["check", "mpe/simple_v3", "continous=true"], &["\"task.continuous\""]);
+    refused(&["check", "mpe/simple_line_v1", "flavour=v2"], &["task.flavour"]);
+}
+
+#[test]
+fn doctor_looks_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, _) = motley_with(dir.path(), &["doctor", "--json"], &[("MOTLEY_SIMD", "portable")]);
+    assert_eq!(code, 0);
+    let found = events(&out);
+    let of =
+        |what: &str| found.iter().find(|f| f["what"] == what).unwrap_or_else(|| panic!("no {what}"))["found"].as_str().unwrap();
+    assert!(of("SIMD").starts_with("portable") && of("cores").contains("usable of") && of("devices").starts_with("cpu"));
+    assert!(of("run folder").ends_with("can be written"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let (code, _, _) = motley_in(dir.path(), &["doctor"]);
+    assert_eq!(code, 0);
+}
+
+/// A run folder with a curve, as training writes it.
+fn write_run(dir: &Path, algo: &str, task: &str, seed: u64, values: &[(u64, f64)]) {
+    let folder = RunFolder::create(dir).unwrap();
+    let info = RunInfo {
+        motley: "0.1.0".into(),
+        git_commit: None,
+        platform: "test".into(),
+        cpu: "test".into(),
+        threads: 1,
+        algo: algo.into(),
+        task: task.into(),
+        task_version: 1,
+        seed,
+        status: RunStatus::Done,
+        reason: None,
+        started: "2026-01-01T00:00:00Z".into(),
+        env_steps: 0,
+        exact_resume: true,
+        changes: Vec::new(),
+    };
+    folder.write_info(&info).unwrap();
+    let line = |(step, value): &(u64, f64)| format!("{{\"env_steps\":{step},\"eval/return_mean\":{value},\"time/wall\":1.0}}\n");
+    std::fs::write(folder.metrics_path(), values.iter().map(line).collect::<String>()).unwrap();
+}
+
+#[test]
+fn plot_gathers_seeds_below_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    write_run(&at("runs/mpe/a/happo/1"), "happo", "mpe/a", 1, &[(0, 0.0), (100, 2.0)]);
+    write_run(&at("runs/mpe/a/happo/2"), "happo", "mpe/a", 2, &[(0, 1.0), (100, 6.0)]);
+    write_run(&at("runs/mpe/a/mappo/1"), "mappo", "mpe/a", 1, &[(0, 1.0), (50, 3.0)]);
+    write_run(&at("empty"), "mappo", "mpe/a", 3, &[]);
+    // The same runs by two ways count once; a run without points is left out with a warning.
+    let (code, out, err) = motley_in(dir.path(), &["plot", "runs", "runs/mpe/a/happo/1", "empty", "-o", "c.svg", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("empty has no point"), "{err}");
+    let lines = events(&out);
+    let curves: Vec<(&str, u64, f64, f64, f64)> = lines
+        .iter()
+        .filter(|e| e["event"] == "curve")
+        .map(|e| {
+            let number = |k: &str| e[k].as_f64().unwrap();
+            (e["algo"].as_str().unwrap(), e["seeds"].as_u64().unwrap(), number("mean"), number("low"), number("high"))
+        })
+        .collect();
+    assert_eq!(curves, [("happo", 2, 4.0, 2.0, 6.0), ("mappo", 1, 3.0, 3.0, 3.0)]);
+    assert_eq!(lines.last().unwrap()["event"], "done");
+    let svg = std::fs::read_to_string(at("c.svg")).unwrap();
+    assert!(svg.contains("mpe/a") && svg.contains("happo (2 seeds)"));
+    let (code, _, _) = motley_in(dir.path(), &["plot", "runs", "-o", "c.png"]);
+    assert!(code == 0 && std::fs::read(at("c.png")).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn plot_says_what_it_cannot_do() {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(&dir.path().join("run"), "happo", "mpe/a", 1, &[(0, 0.0)]);
+    write_run(&dir.path().join("young"), "happo", "mpe/a", 1, &[]);
+    std::fs::create_dir(dir.path().join("nothing")).unwrap();
+    for (args, expected, texts) in [
+        (&["run", "-o", "c.svg", "--metric", "eval/return_men"][..], 2, &["eval/return_men", "eval/return_mean"][..]),
+        (&["run", "-o", "c.svg", "--metric", "zzz"], 2, &["it logs eval/return_mean, time/wall"]),
+        (&["run", "-o", "c.gif"], 2, &["c.gif", ".svg or .png"]),
+        (&["nothing", "-o", "c.svg"], 2, &["no run in nothing"]),
+        (&["nowhere", "-o", "c.svg"], 2, &["nowhere is no folder"]),
+        (&["young", "-o", "c.svg"], 1, &["young has no log point yet"]),
+        (&["run", "-o", "no/folder/c.svg"], 1, &["no/folder/c.svg"]),
+        (&["-o", "c.svg"], 2, &["RUNS"]),
+    ] {
+        let (code, out, err) = motley_in(dir.path(), &[&["plot"], args].concat());
+        assert_eq!((code, out.as_str()), (expected, ""), "{args:?}: {err}");
+        assert!(texts.iter().all(|text| err.contains(text)), "{args:?}: {err}");
+    }
+    std::fs::write(dir.path().join("run/metrics.jsonl"), "{\"env_steps\":1}\nnonsense\n").unwrap();
+    let (code, _, err) = motley_in(dir.path(), &["plot", "run", "-o", "c.svg"]);
+    assert!(code == 1 && err.contains("line 2"), "{err}");
+}
+
+/// An untrained policy's bundle.
+fn write_policy(dir: &Path, task: &str) {
+    let request = Request { algo: "happo".into(), task: task.into(), ..Request::default() };
+    let plan = request.plan(&Registry::builtin()).unwrap();
+    let learner = plan.algorithm.build(&Arc::clone(&plan.team), &plan.settings, &Stream::new(3, Purpose::Init, 0, 0)).unwrap();
+    let bundle = to_bundle(&learner.policy(), "happo", &plan.settings.to_table(), 0, 0.0).unwrap();
+    write_bundle(&RealDisk, dir, &bundle).unwrap();
+}
+
+#[test]
+fn render_plays_the_episodes_that_eval_plays() {
+    let dir = tempfile::tempdir().unwrap();
+    write_policy(&dir.path().join("policy"), "mpe/simple_speaker_listener_v4");
+    let (code, out, err) =
+        motley_in(dir.path(), &["render", "policy", "-o", "a.gif", "--episodes", "2", "--width", "120", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let lines = events(&out);
+    assert!(std::fs::read(dir.path().join("a.gif")).unwrap().starts_with(b"GIF89a"));
+    assert_eq!(lines[2]["frames"], 52, "two episodes of 25 steps, each with its start");
+    let (code, out, _) = motley_in(dir.path(), &["eval", "policy", "--episodes", "2", "--json"]);
+    assert_eq!(code, 0);
+    let mean = 0.5 * (lines[0]["return"].as_f64().unwrap() + lines[1]["return"].as_f64().unwrap());
+    let evaluated = events(&out).last().unwrap()["eval_return_mean"].as_f64().unwrap();
+    assert!((mean - evaluated).abs() < 1e-9, "{mean} {evaluated}");
+    let again = |name: &str, more: &[&str]| {
+        let (code, _, err) = motley_in(dir.path(), &[&["render", "policy", "--width", "120", "-o", name], more].concat());
+        assert_eq!(code, 0, "{err}");
+        std::fs::read(dir.path().join(name)).unwrap()
+    };
+    let sheet = again("a.png", &[]);
+    assert!(sheet.starts_with(b"\x89PNG"));
+    assert!(sheet == again("b.png", &[]), "the same seed draws the same picture");
+    assert!(sheet != again("c.png", &["--seed", "1"]) && sheet != again("d.png", &["--stochastic"]));
+}
+
+#[test]
+fn render_refuses_what_it_cannot_draw() {
+    let dir = tempfile::tempdir().unwrap();
+    write_policy(&dir.path().join("policy"), "matrix/climbing");
+    for (args, text) in [
+        (&["policy", "-o", "a.html"][..], ".gif or .png"),
+        (&["nowhere", "-o", "a.gif"], "nowhere"),
+        (&["policy", "-o", "a.gif", "--episodes", "0"], "at least one episode"),
+        (&["policy", "-o", "a.gif", "--width", "0"], "cannot be drawn"),
+        (&["policy", "-o", "a.png", "--width", "8000"], "smaller --width"),
+    ] {
+        let (code, _, err) = motley_in(dir.path(), &[&["render"], args].concat());
+        assert!(code == 2 && err.contains(text), "{args:?}: {code} {err}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is written");
+}
+
+#[test]
+fn theory_tells_every_iteration() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, err) = motley_in(dir.path(), &["theory", "climbing", "--iterations", "3", "--json", "-o", "t.svg"]);
+    assert_eq!(code, 0, "{err}");
+    let lines = events(&out);
+    let count = |event: &str| lines.iter().filter(|l| l["event"] == event).count();
+    assert_eq!(count("iteration"), 4 * count("method"), "the start and three iterations of each method");
+    assert!(count("method") > 3 && lines.last().unwrap()["theorems_hold"] == true);
+    for method in lines.iter().filter(|l| l["event"] == "method" && l["sequential"] == true) {
+        let returns: Vec<f64> = lines
+            .iter()
+            .filter(|l| l["event"] == "iteration" && l["method"] == method["method"])
+            .map(|l| l["return"].as_f64().unwrap())
+            .collect();
+        assert!(returns.windows(2).all(|w| w[1] >= w[0] - 1e-9), "{method}: {returns:?}");
+    }
+    assert!(std::fs::read_to_string(dir.path().join("t.svg")).unwrap().contains("HATRL"));
+    let (code, out, _) = motley(&["theory", "--iterations", "2", "--seed", "4"]);
+    assert!(code == 0 && out.starts_with("random"), "{out}");
+    refused(&["theory", "penlty"], &["unknown game \"penlty\"", "\"penalty\""]);
+    refused(&["theory", "penalty", "--iterations", "0"], &["1 to 10000"]);
+    refused(&["theory", "climbing", "--k", "-5"], &["--k"]);
+    refused(&["theory", "climbing", "-o", "t.gif"], &[".svg or .png"]);
+}
+
+#[test]
+fn a_failure_is_an_event_too() {
+    let (code, out, err) = motley(&["check", "mpe/simpl", "--json"]);
+    let lines = events(&out);
+    assert_eq!((code, lines.len(), lines[0]["event"].as_str(), lines[0]["exit_code"].as_u64()), (2, 1, Some("error"), Some(2)));
+    assert!(err.contains(lines[0]["message"].as_str().unwrap()));
+}
