@@ -1,5 +1,7 @@
 //! The commands around training, through the binary: what they print, what they refuse, with which exit code.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 use std::sync::Arc;
 
