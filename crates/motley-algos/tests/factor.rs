@@ -22,7 +22,13 @@ fn core(toy: &Toy) -> (OnPolicy, Field) {
 }
 
 fn one_pass(lr: f64) -> Passes {
-    Passes { epochs: 1, cut: Cut { minibatches: 1, chunk: 0 }, objective: Objective::PpoClip { clip: 0.2 }, entropy_coef: 0.01, lr }
+    Passes {
+        epochs: 1,
+        cut: Cut { minibatches: 1, chunk: 0 },
+        objective: Objective::PpoClip { clip: 0.2 },
+        entropy_coef: 0.01,
+        lr,
+    }
 }
 
 /// What each actor was given: (actor, factor = weight / advantage; `None` where the advantage is too small to divide by).
@@ -57,7 +63,10 @@ fn it_is_the_product_of_earlier_ratios() {
             assert!(if m == 0 { moved == 0 } else { moved > 10 }, "actor {g} saw {moved} factors away from 1");
             for (row, (found, expected)) in factor.iter().zip(&product).enumerate() {
                 if let Some(found) = found {
-                    assert!((f64::from(*found) - expected).abs() < 2e-5 * expected, "actor {g}, row {row}: {found}, by hand {expected}");
+                    assert!(
+                        (f64::from(*found) - expected).abs() < 2e-5 * expected,
+                        "actor {g}, row {row}: {found}, by hand {expected}"
+                    );
                 }
             }
             let after = log_pis(&core.actors[*g].acting(), &field.roll);

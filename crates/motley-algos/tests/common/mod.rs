@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use motley_algos::{Algorithm, Collect, Registry, UpdateContext};
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, Key, Kind, Metrics, ObsSpace, Origin, Purpose, RewardKind, Settings,
-    StateSpace, Status, Stream, TeamSpec,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, Key, Kind, Metrics, ObsSpace, Origin, Purpose,
+    RewardKind, Settings, StateSpace, Status, Stream, TeamSpec,
 };
 use motley_data::rollout::Rollout;
 use motley_nn::init::Init;
@@ -100,7 +100,10 @@ impl ToyEnv {
             for &n in agent.action.choices() {
                 // The last of three or more choices is sometimes closed; the dead have their first alone.
                 let closed = self.toy.masks && n > 2 && self.rng.bernoulli(0.4);
-                mask[at..at + n].iter_mut().enumerate().for_each(|(k, m)| *m = k == 0 || (self.alive[i] && !(closed && k == n - 1)));
+                mask[at..at + n]
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(k, m)| *m = k == 0 || (self.alive[i] && !(closed && k == n - 1)));
                 at += n;
             }
         }
@@ -205,7 +208,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn try_new(algo: &str, make: MakeEnv, overrides: &[&str], envs: usize, seed: u64, threads: usize) -> Result<Self, ConfigError> {
+    pub fn try_new(
+        algo: &str,
+        make: MakeEnv,
+        overrides: &[&str],
+        envs: usize,
+        seed: u64,
+        threads: usize,
+    ) -> Result<Self, ConfigError> {
         let spec = Registry::builtin().get(algo)?;
         let team = Arc::clone(make()?.spec());
         let settings = settings(spec.keys(), overrides);
@@ -337,4 +347,63 @@ pub fn log_pis(group: &ActingGroup, roll: &Rollout) -> Vec<f64> {
 /// FNV-1a.
 pub fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// How [`by_hand`] reads a rollout.
+pub struct Hand<'a> {
+    pub roll: &'a Rollout,
+    /// Values of state row `k` of the slot before step t, and of what truly followed it: (e, t) -> (V, V').
+    pub values: &'a dyn Fn(usize, usize) -> (f64, f64),
+    pub reward: &'a dyn Fn(usize, usize) -> f64,
+    pub gamma: f64,
+    pub lambda: f64,
+    pub truncation: &'a str,
+}
+
+/// Advantages and targets as explicit forward sums `A_t = sum_k (gamma lambda)^k delta_{t+k}`, row by row.
+pub fn by_hand(hand: &Hand<'_>) -> (Vec<f64>, Vec<f64>) {
+    let Hand { roll, gamma, lambda, .. } = *hand;
+    let (mut advantages, mut targets) = (Vec::new(), Vec::new());
+    for row in 0..roll.rows() {
+        let (e, from) = roll.at(row);
+        let lane = &roll.lanes[e];
+        let (mut sum, mut weight) = (0.0, 1.0);
+        for t in from..roll.steps() {
+            let (here, next) = (hand.values)(e, t);
+            let cut = lane.status[t] == Status::Truncated;
+            let follows = match (lane.status[t], hand.truncation) {
+                (Status::Terminated, _) | (Status::Truncated, "terminal") => 0.0,
+                _ => next,
+            };
+            if !lane.valid[t] || (cut && hand.truncation == "harl") {
+                break;
+            }
+            sum += weight * ((hand.reward)(e, t) + gamma * follows - here);
+            weight *= gamma * lambda;
+            if lane.status[t].done() || (t + 1 < roll.steps() && !lane.valid[t + 1]) {
+                break;
+            }
+        }
+        advantages.push(sum);
+        targets.push(sum + (hand.values)(e, from).0);
+    }
+    (advantages, targets)
+}
+
+/// V(s_t) and V of the true next state, of critic row `k`, by a network without memory.
+pub fn plain_values<'a>(roll: &'a Rollout, net: &'a Net, k: usize) -> impl Fn(usize, usize) -> (f64, f64) + 'a {
+    let width = roll.team().state.row();
+    move |e, t| {
+        let end = roll.lanes[e].finals.iter().find(|f| f.time == t);
+        let next = end.map_or(roll.state(e, t + 1, k), |f| &f.state[k * width..(k + 1) * width]);
+        (value(net, roll.state(e, t, k)), value(net, next))
+    }
+}
+
+/// `(x - mean) / (std + 1e-5)` with moments over the entries that count.
+pub fn normalized(xs: &[f64], counts: &[bool]) -> Vec<f64> {
+    let kept: Vec<f64> = xs.iter().zip(counts).filter(|(_, c)| **c).map(|(x, _)| *x).collect();
+    let mean = kept.iter().sum::<f64>() / kept.len() as f64;
+    let std = (kept.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / kept.len() as f64).sqrt();
+    xs.iter().map(|x| (x - mean) / (std + 1e-5)).collect()
 }

@@ -1,0 +1,47 @@
+//! Golden hashes: the weights of every algorithm after three updates from a fixed seed, with 1 and with 3 threads.
+//!
+//! A changed hash means that numerics changed: seeds, initial weights, collection, losses or optimisers give other bits than
+//! before, so that published curves cannot be repeated exactly. If that was the intention, write the new table with
+//! `MOTLEY_BLESS=1 cargo test --workspace --test golden -- --nocapture` and add a line "changes numerics" to the changelog.
+//! The toy uses neither exp nor sin, and discrete sampling none of the platform's mathematical library either; the losses
+//! use its exp and ln, so the table is for glibc on x86-64.
+
+mod common;
+
+use common::{Bench, SMALL, Toy, hash};
+use motley_algos::Registry;
+
+/// (algorithm, recurrent, hash); an algorithm that has no recurrent form has one line.
+const TABLE: &[(&str, bool, u64)] = &[];
+
+/// The hash of all weights, or `None` where the algorithm refuses the settings.
+fn golden(algo: &str, recurrent: bool, threads: usize) -> Option<u64> {
+    let recurrent = format!("net.recurrent={recurrent}");
+    let overrides = [&SMALL[..], &["?net.share=none", &recurrent, "?algo.minibatches=2"]].concat();
+    let mut bench = Bench::try_new(algo, Toy::discrete().make(), &overrides, 5, 17, threads).ok()?;
+    bench.iterate(3);
+    Some(hash(bench.params().iter().flat_map(|p| p.to_bits().to_le_bytes())))
+}
+
+#[test]
+fn weights_after_three_updates() {
+    let mut table = Vec::new();
+    for spec in Registry::builtin().iter() {
+        for recurrent in [false, true] {
+            let one = golden(spec.name(), recurrent, 1);
+            assert_eq!(one, golden(spec.name(), recurrent, 3), "{} (recurrent {recurrent}) depends on threads", spec.name());
+            table.extend(one.map(|h| (spec.name(), recurrent, h)));
+        }
+    }
+    if std::env::var_os("MOTLEY_BLESS").is_some() {
+        table.iter().for_each(|(algo, recurrent, h)| println!("    (\"{algo}\", {recurrent}, 0x{h:016x}),"));
+        return;
+    }
+    if cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
+        for line in &table {
+            let known = TABLE.iter().find(|t| (t.0, t.1) == (line.0, line.1));
+            assert_eq!(known, Some(line), "numerics changed, or the table has no such line: see the head of this file");
+        }
+        assert_eq!(TABLE.len(), table.len(), "the table has lines of algorithms that are gone");
+    }
+}

@@ -1,0 +1,143 @@
+//! What does not count leaves no trace, and statistics are over what counts.
+
+mod common;
+
+use common::{Bench, Field, Hand, SMALL, Toy, by_hand, critic_net, normalized, plain_values, settings};
+use motley_algos::on_policy::{self, OnPolicy};
+use motley_algos::{Registry, RewardMode};
+use motley_core::{Purpose, Stream};
+use motley_data::rollout::Rollout;
+use motley_nn::{Policy, Source};
+use motley_run::{StateReader, StateWriter};
+
+/// Algorithms whose critics read what the dead observe or do, and say so.
+const READ_THE_DEAD: [&str; 6] = ["ippo", "ia2c", "reinforce", "coma", "pareto-ac", "pareto_ac"];
+
+/// Writes garbage wherever an agent is dead or the environment failed. Returns how many places there were.
+fn spoil(roll: &mut Rollout) -> usize {
+    let (team, steps) = (roll.team().clone(), roll.steps());
+    let mut rng = Stream::new(9, Purpose::Check, 0, 0);
+    let mut spoilt = 0;
+    for lane in &mut roll.lanes {
+        for t in 0..steps {
+            for i in 0..team.n() {
+                let dead = !lane.alive[t * team.n() + i];
+                if lane.valid[t] && !dead {
+                    continue;
+                }
+                spoilt += 1;
+                lane.log_probs[t * team.n() + i] = f32::NAN;
+                lane.actions[t * team.action_len()..][team.action_range(i)].fill(0.0);
+                if dead {
+                    lane.avail[t * team.mask_len()..][team.mask_range(i)].iter_mut().for_each(|m| *m = rng.bernoulli(0.5));
+                    lane.obs[t * team.obs_len()..][team.obs_range(i)].iter_mut().for_each(|x| *x = (1e3 * rng.normal()) as f32);
+                }
+            }
+            if !lane.valid[t] {
+                lane.rewards[t * team.n()..(t + 1) * team.n()].fill(1e6);
+                // What a hole shows is the state that the step before it led to, unless an episode began there.
+                if lane.first[t] && t > 0 && lane.status[t - 1].done() {
+                    lane.state[t * team.state_len()..(t + 1) * team.state_len()].fill(1e3);
+                }
+            }
+        }
+    }
+    spoilt
+}
+
+#[test]
+fn the_dead_and_holes_leave_no_trace() {
+    for spec in Registry::builtin().iter().filter(|s| !READ_THE_DEAD.contains(&s.name())) {
+        for toy in
+            [Toy { deaths: true, masks: true, faults: true, length: 6, ..Toy::mixed() }, Toy { faults: true, ..Toy::discrete() }]
+        {
+            for recurrent in ["net.recurrent=false", "net.recurrent=true"] {
+                let result = |bad: bool| {
+                    let overrides = [&SMALL[..], &["?net.share=none", recurrent, "?algo.minibatches=2"]].concat();
+                    let mut bench = Bench::try_new(spec.name(), toy.make(), &overrides, 4, 1, 1).ok()?;
+                    for _ in 0..3 {
+                        bench.collect();
+                        assert!(!bad || spoil(&mut bench.field.roll) > 10);
+                        bench.update();
+                    }
+                    Some(bench.bytes())
+                };
+                let clean = result(false);
+                assert!(clean == result(true), "{} {recurrent}: garbage in rows that do not count was learned from", spec.name());
+                assert!(clean.is_some() || spec.name() != "happo");
+            }
+        }
+    }
+}
+
+fn saved(core: &OnPolicy) -> StateReader {
+    let mut w = StateWriter::new();
+    core.save(&mut w);
+    StateReader::from_bytes(w.to_bytes().unwrap()).unwrap()
+}
+
+fn core(toy: &Toy, overrides: &[&str]) -> (OnPolicy, Field) {
+    let rng = Stream::new(5, Purpose::Check, 0, 0);
+    let settings = settings(on_policy::keys("none"), &[&SMALL[..], overrides].concat());
+    let core = OnPolicy::new("test", &toy.team(), &settings, Source::State, RewardMode::Sum, &rng).unwrap();
+    let mut field = Field::new(toy.make(), 4, 20, core.policy().memory_len(), 1, 1);
+    field.collect(&core.policy());
+    (core, field)
+}
+
+fn close(found: &[f32], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (k, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f64::from(*f) - e).abs() < 2e-4 * (1.0 + e.abs()), "{what}, row {k}: {f}, by hand {e}");
+    }
+}
+
+#[test]
+fn ep_advantages_are_normalised_per_agent_over_its_active_rows() {
+    let (mut core, field) = core(&Toy { deaths: true, faults: true, ..Toy::mixed() }, &["algo.gamma=0.9", "algo.gae_lambda=0.8"]);
+    let (roll, net) = (&field.roll, critic_net(&saved(&core), common::STATE, false));
+    let values = plain_values(roll, &net, 0);
+    let reward = |e: usize, t: usize| roll.lanes[e].rewards[t * 3];
+    let (raw, _) = by_hand(&Hand { roll, values: &values, reward: &reward, gamma: 0.9, lambda: 0.8, truncation: "bootstrap" });
+    let estimates = core.estimate(&field.pool, roll).unwrap();
+    let mut firsts = Vec::new();
+    for actor in &core.actors {
+        let rows = actor.rows(roll);
+        let found = core.advantages(&estimates, actor, &rows);
+        let expected = normalized(&raw, &roll.active_rows(actor.members[0]));
+        let kept = |xs: &[f64]| xs.iter().zip(&rows.active).filter(|(_, a)| **a).map(|(x, _)| *x).collect::<Vec<_>>();
+        let found_kept: Vec<f32> = found.iter().zip(&rows.active).filter(|(_, a)| **a).map(|(x, _)| *x).collect();
+        close(&found_kept, &kept(&expected), &actor.name);
+        firsts.push(found[0]);
+    }
+    assert!(firsts[0] != firsts[1] && firsts[1] != firsts[2], "unlike lives give unlike statistics: {firsts:?}");
+}
+
+#[test]
+fn fp_advantages_are_the_agents_own_and_normalised_jointly() {
+    for (word, own) in [("own", true), ("sum", false)] {
+        let toy = Toy { fp: true, own: true, deaths: true, ..Toy::mixed() };
+        let word = format!("task.reward={word}");
+        let (mut core, field) = core(&toy, &[&word, "algo.gamma=0.9", "algo.gae_lambda=0.8"]);
+        let (roll, net) = (&field.roll, critic_net(&saved(&core), common::STATE, false));
+        let mut raw = Vec::new();
+        let mut active = Vec::new();
+        for k in 0..3 {
+            let values = plain_values(roll, &net, k);
+            let reward = |e: usize, t: usize| {
+                let all = &roll.lanes[e].rewards[3 * t..3 * t + 3];
+                if own { all[k] } else { all.iter().sum() }
+            };
+            raw.extend(
+                by_hand(&Hand { roll, values: &values, reward: &reward, gamma: 0.9, lambda: 0.8, truncation: "bootstrap" }).0,
+            );
+            active.extend(roll.active_rows(k));
+        }
+        let expected = normalized(&raw, &active);
+        let estimates = core.estimate(&field.pool, roll).unwrap();
+        for (k, actor) in core.actors.iter().enumerate() {
+            let found = core.advantages(&estimates, actor, &actor.rows(roll));
+            close(&found, &expected[k * roll.rows()..(k + 1) * roll.rows()], &format!("{word} {}", actor.name));
+        }
+    }
+}
