@@ -1,0 +1,242 @@
+//! A run that is stopped, killed, taken up again, or given other threads and other habits of logging ends as one never touched
+//! (K7, P1 to P3, R1 to R3 of the list of faults).
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod faults_common;
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use faults_common::*;
+use motley_testkit::env::{Fault, FaultyEnv, When};
+use motley_testkit::probe::{Probe, ProbeEnv};
+
+const RECURRENT: &str = "net.recurrent=true";
+
+/// K7: every algorithm, feed-forward and recurrent, discrete, continuous and unlike agents, stopped at three points.
+#[test]
+fn a_stopped_run_goes_on_as_if_never_stopped() {
+    let registry = registry();
+    let teams: [(&str, &[&str]); 4] = [
+        ("mpe/simple_spread_v3", &[]),
+        ("mpe/simple_spread_v3", &["task.continuous=true", RECURRENT]),
+        ("probe/ragged_fp", &[]),
+        ("probe/ragged_ep", &[RECURRENT]),
+    ];
+    let mut tried = 0;
+    for spec in registry.algorithms.iter() {
+        for (task, settings) in teams {
+            let dir = tempfile::tempdir().unwrap();
+            if plan(&registry, spec.name(), task, settings).is_err() {
+                continue;
+            }
+            let what = format!("{} {task} {settings:?}", spec.name());
+            let a = whole(&registry, spec.name(), task, settings, &dir.path().join("a"));
+            let b = dir.path().join("b");
+            let mut trainer = start(&registry, spec.name(), task, settings, &b).unwrap();
+            for cut in [80, 640, 1250] {
+                let outcome = train(&mut trainer, cut).0.unwrap();
+                assert!(!outcome.finished && outcome.env_steps >= cut, "{what}: {outcome:?}");
+                drop(trainer);
+                trainer = resume(&registry, &b, &[]).unwrap();
+            }
+            assert!(train(&mut trainer, u64::MAX).0.unwrap().finished);
+            drop(trainer);
+            print(&b).must_equal(&a, &what);
+            tried += 1;
+        }
+    }
+    assert!(tried >= 3 * teams.len() - 2, "only {tried} runs");
+}
+
+/// A finished run taken up again adds nothing; with a larger budget it goes on.
+#[test]
+fn a_finished_run_stays_as_it_is() {
+    let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
+    let a = whole(&registry, "ippo", "probe/ragged_ep", &[], dir.path());
+    for _ in 0..2 {
+        let outcome = train(&mut resume(&registry, dir.path(), &[]).unwrap(), u64::MAX).0.unwrap();
+        assert!(outcome.finished && outcome.eval.is_some());
+        print(dir.path()).must_equal(&a, "nothing was left to do");
+    }
+    let mut trainer = resume(&registry, dir.path(), &["total_steps=2400"]).unwrap();
+    assert_eq!(train(&mut trainer, u64::MAX).0.unwrap().env_steps, 2400);
+    drop(trainer);
+    assert!(print(dir.path()).metrics.len() > a.metrics.len());
+    let refused = resume(&registry, dir.path(), &["algo.gamma=0.5"]).err().unwrap().to_string();
+    assert!(refused.contains("algo.gamma") && refused.contains("0.5"), "{refused}");
+}
+
+/// An environment without snapshots is brought back by its actions; one that does not obey its seed is told, and training goes on.
+#[test]
+fn environments_without_snapshots_are_replayed() {
+    let name = "probe/ragged_ep";
+    let faulty =
+        || FaultyEnv::new(Box::new(ProbeEnv::new(Probe::RaggedEp, 30)), Fault::StepError, When::Chance(0.01)).without_snapshots();
+    let obedient = registry_with(name, move |_| Box::new(faulty()));
+    let dir = tempfile::tempdir().unwrap();
+    let a = whole(&obedient, "mappo", name, &[], &dir.path().join("a"));
+    let b = dir.path().join("b");
+    let mut trainer = start(&obedient, "mappo", name, &[], &b).unwrap();
+    for cut in [160, 900] {
+        train(&mut trainer, cut).0.unwrap();
+        drop(trainer);
+        trainer = resume(&obedient, &b, &[]).unwrap();
+    }
+    let (outcome, warnings) = train(&mut trainer, u64::MAX);
+    assert!(outcome.unwrap().finished && warnings.is_empty(), "{warnings:?}");
+    drop(trainer);
+    print(&b).must_equal(&a, "replayed");
+
+    let wild = registry_with(name, move |_| Box::new(faulty().ignoring_seeds()));
+    let c = dir.path().join("c");
+    train(&mut start(&wild, "mappo", name, &[], &c).unwrap(), 500).0.unwrap();
+    let mut trainer = resume(&wild, &c, &[]).unwrap();
+    let (outcome, warnings) = train(&mut trainer, u64::MAX);
+    assert!(outcome.unwrap().finished);
+    assert!(warnings.iter().any(|w| w.contains("environment 0 could not be brought back") && w.contains("seed")), "{warnings:?}");
+    assert!(!trainer.folder().info().unwrap().exact_resume);
+}
+
+/// R1, R2: the same seed on 1, 2, 4 threads, and twice. Another seed is another run.
+#[test]
+fn threads_do_not_change_a_run() {
+    let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
+    for (algo, settings) in [("happo", vec![]), ("mappo", vec![RECURRENT]), ("ippo", vec!["task.continuous=true"])] {
+        let run = |name: &str, more: &str| {
+            let settings = [settings.as_slice(), &["num_envs=5", more]].concat();
+            whole(&registry, algo, "mpe/simple_spread_v3", &settings, &dir.path().join(format!("{algo}-{name}")))
+        };
+        let one = run("1", "threads=1");
+        run("again", "threads=1").must_equal(&one, &format!("{algo} twice"));
+        run("2", "threads=2").must_equal(&one, &format!("{algo} on 2 threads"));
+        run("4", "threads=4").must_equal(&one, &format!("{algo} on 4 threads"));
+        assert!(run("seed", "seed=1").state != one.state);
+    }
+}
+
+/// R3: how often is evaluated, logged and checkpointed leaves what is learned as it is.
+#[test]
+fn habits_do_not_change_a_run() {
+    let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
+    let habits: [&[&str]; 4] = [
+        &[],
+        &["eval.every=90", "eval.episodes=7", "log.checkpoint_every=1"],
+        &["eval.every=1000000", "log.checkpoint_every=1000000", "log.tensorboard=false"],
+        &["eval.stochastic=true", "log.keep=5"],
+    ];
+    let run = |k: usize, h: &&[&str]| whole(&registry, "happo", "mpe/simple_spread_v3", h, &dir.path().join(k.to_string())).state;
+    let states: Vec<Vec<u8>> = habits.iter().enumerate().map(|(k, h)| run(k, h)).collect();
+    assert!(states.iter().all(|s| *s == states[0]));
+}
+
+/// About two seconds of training through the command.
+const LONG: [&str; 3] = ["total_steps=12000", "log.checkpoint_every=800", "eval.every=4000"];
+
+fn spawn(mut command: Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits until the run has logged something; false where it ended before.
+fn at_work(child: &mut Child, run: &std::path::Path, bytes: u64) -> bool {
+    let begin = Instant::now();
+    while std::fs::metadata(run.join("metrics.jsonl")).map_or(0, |m| m.len()) < bytes {
+        assert!(begin.elapsed() < Duration::from_secs(30), "nothing is logged");
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// P1 and P2: SIGTERM gives 75, SIGINT 130, within the grace period; what goes on is the run never stopped.
+#[cfg(unix)]
+#[test]
+fn signals_stop_after_a_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    assert_eq!(ends(train_command("happo", &LONG, &a)).0, 0);
+    let mut child = spawn(train_command("happo", &LONG, &b));
+    for (name, code) in [("TERM", 75), ("INT", 130), ("USR1", 75)] {
+        let logged = std::fs::metadata(b.join("metrics.jsonl")).map_or(0, |m| m.len());
+        assert!(at_work(&mut child, &b, logged + 1), "the run ended before it was stopped");
+        let sent = Instant::now();
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "SIG{name}");
+        assert!(sent.elapsed() < Duration::from_secs(10));
+        let info = std::fs::read_to_string(b.join("run.json")).unwrap();
+        assert!(info.contains("\"stopped\""), "{info}");
+        child = spawn(resume_command(&b, &[]));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    print(&b).must_equal(&print(&a), "after three signals");
+}
+
+/// P2: a second Ctrl-C does not wait for the update.
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let slow =
+        ["num_envs=64", "algo.rollout_steps=500", "algo.ppo_epochs=1000", "net.hidden_sizes=[128,128]", "total_steps=100000"];
+    let mut child = spawn(train_command("happo", &slow, &run));
+    let begin = Instant::now();
+    while !run.join("checkpoints/latest").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "the first one waits for the update");
+    let sent = Instant::now();
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(sent.elapsed() < Duration::from_secs(1));
+    assert_eq!(latest(&run).step, 0, "the last checkpoint loads");
+}
+
+/// P3: killed again and again, the run loses at most what came after its last checkpoint, and ends as one never killed.
+#[cfg(unix)]
+#[test]
+fn a_killed_run_ends_as_one_never_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    assert_eq!(ends(train_command("mappo", &LONG, &a)).0, 0);
+    let mut child = spawn(train_command("mappo", &LONG, &b));
+    let (mut kills, mut last) = (0, 0);
+    for round in 0..30 {
+        // Each round lives a little longer, so that some checkpoint is always reached at last.
+        std::thread::sleep(Duration::from_millis(60 + 37 * round));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        if !b.join("run.json").exists() {
+            let _ = std::fs::remove_dir_all(&b);
+            child = spawn(train_command("mappo", &LONG, &b));
+            continue;
+        }
+        if b.join("checkpoints/latest").exists() {
+            let step = latest(&b).step;
+            assert!(step >= last, "progress was lost: {step} after {last}");
+            last = step;
+        } else {
+            let _ = std::fs::remove_dir_all(&b);
+            child = spawn(train_command("mappo", &LONG, &b));
+            continue;
+        }
+        child = spawn(resume_command(&b, &[]));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(kills >= 3, "only {kills} kills");
+    print(&b).must_equal(&print(&a), &format!("after {kills} kills"));
+}
