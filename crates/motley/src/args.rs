@@ -38,6 +38,43 @@ pub(crate) enum Command {
     Theory(TheoryArgs),
     /// What this machine offers and what is missing, with the mend.
     Doctor,
+    /// Speed of this machine, of environments, of gradient steps, of whole training.
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// What to time; without it limits, env and update.
+    #[command(subcommand)]
+    pub(crate) what: Option<BenchCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Matrix products and memory bandwidth of this machine.
+    Limits,
+    /// Env steps a second of tasks (default: all), on one core and on all.
+    Env {
+        /// Tasks to time.
+        tasks: Vec<String>,
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 0.5)]
+        seconds: f64,
+    },
+    /// Gradient steps of the reference network, and their share of the machine's matrix products.
+    Update {
+        /// Alternations of everything that is compared.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// Whole training: ALGO TASK [key=value ...].
+    Train {
+        /// ALGO TASK [key=value ...]
+        words: Vec<String>,
+        /// Seconds after the first update.
+        #[arg(long, default_value_t = 15.0)]
+        seconds: f64,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,7 +123,7 @@ pub(crate) struct RenderArgs {
     /// Sample actions instead of taking the most likely ones.
     #[arg(long)]
     pub(crate) stochastic: bool,
-    /// Width of the picture in pixels.
+    /// Width of a frame in pixels.
     #[arg(long, default_value_t = 480)]
     pub(crate) width: u32,
 }

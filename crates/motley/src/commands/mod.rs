@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod bench;
 mod check;
 mod config;
 mod doctor;
@@ -29,5 +30,6 @@ pub(crate) fn run(command: &Command, registry: &Registry, out: &Output) -> Resul
         Command::Plot(args) => plot::run(args, out),
         Command::Theory(args) => theory::run(args, out),
         Command::Doctor => doctor::run(out),
+        Command::Bench(args) => bench::run(args, registry, out),
     }
 }

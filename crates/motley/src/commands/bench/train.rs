@@ -1,0 +1,125 @@
+//! Whole training as a user gets it (logs and checkpoints included, evaluations put off), for some seconds.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use motley_run::RunFolder;
+use motley_train::{Event, Registry, Trainer};
+use serde_json::{Value, json};
+
+use super::short;
+use crate::commands::config::request;
+use crate::commands::list::table;
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Later than any benchmark: evaluations are no part of the rate.
+const NEVER: &str = "eval.every=1000000000000000";
+
+pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Output) -> Result<(), Failure> {
+    let mut asked = request(words, None)?;
+    asked.overrides.push(NEVER.into());
+    let plan = asked.plan(registry)?;
+    let (algo, task, agents) = (plan.algorithm.name(), plan.team.task.clone(), plan.team.n());
+    let dir = Scratch::new();
+    let mut trainer = Trainer::start(plan, RunFolder::create(&dir.0)?)?;
+    let threads = trainer.folder().info()?.threads;
+    let stop = AtomicBool::new(false);
+    let mut marks: Vec<(Instant, u64)> = Vec::new();
+    trainer.train(&stop, &mut |event| match event {
+        Event::Progress { env_steps, .. } => {
+            marks.push((Instant::now(), *env_steps));
+            // The first update warms up; the rate runs from its end.
+            if marks[0].0.elapsed().as_secs_f64() >= seconds {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        Event::Warning(text) => out.warning(text),
+        _ => {}
+    })?;
+    let [(first, from), .., (last, to)] = marks[..] else {
+        return Err(Failure::usage("the run ended before its second update: raise total_steps"));
+    };
+    let wall = (last - first).as_secs_f64();
+    let rate = (to - from) as f64 / wall;
+    let updating: f64 = update_seconds(&trainer.folder().metrics_path()).iter().skip(1).sum();
+    let share = updating / wall;
+    let memory = peak_memory();
+    let titles = ["TRAINING", "THREADS", "ENV STEPS/S", "AGENT STEPS/S", "UPDATES", "UPDATING", "PEAK MEMORY"];
+    let row = [
+        format!("{algo} {task}"),
+        threads.to_string(),
+        short(rate),
+        short(rate * agents as f64),
+        (marks.len() - 1).to_string(),
+        format!("{:.0} %", 100.0 * share),
+        memory.map_or("unknown".into(), |bytes| format!("{:.0} MiB", bytes as f64 / 1_048_576.0)),
+    ];
+    table(out, &[titles.map(str::to_owned), row]);
+    let fields = json!({
+        "algo": algo,
+        "task": task,
+        "threads": threads,
+        "seconds": wall,
+        "env_steps": to - from,
+        "env_steps_per_second": rate,
+        "agent_steps_per_second": rate * agents as f64,
+        "iterations": marks.len() - 1,
+        "update_share": share,
+        "peak_memory_bytes": memory,
+    });
+    out.event("train_speed", fields);
+    Ok(())
+}
+
+/// A run folder that goes with the benchmark.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("motley-bench-{}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Temporary files that stay are the system's to clear.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `time/update_seconds` of every iteration, from the log.
+fn update_seconds(log: &std::path::Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?.get("time/update_seconds")?.as_f64()).collect()
+}
+
+/// The most memory that this process ever held, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    peak_of(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn peak_of(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"))?;
+    Some(kib.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peak_memory_is_read_from_the_status() {
+        assert_eq!(peak_of("Name:\tx\nVmPeak:\t  9 kB\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
+        assert_eq!(peak_of("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn the_log_holds_the_update_times() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("metrics.jsonl");
+        std::fs::write(&log, "{\"time/update_seconds\":0.5}\n{\"other\":1}\n{\"time/update_seconds\":0.25}\n").unwrap();
+        assert_eq!(update_seconds(&log), [0.5, 0.25]);
+    }
+}
