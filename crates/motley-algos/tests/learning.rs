@@ -16,19 +16,19 @@ fn task(name: &'static str, settings: &'static [&'static str]) -> MakeEnv {
     Arc::new(move || motley_envs::Registry::builtin().make(name, settings))
 }
 
-/// Mean return of the greedy policy.
-fn score(bench: &Bench, make: &MakeEnv, episodes: usize) -> f64 {
-    let plan = EvalPlan { seed: 99, round: 0, episodes, mode: Mode::Greedy };
+/// Mean return of the present policy.
+fn score(bench: &Bench, make: &MakeEnv, episodes: usize, mode: Mode) -> f64 {
+    let plan = EvalPlan { seed: 99, round: 0, episodes, mode };
     let policy = bench.algorithm.policy();
     EvalSummary::of(&evaluate(&policy, make, &Pool::serial(), plan).unwrap()).return_mean
 }
 
-/// Mean return after `updates` of a fresh learner.
-fn learn(algo: &str, make: &MakeEnv, overrides: &[&str], envs: usize, updates: usize, episodes: usize) -> (f64, f64) {
+/// A learner after `updates`, and the mean return of its first, random policy.
+fn learn(algo: &str, make: &MakeEnv, overrides: &[&str], envs: usize, updates: usize) -> (Bench, f64) {
     let mut bench = Bench::try_new(algo, Arc::clone(make), overrides, envs, 1, 2).unwrap();
-    let before = score(&bench, make, episodes);
+    let before = score(&bench, make, 400, Mode::Sample);
     bench.iterate(updates);
-    (before, score(&bench, make, episodes))
+    (bench, before)
 }
 
 const GAME: [&str; 4] = ["net.hidden_sizes=[16]", "algo.rollout_steps=10", "algo.lr=0.005", "algo.critic_lr=0.005"];
@@ -36,32 +36,36 @@ const GAME: [&str; 4] = ["net.hidden_sizes=[16]", "algo.rollout_steps=10", "algo
 #[test]
 fn continuous_agents_leave_the_saddle_of_the_bilinear_game() {
     let make = task("matrix/bilinear", &[]);
-    for (algo, share) in [("happo", "net.share=none"), ("mappo", "net.share=none"), ("ippo", "net.share=none")] {
+    for algo in ["happo", "mappo", "ippo"] {
         for distribution in ["net.distribution=gaussian", "net.distribution=tanh_gaussian"] {
-            let (before, after) = learn(algo, &make, &[&GAME[..], &[share, distribution]].concat(), 20, 80, 1);
+            let (bench, before) = learn(algo, &make, &[&GAME[..], &["net.share=none", distribution]].concat(), 20, 60);
+            let after = score(&bench, &make, 1, Mode::Greedy);
             assert!(before.abs() < 0.1 && after > 0.5, "{algo} {distribution}: {before} to {after}");
         }
     }
 }
 
-/// T16, characterisation: policy gradients find an equilibrium that no miss can spoil, 5 or more (7 as a rule), never the -30s.
+/// T16, characterisation: policy gradients find a pair that no miss can spoil, 5 or more (6 and 7 as a rule), and play it
+/// almost always. A uniform pair is worth -31 / 9.
 #[test]
 fn climbing_ends_in_a_safe_pair() {
     let make = task("matrix/climbing", &[]);
     for algo in ["happo", "mappo"] {
-        let (_, after) = learn(algo, &make, &[&GAME[..], &["net.share=none"]].concat(), 20, 80, 1);
-        assert!(after >= 5.0, "{algo}: {after}");
+        let (bench, before) = learn(algo, &make, &[&GAME[..], &["net.share=none"]].concat(), 20, 120);
+        let (sampled, greedy) = (score(&bench, &make, 400, Mode::Sample), score(&bench, &make, 1, Mode::Greedy));
+        assert!(before < 0.0 && sampled > 4.0 && greedy >= 5.0, "{algo}: {before} to {sampled} sampled, {greedy} greedy");
     }
 }
 
-/// One landmark, 25 steps: standing still returns about -18, arriving at once about -3.
+/// One landmark, 25 steps: standing still returns -33 in the mean (25 squared distances of 4/3), the best about -10.
 #[test]
 fn particles_reach_their_landmark() {
     let make = task("mpe/simple_v3", &[]);
     for algo in ["happo", "mappo", "ippo"] {
-        let overrides = ["net.hidden_sizes=[32]", "algo.rollout_steps=100", "algo.lr=0.003", "algo.critic_lr=0.003"];
-        let (before, after) = learn(algo, &make, &overrides, 20, 30, 50);
-        assert!(before < -15.0 && after > -9.0, "{algo}: {before} to {after}");
+        let overrides = ["net.hidden_sizes=[32]", "algo.rollout_steps=50", "algo.lr=0.005", "algo.critic_lr=0.005"];
+        let (bench, before) = learn(algo, &make, &overrides, 20, 40);
+        let after = score(&bench, &make, 100, Mode::Greedy);
+        assert!(before < -25.0 && after > -14.0, "{algo}: {before} to {after}");
     }
 }
 
@@ -134,7 +138,10 @@ fn only_memory_recalls() {
     let overrides =
         ["net.hidden_sizes=[32]", "algo.rollout_steps=40", "net.chunk_length=20", "algo.lr=0.003", "algo.critic_lr=0.003"];
     for algo in ["happo", "mappo"] {
-        let run = |recurrent| learn(algo, &make, &[&overrides[..], &[recurrent, "net.share=none"]].concat(), 16, 60, 400).1;
+        let run = |recurrent| {
+            let (bench, _) = learn(algo, &make, &[&overrides[..], &[recurrent, "net.share=none"]].concat(), 16, 60);
+            score(&bench, &make, 400, Mode::Greedy)
+        };
         let (plain, recalled) = (run("net.recurrent=false"), run("net.recurrent=true"));
         assert!((0.32..0.52).contains(&plain), "{algo} without memory: {plain}");
         assert!(recalled > 0.9, "{algo} with memory: {recalled}");

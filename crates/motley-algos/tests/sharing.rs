@@ -41,6 +41,19 @@ fn one_group_is_mappo() {
     }
 }
 
+/// One agent that sees the whole state: PPO three times.
+#[test]
+fn a_team_of_one_knows_no_difference() {
+    let learned = |algo: &str| {
+        let mut bench = Bench::try_new(algo, task("mpe/simple_v3"), &SMALL, 3, 1, 1).unwrap();
+        bench.iterate(3);
+        bench.params()
+    };
+    let happo = learned("happo");
+    assert_eq!(happo, learned("mappo"));
+    assert_eq!(happo, learned("ippo"));
+}
+
 #[test]
 fn explicit_groups_say_the_same_as_words() {
     let list = |groups: &str| format!("net.share={groups}");
