@@ -9,8 +9,8 @@ use motley_data::stats::normalize_masked;
 use motley_nn::init::Init;
 use motley_nn::optim::decayed;
 use motley_nn::{
-    Activation, Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, NetSpec, Objective, Pool, Source, TeamPolicy,
-    UpdateError, Values,
+    Activation, Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, NetSpec, Objective, Pool, Source,
+    TeamPolicy, UpdateError, Values,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -79,7 +79,7 @@ settings! {
     /// Proximal policy optimisation.
     pub struct PpoConfig in "algo" {
         /// Clip range of the probability ratio.
-        clip: f64 = 0.2, Kind::Float(0.0, 10.0);
+        clip: f64 = 0.2, Kind::Float(0.0, 1.0);
         /// Passes of an actor over each rollout.
         ppo_epochs: usize = 5, Kind::Int(1, 1000);
         /// Minibatches per pass.
@@ -164,7 +164,11 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, o
         });
     }
     if net.recurrent && net.hidden_sizes.is_empty() {
-        return Err(ConfigError::Value { key: "net.hidden_sizes".into(), expected: "at least one layer before a GRU".into(), found: "[]".into() });
+        return Err(ConfigError::Value {
+            key: "net.hidden_sizes".into(),
+            expected: "at least one layer before a GRU".into(),
+            found: "[]".into(),
+        });
     }
     if net.recurrent && CriticConfig::read(settings)?.target_update > 0.0 {
         return Err(ConfigError::Value {
@@ -175,10 +179,17 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, o
     }
     for group in team.groups(&net.share).map_err(incompatible)? {
         let first = &team.agents[group[0]];
-        if let Some(odd) = group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action) {
+        if let Some(odd) =
+            group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
+        {
             return Err(incompatible(format!(
                 "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
-                first.name, first.obs.shape, first.action.describe(), odd.name, odd.obs.shape, odd.action.describe()
+                first.name,
+                first.obs.shape,
+                first.action.describe(),
+                odd.name,
+                odd.obs.shape,
+                odd.action.describe()
             )));
         }
         if first.obs.is_image() && first.obs.shape[..2].iter().any(|d| *d < 3) {
@@ -187,7 +198,10 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, o
     }
     let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?;
     if source == Source::State && matches!(team.state, StateSpace::Ep(_)) && reward == RewardMode::Own {
-        return Err(incompatible("task.reward=own needs a value per agent, but the state is one vector for the team: use task.reward=sum or mean".into()));
+        return Err(incompatible(
+            "task.reward=own needs a value per agent, but the state is one vector for the team: use task.reward=sum or mean"
+                .into(),
+        ));
     }
     Ok(())
 }
@@ -197,7 +211,14 @@ impl OnPolicy {
     ///
     /// # Errors
     /// As [`check`].
-    pub fn new(algo: &str, team: &Arc<TeamSpec>, settings: &Settings, source: Source, own: RewardMode, rng: &Stream) -> Result<Self, ConfigError> {
+    pub fn new(
+        algo: &str,
+        team: &Arc<TeamSpec>,
+        settings: &Settings,
+        source: Source,
+        own: RewardMode,
+        rng: &Stream,
+    ) -> Result<Self, ConfigError> {
         check(algo, team, settings, source, own)?;
         let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let net = NetConfig::read(settings)?;
@@ -211,7 +232,20 @@ impl OnPolicy {
             let head = Head::for_space(space, net.distribution == "tanh_gaussian", net.std_x_coef as f32, net.std_y_coef as f32);
             let memory_at = actors.last().map_or(0, Actor::memory_end);
             let rng = rng.fork(g as u64);
-            actors.push(Actor::new(team, members.clone(), head, net_spec(&net), net.agent_id, adam.clone(), engine.clone(), memory_at, &rng).map_err(invalid)?);
+            actors.push(
+                Actor::new(
+                    team,
+                    members.clone(),
+                    head,
+                    net_spec(&net),
+                    net.agent_id,
+                    adam.clone(),
+                    engine.clone(),
+                    memory_at,
+                    &rng,
+                )
+                .map_err(invalid)?,
+            );
         }
         let critic_rows = match source {
             Source::State => vec![(0..team.state.rows(team.n())).collect()],
@@ -219,7 +253,17 @@ impl OnPolicy {
         };
         let critic = |(c, members): (usize, Vec<usize>)| {
             let rng = rng.fork(1_000_000 + c as u64);
-            Critic::new(team, source, members, net_spec(&net), net.agent_id, critic_config.clone(), adam.clone(), engine.clone(), &rng)
+            Critic::new(
+                team,
+                source,
+                members,
+                net_spec(&net),
+                net.agent_id,
+                critic_config.clone(),
+                adam.clone(),
+                engine.clone(),
+                &rng,
+            )
         };
         let critics = critic_rows.into_iter().enumerate().map(critic).collect::<Result<_, _>>().map_err(invalid)?;
         Ok(Self {
@@ -326,7 +370,12 @@ impl OnPolicy {
     ///
     /// # Errors
     /// [`UpdateError`].
-    pub fn fit_critics(&mut self, roll: &Rollout, estimates: &Estimates, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
+    pub fn fit_critics(
+        &mut self,
+        roll: &Rollout,
+        estimates: &Estimates,
+        context: &UpdateContext<'_>,
+    ) -> Result<Metrics, UpdateError> {
         let lr = decayed(self.critic_config.critic_lr, self.config.lr_decay, context.progress);
         let single = self.critics.len() == 1;
         let mut metrics = Metrics::new();
@@ -384,7 +433,15 @@ impl Passes {
     ///
     /// # Errors
     /// [`UpdateError`].
-    pub fn run(&self, actor: &mut Actor, pool: &Pool, roll: &Rollout, rows: &ActorRows, weight: &[f32], rng: &Stream) -> Result<Metrics, UpdateError> {
+    pub fn run(
+        &self,
+        actor: &mut Actor,
+        pool: &Pool,
+        roll: &Rollout,
+        rows: &ActorRows,
+        weight: &[f32],
+        rng: &Stream,
+    ) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
         let ascent = Ascent { objective: &self.objective, weight, entropy_coef: self.entropy_coef, lr: self.lr };
         for epoch in 0..self.epochs {

@@ -1,6 +1,8 @@
 //! Every registered algorithm on every registered task and on every kind of agent: it learns something finite, or says in a
 //! typed error why it is not defined there.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,7 @@
 //! T4: the factor of the sequential scheme, and what is left of it where nobody moves.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Bench, Field, SMALL, Toy, log_pis, settings};

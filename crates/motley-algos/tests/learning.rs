@@ -1,5 +1,7 @@
 //! Learning: fixed seeds, small budgets, margins far wider than the spread over seeds.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::sync::Arc;

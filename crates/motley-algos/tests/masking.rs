@@ -1,5 +1,7 @@
 //! What does not count leaves no trace, and statistics are over what counts.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Bench, Field, Hand, SMALL, Toy, by_hand, critic_net, normalized, plain_values, settings};

@@ -1,5 +1,7 @@
 //! Memory: where it starts anew, what it carries, and that training in chunks sees what acting saw.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Bench, Field, SMALL, STATE, Toy, critic_net, settings};
@@ -104,7 +106,7 @@ fn memory_is_zero_exactly_where_an_episode_starts() {
 }
 
 /// (V(s_t), V(what followed)) of one environment, by stepping the network through time; `memory` is carried and advanced.
-fn walk(net: &Net, roll: &Rollout, e: usize, k: usize, memory: &mut Vec<f32>) -> Vec<(f32, f32)> {
+fn walk(net: &Net, roll: &Rollout, e: usize, k: usize, memory: &mut [f32]) -> Vec<(f32, f32)> {
     let width = roll.team().state.row();
     let lane = &roll.lanes[e];
     let step = |row: &[f32], memory: &mut [f32]| {
@@ -118,7 +120,7 @@ fn walk(net: &Net, roll: &Rollout, e: usize, k: usize, memory: &mut Vec<f32>) ->
             memory.fill(0.0);
         }
         let here = step(roll.state(e, t, k), memory);
-        let mut carried = memory.clone();
+        let mut carried = memory.to_vec();
         let next = match lane.finals.iter().find(|f| f.time == t) {
             Some(end) => step(&end.state[k * width..(k + 1) * width], &mut carried),
             None => {

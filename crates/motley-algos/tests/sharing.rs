@@ -1,5 +1,7 @@
 //! Who shares parameters with whom, and which rewards can be learned from.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Bench, SMALL, Toy};

@@ -1,5 +1,7 @@
 //! T19 on true rollouts: what a time limit means to targets and advantages, with values from the critic's own network.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Bench, Field, Hand, SMALL, STATE, Toy, by_hand, critic_net, normalized, plain_values, settings, value};

@@ -1,5 +1,5 @@
 //! Rollouts, returns, minibatches and running statistics of Motley, on plain memory.
-pub mod rollout;
 pub mod minibatch;
 pub mod returns;
+pub mod rollout;
 pub mod stats;

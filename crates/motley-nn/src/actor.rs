@@ -6,7 +6,7 @@ use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::dist::{Head, KlKind};
-use crate::net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
+use crate::net::{Batch, Engine, Net, NetSpec, NetWork, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::pick::Pick;
@@ -64,12 +64,30 @@ impl Actor {
     ///
     /// # Errors
     /// Members whose spaces differ; the text names them.
-    pub fn new(team: &TeamSpec, members: Vec<usize>, head: Head, mut spec: NetSpec, agent_id: bool, adam: AdamConfig, engine: Engine, memory_at: usize, rng: &Stream) -> Result<Self, String> {
+    #[allow(clippy::too_many_arguments, reason = "called in one place, which has all of them by name")]
+    pub fn new(
+        team: &TeamSpec,
+        members: Vec<usize>,
+        head: Head,
+        mut spec: NetSpec,
+        agent_id: bool,
+        adam: AdamConfig,
+        engine: Engine,
+        memory_at: usize,
+        rng: &Stream,
+    ) -> Result<Self, String> {
         let first = &team.agents[members[0]];
-        if let Some(odd) = members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action) {
+        if let Some(odd) =
+            members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
+        {
             return Err(format!(
                 "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters: give each its own with net.share=none, or group equal ones with net.share=type",
-                first.name, first.obs.shape, first.action.describe(), odd.name, odd.obs.shape, odd.action.describe()
+                first.name,
+                first.obs.shape,
+                first.action.describe(),
+                odd.name,
+                odd.obs.shape,
+                odd.action.describe()
             ));
         }
         let agent_id = agent_id && members.len() > 1;
@@ -146,34 +164,27 @@ impl Actor {
         (0..all.old.len())
             .map(|r| {
                 let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
-                self.head.log_prob(&out[r * output..(r + 1) * output], self.net.free(), mask, &all.raw[r * width..(r + 1) * width])
+                self.head.log_prob(
+                    &out[r * output..(r + 1) * output],
+                    self.net.free(),
+                    mask,
+                    &all.raw[r * width..(r + 1) * width],
+                )
             })
             .collect()
     }
 
     fn outputs(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
-        let (input, output, memory_len) = (self.net.input_len(), self.net.output_len(), self.net.memory_len());
         let total = all.old.len();
-        let mut out = vec![0.0; total * output];
-        if memory_len == 0 {
+        let mut out = vec![0.0; total * self.net.output_len()];
+        if self.net.memory_len() == 0 {
             self.net.forward_all(pool, &all.x, total, &mut out);
             return out;
         }
-        // One item per environment and member: its own pass through time.
-        let per = all.steps;
-        let mut passes: Vec<(&[f32], &mut [f32])> = all.x.chunks(per * input).zip(out.chunks_mut(per * output)).collect();
-        pool.run(&mut passes, |k, (x, out)| {
-            let (m, e) = (k / roll.envs(), k % roll.envs());
-            let lane = &roll.lanes[e];
-            let mut memory = lane.memory[self.memory_at[m].clone()].to_vec();
-            let mut scratch = NetScratch::default();
-            for (t, (x, out)) in x.chunks(input).zip(out.chunks_mut(output)).enumerate() {
-                if lane.first[t] {
-                    memory.fill(0.0);
-                }
-                self.net.forward(x, 1, &mut memory, out, &mut scratch);
-            }
-        });
+        let lanes = || self.memory_at.iter().flat_map(|range| roll.lanes.iter().map(move |lane| (lane, range.clone())));
+        let mut memory: Vec<f32> = lanes().flat_map(|(lane, range)| &lane.memory[range]).copied().collect();
+        let starts = |sequence: usize, t: usize| roll.lanes[sequence % roll.envs()].first[t];
+        self.net.run_sequences(pool, &all.x, all.steps, &starts, &mut memory, &mut out, None);
         out
     }
 
@@ -182,7 +193,14 @@ impl Actor {
     ///
     /// # Errors
     /// [`UpdateError::Diverged`].
-    pub fn step(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, ascent: Ascent<'_>) -> Result<Metrics, UpdateError> {
+    pub fn step(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        ascent: Ascent<'_>,
+    ) -> Result<Metrics, UpdateError> {
         let Some((stats, count)) = self.gradient(pool, roll, all, pick, ascent) else {
             return Ok(Metrics::new());
         };
@@ -194,7 +212,14 @@ impl Actor {
     }
 
     /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics and active rows, or `None` without any.
-    fn gradient(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, ascent: Ascent<'_>) -> Option<(Vec<f64>, f64)> {
+    fn gradient(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        ascent: Ascent<'_>,
+    ) -> Option<(Vec<f64>, f64)> {
         let indices = pick.indices(self.members.len(), all.rows, all.steps);
         let count = indices.iter().filter(|r| all.active[**r]).count();
         if count == 0 {
@@ -245,7 +270,15 @@ impl Actor {
 
     /// The mean surrogate over active rows, the mean `KL(pi_old || pi)` from given old outputs and free parameters, and how many rows
     /// counted, under the present weights.
-    pub fn surrogate_and_kl(&self, pool: &Pool, roll: &Rollout, all: &ActorRows, weight: &[f32], old: &OldPolicy, kl: KlKind) -> (f64, f64) {
+    pub fn surrogate_and_kl(
+        &self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        weight: &[f32],
+        old: &OldPolicy,
+        kl: KlKind,
+    ) -> (f64, f64) {
         let out = self.outputs(pool, roll, all);
         let (output, width) = (self.net.output_len(), self.head.width());
         let mask_len = all.mask.len() / all.old.len();
@@ -275,7 +308,16 @@ impl Actor {
     /// `F v` plus nothing: the Fisher information of the policy at the present weights times a vector, as
     /// `J^T M J v` with the distribution's own curvature `M` and no second derivatives. `J v` is the forward-mode product for plain
     /// networks and a central difference of two passes otherwise.
-    pub fn fisher_product(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, old: &OldPolicy, v: &[f32], kl: KlKind) -> Vec<f32> {
+    pub fn fisher_product(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        old: &OldPolicy,
+        v: &[f32],
+        kl: KlKind,
+    ) -> Vec<f32> {
         let network = self.net.params().len() - old.free.len();
         let tangent = self.output_tangent(pool, roll, all, &v[..network]);
         let (output, mask_len) = (self.net.output_len(), all.mask.len() / all.old.len());
@@ -287,7 +329,10 @@ impl Actor {
             self.head.curvature(&old.out[row.clone()], &old.free, mask, &tangent[row.clone()], &mut pulled[row.clone()], kl);
             pulled[row].iter_mut().for_each(|x| *x /= count);
         }
-        let given = GivenGradient { d_out: gather(&pulled, output, &pick.indices(self.members.len(), all.rows, all.steps)), width: output };
+        let given = GivenGradient {
+            d_out: gather(&pulled, output, &pick.indices(self.members.len(), all.rows, all.steps)),
+            width: output,
+        };
         self.pull_back(pool, roll, all, pick, &given);
         let mut product = self.grad.clone();
         for (k, x) in product[network..].iter_mut().enumerate() {

@@ -36,7 +36,7 @@ impl Cursor {
     fn matrix(&mut self, rows: usize, cols: usize) -> Tensor<2> {
         let from = self.at;
         self.at += rows * cols;
-        self.params.clone().slice([from..self.at]).reshape([rows, cols])
+        self.params.clone().narrow(0, from, rows * cols).reshape([rows, cols])
     }
 }
 
@@ -92,7 +92,8 @@ fn mlp(cursor: &mut Cursor, shape: &MlpShape, mut x: Tensor<2>) -> Tensor<2> {
 /// `[rows, height * width * channels]` to `[rows, h * w * filters]`.
 fn conv(cursor: &mut Cursor, shape: &ConvShape, x: Tensor<2>) -> Tensor<2> {
     let rows = x.dims()[0];
-    let weight = cursor.matrix(9 * shape.channels, shape.filters).reshape([3, 3, shape.channels, shape.filters]).permute([3, 2, 0, 1]);
+    let weight =
+        cursor.matrix(9 * shape.channels, shape.filters).reshape([3, 3, shape.channels, shape.filters]).permute([3, 2, 0, 1]);
     let bias = cursor.vector(shape.filters).reshape([shape.filters]);
     let image = (x / 255.0).reshape([rows, shape.height, shape.width, shape.channels]).permute([0, 3, 1, 2]);
     let maps = conv2d(image, weight, Some(bias), ConvOptions::new([1, 1], [0, 0], [1, 1], 1));

@@ -99,14 +99,28 @@ impl Critic {
     ///
     /// # Errors
     /// Members whose observations differ in shape.
-    pub fn new(team: &TeamSpec, source: Source, members: Vec<usize>, mut spec: NetSpec, agent_id: bool, config: CriticConfig, adam: AdamConfig, engine: Engine, rng: &Stream) -> Result<Self, String> {
+    #[allow(clippy::too_many_arguments, reason = "called in one place, which has all of them by name")]
+    pub fn new(
+        team: &TeamSpec,
+        source: Source,
+        members: Vec<usize>,
+        mut spec: NetSpec,
+        agent_id: bool,
+        config: CriticConfig,
+        adam: AdamConfig,
+        engine: Engine,
+        rng: &Stream,
+    ) -> Result<Self, String> {
         let agent_id = agent_id && members.len() > 1;
         spec.obs = match source {
             Source::State => ObsSpace::vector(team.state.row()),
             Source::Obs => {
                 let first = &team.agents[members[0]];
                 if let Some(odd) = members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape) {
-                    return Err(format!("agents \"{}\" and \"{}\" cannot share a critic: their observations are {:?} and {:?}", first.name, odd.name, first.obs.shape, odd.obs.shape));
+                    return Err(format!(
+                        "agents \"{}\" and \"{}\" cannot share a critic: their observations are {:?} and {:?}",
+                        first.name, odd.name, first.obs.shape, odd.obs.shape
+                    ));
                 }
                 first.obs.clone()
             }
@@ -159,94 +173,81 @@ impl Critic {
     /// Values of every step and of what followed it, with the present weights.
     pub fn values(&mut self, pool: &Pool, roll: &Rollout) -> Values {
         let (rows, steps, envs, input) = (roll.rows(), roll.steps(), roll.envs(), self.net.input_len());
+        let (total, width) = (self.members.len() * rows, self.net.memory_len());
         let passes = self.members.len() * envs;
-        let memory_len = self.net.memory_len();
         let mut all = Values {
-            x: vec![0.0; self.members.len() * rows * input],
-            here: vec![0.0; self.members.len() * rows],
-            next: vec![0.0; self.members.len() * rows],
-            memory: vec![0.0; self.members.len() * rows * memory_len],
+            x: vec![0.0; total * input],
+            here: vec![0.0; total],
+            next: vec![0.0; total],
+            memory: vec![0.0; total * width],
             norm: self.norm.clone(),
         };
-        if self.carry.len() != passes * memory_len {
-            self.carry = vec![0.0; passes * memory_len];
+        for (r, x) in all.x.chunks_exact_mut(input).enumerate() {
+            let (e, t) = roll.at(r % rows);
+            self.input(self.row(roll, e, t, self.members[r / rows]), r / rows, x);
         }
-        let mut carry = std::mem::take(&mut self.carry);
-        let critic = &*self;
-        let split = |len: usize| len.max(1);
-        let mut empty: Vec<[f32; 0]> = vec![[]; passes];
-        let mut memories: Vec<(&mut [f32], &mut [f32])> = if memory_len == 0 {
-            empty.iter_mut().map(|e| (&mut e[..], &mut [][..])).collect()
+        if self.carry.len() != passes * width {
+            self.carry = vec![0.0; passes * width];
+        }
+        if width == 0 {
+            self.net.forward_all(pool, &all.x, total, &mut all.here);
         } else {
-            all.memory.chunks_mut(split(steps * memory_len)).zip(carry.chunks_mut(memory_len)).collect()
-        };
-        let mut lanes: Vec<_> = all
-            .x
-            .chunks_mut(steps * input)
-            .zip(all.here.chunks_mut(steps).zip(all.next.chunks_mut(steps)))
-            .zip(memories.iter_mut())
-            .collect();
-        pool.run(&mut lanes, |k, ((x, (here, next)), (memory, carry))| {
-            critic.pass(roll, k / envs, k % envs, PassOut { x, here, next, memory, carry });
+            let starts = |pass: usize, t: usize| roll.lanes[pass % envs].first[t];
+            self.net.run_sequences(pool, &all.x, steps, &starts, &mut self.carry, &mut all.here, Some(&mut all.memory));
+        }
+        let critic = &*self;
+        let mut parts: Vec<&mut [f32]> = all.next.chunks_mut(steps).collect();
+        let (x, here, memory) = (&all.x, &all.here, &all.memory);
+        pool.run(&mut parts, |pass, next| {
+            let rows = pass * steps..(pass + 1) * steps;
+            let seen = Seen {
+                x: &x[rows.start * input..rows.end * input],
+                here: &here[rows.clone()],
+                memory: &memory[rows.start * width..rows.end * width],
+                carry: &critic.carry[pass * width..(pass + 1) * width],
+            };
+            critic.followers(roll, pass / envs, pass % envs, seen, next);
         });
-        self.carry = carry;
+        // An episode that starts in the next rollout's first slot starts with empty memory.
+        for (pass, carry) in self.carry.chunks_exact_mut(width.max(1)).enumerate().take(if width == 0 { 0 } else { passes }) {
+            if roll.lanes[pass % envs].first[steps] {
+                carry.fill(0.0);
+            }
+        }
         all
     }
 
-    /// One environment's pass through time for member `m`.
-    fn pass(&self, roll: &Rollout, m: usize, e: usize, out: PassOut<'_>) {
-        let (k, steps, input) = (self.members[m], roll.steps(), self.net.input_len());
-        let memory_len = self.net.memory_len();
+    /// Values of what followed each step of one environment, for member `m`.
+    fn followers(&self, roll: &Rollout, m: usize, e: usize, seen: Seen<'_>, next: &mut [f32]) {
+        let (k, steps, input, width) = (self.members[m], roll.steps(), self.net.input_len(), self.net.memory_len());
         let lane = &roll.lanes[e];
-        for (t, x) in out.x.chunks_exact_mut(input).enumerate() {
-            self.input(self.row(roll, e, t, k), m, x);
-        }
-        let mut scratch = NetScratch::default();
-        if memory_len == 0 {
-            self.net.forward(out.x, steps, &mut [], out.here, &mut scratch);
-        }
         let bootstrap = self.target.as_ref().map_or(&self.net, |(net, _)| net);
-        let mut one = vec![0.0; input];
-        let value = |net: &Net, x: &[f32], memory: &mut [f32], scratch: &mut NetScratch| {
-            let mut v = [0.0];
-            net.forward(x, 1, memory, &mut v, scratch);
-            v[0]
-        };
-        let mut memory = out.carry.to_vec();
-        let mut finals = lane.finals.iter().peekable();
-        for t in 0..=steps {
-            // Memory carried through the last step values the true final state, before the reset clears it.
-            if let Some(end) = finals.next_if(|end| end.time + 1 == t) {
-                let row = match self.source {
-                    Source::State => &end.state[k * roll.team().state.row()..(k + 1) * roll.team().state.row()],
-                    Source::Obs => &end.obs[roll.team().obs_range(k)],
-                };
-                self.input(row, m, &mut one);
-                out.next[t - 1] = value(bootstrap, &one, &mut memory.clone(), &mut scratch);
-            }
-            if lane.first[t] {
-                memory.fill(0.0);
-            }
-            if t == steps {
-                break;
-            }
-            if memory_len > 0 {
-                out.memory[t * memory_len..(t + 1) * memory_len].copy_from_slice(&memory);
-                out.here[t] = value(&self.net, &out.x[t * input..(t + 1) * input], &mut memory, &mut scratch);
-            }
-        }
-        out.carry.copy_from_slice(&memory);
-        self.input(self.row(roll, e, steps, k), m, &mut one);
-        let last = value(bootstrap, &one, &mut memory, &mut scratch);
-        let mut there = out.here.to_vec();
+        let mut scratch = NetScratch::default();
+        let mut there = seen.here.to_vec();
         if self.target.is_some() {
-            bootstrap.forward(out.x, steps, &mut [], &mut there, &mut scratch);
+            bootstrap.forward(seen.x, steps, &mut [], &mut there, &mut scratch);
         }
-        let mut ended = lane.finals.iter().map(|end| end.time).peekable();
-        for t in 0..steps {
-            if ended.next_if_eq(&t).is_none() {
-                out.next[t] = if t + 1 < steps { there[t + 1] } else { last };
+        let mut x = vec![0.0; input];
+        let mut value = [0.0];
+        let mut memory = if lane.first[steps] { vec![0.0; width] } else { seen.carry.to_vec() };
+        self.input(self.row(roll, e, steps, k), m, &mut x);
+        bootstrap.forward(&x, 1, &mut memory, &mut value, &mut scratch);
+        next[..steps - 1].copy_from_slice(&there[1..]);
+        next[steps - 1] = value[0];
+        for end in &lane.finals {
+            // The true final state is valued with the memory carried through the last step, before the reset clears it.
+            let t = end.time;
+            memory.copy_from_slice(&seen.memory[t * width..(t + 1) * width]);
+            if width > 0 {
+                self.net.forward(&seen.x[t * input..(t + 1) * input], 1, &mut memory, &mut value, &mut scratch);
             }
+            let row = match self.source {
+                Source::State => &end.state[k * roll.team().state.row()..(k + 1) * roll.team().state.row()],
+                Source::Obs => &end.obs[roll.team().obs_range(k)],
+            };
+            self.input(row, m, &mut x);
+            bootstrap.forward(&x, 1, &mut memory, &mut value, &mut scratch);
+            next[t] = value[0];
         }
     }
 
@@ -254,7 +255,16 @@ impl Critic {
     ///
     /// # Errors
     /// [`UpdateError`].
-    pub fn fit(&mut self, pool: &Pool, roll: &Rollout, values: &Values, targets: &[f32], chunk: usize, lr: f64, rng: &Stream) -> Result<Metrics, UpdateError> {
+    pub fn fit(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        values: &Values,
+        targets: &[f32],
+        chunk: usize,
+        lr: f64,
+        rng: &Stream,
+    ) -> Result<Metrics, UpdateError> {
         let cut = Cut { minibatches: self.config.critic_minibatches, chunk: if self.net.memory_len() > 0 { chunk } else { 0 } };
         let mut metrics = Metrics::new();
         for epoch in 0..self.config.critic_epochs {
@@ -278,7 +288,15 @@ impl Critic {
         }
     }
 
-    fn step(&mut self, pool: &Pool, roll: &Rollout, values: &Values, targets: &[f32], pick: &Pick, lr: f64) -> Result<Metrics, UpdateError> {
+    fn step(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        values: &Values,
+        targets: &[f32],
+        pick: &Pick,
+        lr: f64,
+    ) -> Result<Metrics, UpdateError> {
         let valid = |r: usize| {
             let (e, t) = roll.at(r % roll.rows());
             roll.lanes[e].valid[t]
@@ -291,7 +309,8 @@ impl Critic {
         self.learn_norm(&kept);
         let pop_art = self.config.value_norm == "popart";
         let normalise = self.config.value_norm != "none";
-        let goal: Vec<f32> = indices.iter().map(|r| if normalise { self.norm.normalize(targets[*r]) } else { targets[*r] }).collect();
+        let goal: Vec<f32> =
+            indices.iter().map(|r| if normalise { self.norm.normalize(targets[*r]) } else { targets[*r] }).collect();
         let old: Vec<f32> = indices
             .iter()
             .map(|r| if pop_art { self.norm.normalize(values.norm.denormalize(values.here[*r])) } else { values.here[*r] })
@@ -384,13 +403,13 @@ impl Critic {
     }
 }
 
-/// One pass's part of [`Values`].
-struct PassOut<'a> {
-    x: &'a mut [f32],
-    here: &'a mut [f32],
-    next: &'a mut [f32],
-    memory: &'a mut [f32],
-    carry: &'a mut [f32],
+/// What is known of one environment's steps when their followers are valued.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    x: &'a [f32],
+    here: &'a [f32],
+    memory: &'a [f32],
+    carry: &'a [f32],
 }
 
 struct ValueLoss<'a> {

@@ -154,7 +154,9 @@ impl Head {
         let entropy = match self {
             Self::Categorical(n) => {
                 let mut total = 0.0;
-                for_choices(n, |_, at, k| total += Normaliser::new(&out[at..at + k], &mask[at..at + k]).entropy(&out[at..at + k], &mask[at..at + k]));
+                for_choices(n, |_, at, k| {
+                    total += Normaliser::new(&out[at..at + k], &mask[at..at + k]).entropy(&out[at..at + k], &mask[at..at + k])
+                });
                 total
             }
             _ => (0..raw.len()).map(|d| 0.5 + LN_SQRT_TAU + self.normal(out, free, d).1).sum(),
@@ -498,9 +500,13 @@ mod tests {
                 let mut m = [0.0; 4];
                 head.curvature(&out, &free, mask, &tangent, &mut m, kind);
                 let exact: f32 = m.iter().zip(&tangent).map(|(a, b)| a * b).sum();
-                assert!((numeric - f64::from(exact)).abs() < 2e-2 * (1.0 + numeric.abs()), "{head:?} {kind:?}: {numeric} {exact}");
+                assert!(
+                    (numeric - f64::from(exact)).abs() < 2e-2 * (1.0 + numeric.abs()),
+                    "{head:?} {kind:?}: {numeric} {exact}"
+                );
                 for k in 0..free.len() {
-                    let moved = |h: f32| free.iter().enumerate().map(|(j, w)| if j == k { w + h } else { *w }).collect::<Vec<_>>();
+                    let moved =
+                        |h: f32| free.iter().enumerate().map(|(j, w)| if j == k { w + h } else { *w }).collect::<Vec<_>>();
                     let numeric = (at(0.0, &moved(h)) + at(0.0, &moved(-h))) / f64::from(h * h);
                     assert!((numeric - f64::from(head.free_curvature(&free, k))).abs() < 1e-2, "free {k}: {numeric}");
                 }
@@ -522,10 +528,20 @@ mod tests {
         let (out, mask) = ([1.0f32.ln(), 0.0, 3.0f32.ln()], [true, false, true]);
         let mut rng = Stream::new(1, Purpose::Check, 0, 0);
         let mut raw = [0.0];
-        let hits = (0..40_000).filter(|_| { head.sample(&out, &[], &mask, &mut rng, &mut raw); raw[0] == 2.0 }).count();
+        let hits = (0..40_000)
+            .filter(|_| {
+                head.sample(&out, &[], &mask, &mut rng, &mut raw);
+                raw[0] == 2.0
+            })
+            .count();
         assert!((hits as f64 / 40_000.0 - 0.75).abs() < 0.01, "{hits}");
         let head = gaussian(1);
-        let draws: Vec<f64> = (0..40_000).map(|_| { head.sample(&[0.3], &[1.0], &[], &mut rng, &mut raw); f64::from(raw[0]) }).collect();
+        let draws: Vec<f64> = (0..40_000)
+            .map(|_| {
+                head.sample(&[0.3], &[1.0], &[], &mut rng, &mut raw);
+                f64::from(raw[0])
+            })
+            .collect();
         let mean = draws.iter().sum::<f64>() / 40_000.0;
         let std = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 40_000.0).sqrt();
         // sigma_0 = 0.5 sigmoid(1)

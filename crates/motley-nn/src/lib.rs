@@ -21,7 +21,7 @@ pub use dist::Head;
 pub use motley_kernels::{Activation, Pool, RowLoss};
 pub use net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
 pub use objective::Objective;
+pub use optim::{Adam, AdamConfig, StepReport, UpdateError};
 pub use pick::{Cut, Pick};
 pub use policy::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
-pub use optim::{Adam, AdamConfig, StepReport, UpdateError};
 pub use value_norm::ValueNorm;

@@ -1,14 +1,14 @@
 //! Networks over one flat parameter vector: an optional convolution, an MLP trunk, an optional GRU, a linear head.
 //!
-//! Two engines run the same parameters. Acting, values and the plain MLP's training step go through the fused kernels on
-//! slices; everything else (recurrent, convolutional, other devices) goes through Burn's autodiff on the same layout
-//! ([`crate::burn_net`]). Tests hold the two equal.
+//! Two engines run the same parameters: Motley's fused kernels on slices (acting, values, and training on the CPU), and Burn's
+//! autodiff on the same layout ([`crate::burn_net`]: the reference that tests hold the kernels to, and the way to a GPU).
 
 use burn::tensor::Device;
 use motley_core::{ObsSpace, Stream};
 use motley_kernels::mlp::{backward, jvp, loss_grad};
 use motley_kernels::{
-    Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, GruTape, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace,
+    Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, GruTape, Mlp, MlpShape, Pool, RowLoss, Scratch,
+    Workspace,
 };
 use serde::{Deserialize, Serialize};
 
@@ -330,7 +330,15 @@ impl Net {
     }
 
     /// Images to feature rows: `x / 255 -> convolution -> flatten`, the extra entries appended.
-    fn convolve(&self, x: &[f32], rows: usize, pixels: &mut Vec<f32>, maps: &mut Vec<f32>, features: &mut Vec<f32>, scratch: &mut ConvScratch) {
+    fn convolve(
+        &self,
+        x: &[f32],
+        rows: usize,
+        pixels: &mut Vec<f32>,
+        maps: &mut Vec<f32>,
+        features: &mut Vec<f32>,
+        scratch: &mut ConvScratch,
+    ) {
         let Some((conv, _)) = &self.stages.conv else { return };
         let (size, flat) = (self.spec.obs.size(), conv.shape().out_len());
         pixels.clear();
@@ -356,6 +364,57 @@ impl Net {
         let mut blocks: Vec<(&[f32], &mut [f32])> = x.chunks(BLOCK * input).zip(out.chunks_mut(BLOCK * output)).collect();
         pool.run(&mut blocks, |_, (x, out)| {
             self.forward(x, x.len() / input, &mut [], out, &mut NetScratch::default());
+        });
+    }
+
+    /// Runs a recurrent network over whole sequences: `x` and `out` are `[sequences, steps, ..]`, `memory` `[sequences, memory_len]` is
+    /// that before the first step and ends as that after the last, `starts(sequence, step)` says where it is zeroed. `held`
+    /// `[sequences, steps, memory_len]`, where given, takes the memory before each step.
+    pub fn run_sequences(
+        &self,
+        pool: &Pool,
+        x: &[f32],
+        steps: usize,
+        starts: &(dyn Fn(usize, usize) -> bool + Sync),
+        memory: &mut [f32],
+        out: &mut [f32],
+        held: Option<&mut [f32]>,
+    ) {
+        let (input, output, width) = (self.input_len(), self.output_len(), self.memory_len());
+        let sequences = memory.len() / width.max(1);
+        let each = sequences.div_ceil(pool.threads()).max(1);
+        let mut nothing = Vec::new();
+        let mut helds: Vec<Option<&mut [f32]>> = match held {
+            Some(held) => held.chunks_mut(each * steps * width).map(Some).collect(),
+            None => {
+                nothing.resize_with(sequences.div_ceil(each), || None);
+                nothing
+            }
+        };
+        let parts =
+            x.chunks(each * steps * input).zip(out.chunks_mut(each * steps * output)).zip(memory.chunks_mut(each * width));
+        let mut parts: Vec<_> = parts.zip(helds.iter_mut()).collect();
+        pool.run(&mut parts, |p, (((x, out), memory), held)| {
+            let count = memory.len() / width;
+            let (mut rows, mut results, mut scratch) =
+                (vec![0.0; count * input], vec![0.0; count * output], NetScratch::default());
+            for t in 0..steps {
+                for k in 0..count {
+                    let at = k * steps + t;
+                    rows[k * input..(k + 1) * input].copy_from_slice(&x[at * input..(at + 1) * input]);
+                    if starts(p * each + k, t) {
+                        memory[k * width..(k + 1) * width].fill(0.0);
+                    }
+                    if let Some(held) = held {
+                        held[at * width..(at + 1) * width].copy_from_slice(&memory[k * width..(k + 1) * width]);
+                    }
+                }
+                self.forward(&rows, count, memory, &mut results, &mut scratch);
+                for k in 0..count {
+                    let at = k * steps + t;
+                    out[at * output..(at + 1) * output].copy_from_slice(&results[k * output..(k + 1) * output]);
+                }
+            }
         });
     }
 
@@ -395,7 +454,15 @@ impl Net {
     }
 
     /// Stage by stage forward, then backward.
-    fn staged_loss_grad(&self, pool: &Pool, batch: Batch<'_>, loss: &dyn RowLoss, grad: &mut [f32], stats: &mut [f64], work: &mut NetWork) {
+    fn staged_loss_grad(
+        &self,
+        pool: &Pool,
+        batch: Batch<'_>,
+        loss: &dyn RowLoss,
+        grad: &mut [f32],
+        stats: &mut [f64],
+        work: &mut NetWork,
+    ) {
         let Stages { conv, trunk, trunk_at, memory } = &self.stages;
         let NetWork { mlp, conv: conv_scratch, tape } = work;
         let rows = batch.rows;

@@ -105,7 +105,9 @@ impl Objective {
                 let slope = if clipped || !inside { 0.0 } else { plain };
                 Term { value: plain.min(bounded), slope, ratio, clipped }
             }
-            Self::Ratio => Term { value: ratio * weight, slope: if inside { ratio * weight } else { 0.0 }, ratio, clipped: !inside },
+            Self::Ratio => {
+                Term { value: ratio * weight, slope: if inside { ratio * weight } else { 0.0 }, ratio, clipped: !inside }
+            }
             Self::LogProb => Term { value: weight * log_prob, slope: weight, ratio, clipped: false },
             Self::Drifting(ref drift) => {
                 let (value, slope) = drift.term(ratio, weight);
@@ -174,7 +176,9 @@ mod tests {
     #[test]
     fn extreme_ratios_stay_finite() {
         for log_prob in [-1e6, -100.0, 0.0, 100.0, 1e6, f32::NEG_INFINITY] {
-            for objective in [Objective::PpoClip { clip: 0.2 }, Objective::Ratio, Objective::Drifting(Arc::new(KlDrift { coef: 1.0 }))] {
+            for objective in
+                [Objective::PpoClip { clip: 0.2 }, Objective::Ratio, Objective::Drifting(Arc::new(KlDrift { coef: 1.0 }))]
+            {
                 let t = objective.term(log_prob, 0.0, 1.0);
                 assert!(t.value.is_finite() && t.slope.is_finite(), "{objective:?} {log_prob}: {t:?}");
             }

@@ -12,7 +12,9 @@ pub const MAX_SKIPS: u32 = 10;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum UpdateError {
     /// The gradient was not finite too many times in a row.
-    #[error("{network}: {MAX_SKIPS} gradient steps in a row were not finite (last norm {norm}); lower the learning rate, or look for extreme rewards")]
+    #[error(
+        "{network}: {MAX_SKIPS} gradient steps in a row were not finite (last norm {norm}); lower the learning rate, or look for extreme rewards"
+    )]
     Diverged {
         /// Which network.
         network: String,

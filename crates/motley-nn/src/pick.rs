@@ -37,7 +37,8 @@ impl Cut {
     /// A rollout whose length is no multiple of the chunk.
     pub fn pass(self, envs: usize, steps: usize, rng: Stream) -> Result<Vec<Pick>, UpdateError> {
         if self.chunk > 0 {
-            let dealt = minibatch::chunks(envs, steps, self.chunk, self.minibatches, rng).map_err(|e| UpdateError::Data(e.to_string()))?;
+            let dealt = minibatch::chunks(envs, steps, self.chunk, self.minibatches, rng)
+                .map_err(|e| UpdateError::Data(e.to_string()))?;
             return Ok(dealt.into_iter().map(|chunks| Pick::Chunks { chunks, length: self.chunk }).collect());
         }
         if self.minibatches == 1 {
@@ -56,7 +57,8 @@ impl Pick {
             Self::Rows(list) => (0..members).flat_map(|m| list.iter().map(move |r| m * rows + *r as usize)).collect(),
             Self::Chunks { chunks, length } => (0..*length)
                 .flat_map(|l| {
-                    (0..members).flat_map(move |m| chunks.iter().map(move |c| m * rows + c.env as usize * steps + c.start as usize + l))
+                    (0..members)
+                        .flat_map(move |m| chunks.iter().map(move |c| m * rows + c.env as usize * steps + c.start as usize + l))
                 })
                 .collect(),
         }

@@ -139,12 +139,13 @@ impl TeamPolicy {
         &self.groups
     }
 
-    fn check(&self, batch: &ObsBatch<'_>, memory: &[f32]) -> Result<(), ActError> {
+    fn check(&self, batch: &ObsBatch<'_>, memory: &[f32], rng: &[Stream]) -> Result<(), ActError> {
         let team = &self.team;
         let sizes = [
             ("observations", team.obs_len(), batch.obs.len()),
             ("availability masks", team.mask_len(), batch.avail.len()),
             ("memory", self.memory_len, memory.len()),
+            ("random streams", 1, rng.len()),
         ];
         match sizes.into_iter().find(|(_, each, found)| each * batch.envs != *found) {
             Some((what, each, found)) => Err(ActError { what, envs: batch.envs, expected: each * batch.envs, found }),
@@ -171,7 +172,7 @@ impl Policy for TeamPolicy {
         decision: &mut Decision,
         scratch: &mut ActScratch,
     ) -> Result<(), ActError> {
-        self.check(&batch, memory)?;
+        self.check(&batch, memory, rng)?;
         let (team, envs) = (&self.team, batch.envs);
         decision.raw.resize(envs * team.action_len(), 0.0);
         decision.env.resize(envs * team.action_len(), 0.0);
@@ -194,7 +195,7 @@ impl Policy for TeamPolicy {
             }
             group.net.forward(x, rows, held, out, net_scratch);
             for (m, &agent) in group.members.iter().enumerate() {
-                for e in 0..envs {
+                for (e, rng) in rng.iter().enumerate() {
                     let row = m * envs + e;
                     let from = e * self.memory_len;
                     memory[from..][group.memory_at[m].clone()].copy_from_slice(&held[row * width..(row + 1) * width]);
@@ -202,7 +203,7 @@ impl Policy for TeamPolicy {
                     let mask = &batch.avail[e * team.mask_len()..][team.mask_range(agent)];
                     let raw = &mut decision.raw[e * team.action_len()..][team.action_range(agent)];
                     decision.log_probs[e * team.n() + agent] = match mode {
-                        Mode::Sample => group.head.sample(out, free, mask, &mut rng[e].fork(agent as u64), raw),
+                        Mode::Sample => group.head.sample(out, free, mask, &mut rng.fork(agent as u64), raw),
                         Mode::Greedy => group.head.mode(out, free, mask, raw),
                     };
                     group.head.to_env(raw, &mut decision.env[e * team.action_len()..][team.action_range(agent)]);

@@ -61,7 +61,9 @@ fn relative(a: &[f32], b: &[f32]) -> f64 {
 /// The fused kernels and Burn's autodiff on the same plain network.
 #[test]
 fn fused_gradients_equal_burns() {
-    for (k, activation) in [Activation::Relu, Activation::Tanh, Activation::Selu, Activation::Elu, Activation::LeakyRelu].into_iter().enumerate() {
+    for (k, activation) in
+        [Activation::Relu, Activation::Tanh, Activation::Selu, Activation::Elu, Activation::LeakyRelu].into_iter().enumerate()
+    {
         let mut rng = rng(k as u64);
         let net = Net::new(spec(ObsSpace::vector(11), &[33, 17], false, activation), &rng.fork(0));
         for rows in [1, 7, 300] {
@@ -112,7 +114,13 @@ fn other_gradients_match_differences() {
                     state[k * width..(k + 1) * width].fill(0.0);
                 }
                 let at = l * sequences * net.input_len();
-                net.forward(&x[at..at + sequences * net.input_len()], sequences, &mut state, &mut out, &mut NetScratch::default());
+                net.forward(
+                    &x[at..at + sequences * net.input_len()],
+                    sequences,
+                    &mut state,
+                    &mut out,
+                    &mut NetScratch::default(),
+                );
                 loss.rows(l * sequences, &out, &mut vec![0.0; out.len()], &mut total);
             }
             total[0]
@@ -126,7 +134,11 @@ fn other_gradients_match_differences() {
             let down = value(&net);
             net.set_params(|p| p[k] = held);
             let numeric = (up - down) / (2.0 * f64::from(step));
-            assert!((numeric - f64::from(grad[k])).abs() < 2e-2 * (1.0 + numeric.abs()), "recurrent {recurrent}, parameter {k}: {numeric} against {}", grad[k]);
+            assert!(
+                (numeric - f64::from(grad[k])).abs() < 2e-2 * (1.0 + numeric.abs()),
+                "recurrent {recurrent}, parameter {k}: {numeric} against {}",
+                grad[k]
+            );
         }
     }
 }
@@ -135,7 +147,12 @@ fn other_gradients_match_differences() {
 #[test]
 fn acting_equals_burns_forward() {
     use burn::tensor::{Device, Tensor, TensorData};
-    for (obs, recurrent) in [(ObsSpace::vector(9), false), (ObsSpace::vector(9), true), (ObsSpace::image(5, 4, 3), false), (ObsSpace::image(4, 4, 1), true)] {
+    for (obs, recurrent) in [
+        (ObsSpace::vector(9), false),
+        (ObsSpace::vector(9), true),
+        (ObsSpace::image(5, 4, 3), false),
+        (ObsSpace::image(4, 4, 1), true),
+    ] {
         let mut rng = rng(9);
         let net = Net::new(spec(obs.clone(), &[32, 32], recurrent, Activation::Relu), &rng.fork(0));
         let rows = 10;

@@ -128,12 +128,12 @@ impl FaultyEnv {
         self
     }
 
-    /// Episodes never end: where the inner one does, the next begins unseen. The team then has no step limit.
+    /// Episodes never end: where the inner one does, the next begins unseen. The team then has no step limit, and nobody dies.
     #[must_use]
     pub fn endless(mut self) -> Self {
         self.endless = true;
         let mut spec = TeamSpec::clone(&self.spec);
-        spec.step_limit = None;
+        (spec.step_limit, spec.deaths) = (None, false);
         self.spec = Arc::new(spec);
         self
     }
@@ -225,6 +225,9 @@ impl Env for FaultyEnv {
             let next = self.luck.fork(self.steps);
             self.inner.reset(next, out)?;
             status = Status::Running;
+        }
+        if self.endless {
+            out.alive.fill(true);
         }
         if std::mem::take(&mut self.revives) {
             out.alive[0] = true;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use motley_core::rng::StreamState;
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, Key, Kind, ObsSpace, Purpose, RewardKind, StateSpace, Status,
-    Stream, Task, TaskOptions, TeamSpec,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, Key, Kind, ObsSpace, Purpose, RewardKind, StateSpace,
+    Status, Stream, Task, TaskOptions, TeamSpec,
 };
 
 /// Which environment.
@@ -129,7 +129,8 @@ impl ProbeEnv {
     fn ask(&mut self) {
         let stream = &mut self.stream;
         let ragged = self.probe.is_ragged();
-        self.asked = std::array::from_fn(|_| if ragged { stream.range(-1.0, 1.0) as f32 } else { stream.below(2) as f32 * 2.0 - 1.0 });
+        self.asked =
+            std::array::from_fn(|_| if ragged { stream.range(-1.0, 1.0) as f32 } else { stream.below(2) as f32 * 2.0 - 1.0 });
     }
 
     fn walker_lives(&self) -> bool {
@@ -175,7 +176,9 @@ impl ProbeEnv {
             let given = actions.of(i);
             let whole = |x: f32, n: usize| x >= 0.0 && x.fract() == 0.0 && (x as usize) < n;
             let fits = match &agent.action {
-                ActionSpace::Discrete(n) => whole(given[0], *n) && (!self.probe.is_ragged() || self.walker_mask()[given[0] as usize]),
+                ActionSpace::Discrete(n) => {
+                    whole(given[0], *n) && (!self.probe.is_ragged() || self.walker_mask()[given[0] as usize])
+                }
                 ActionSpace::MultiDiscrete(sizes) => given.iter().zip(sizes).all(|(x, n)| whole(*x, *n)),
                 ActionSpace::Box { low, high } => given.iter().zip(low.iter().zip(high)).all(|(x, (a, b))| (a..=b).contains(&x)),
             };

@@ -48,7 +48,13 @@ struct GroupInfo {
 ///
 /// # Errors
 /// Settings that JSON cannot hold.
-pub fn to_bundle(policy: &TeamPolicy, algo: &str, config: &toml::Table, env_steps: u64, eval_return_mean: f64) -> Result<Bundle, BundleError> {
+pub fn to_bundle(
+    policy: &TeamPolicy,
+    algo: &str,
+    config: &toml::Table,
+    env_steps: u64,
+    eval_return_mean: f64,
+) -> Result<Bundle, BundleError> {
     let team = TeamSpec::clone(policy.team());
     let group = |g: &ActingGroup| GroupInfo {
         members: g.members.clone(),
@@ -102,7 +108,10 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
             let name = format!("actor.{g}.{}", entry.name);
             let tensor = bundle.tensor(&name).ok_or_else(|| BundleError(format!("tensor \"{name}\" is missing")))?;
             if tensor.shape != entry.shape {
-                return Err(BundleError(format!("tensor \"{name}\": expected shape {:?}, found {:?}", entry.shape, tensor.shape)));
+                return Err(BundleError(format!(
+                    "tensor \"{name}\": expected shape {:?}, found {:?}",
+                    entry.shape, tensor.shape
+                )));
             }
             params[entry.range()].copy_from_slice(&tensor.values);
         }
@@ -134,7 +143,9 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
         return wrong("a recurrent network needs a hidden layer".into());
     }
     let memory = if group.net.recurrent { group.net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };
-    if group.memory_at.len() != group.members.len() || group.memory_at.iter().any(|(a, b)| a.checked_add(memory) != Some(*b) || *b > (1 << 30)) {
+    if group.memory_at.len() != group.members.len()
+        || group.memory_at.iter().any(|(a, b)| a.checked_add(memory) != Some(*b) || *b > (1 << 30))
+    {
         return wrong("its memory does not fit its members".into());
     }
     if group.net.free.len() != group.head.free_parameters().len() || group.net.output != group.head.outputs() {

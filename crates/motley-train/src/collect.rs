@@ -30,7 +30,9 @@ pub enum CollectError {
         cause: EnvError,
     },
     /// Too many failures.
-    #[error("environments failed {failures} times within {steps} env steps (env_failure_limit = {limit} in 10,000); the last, in environment {env}: {cause}")]
+    #[error(
+        "environments failed {failures} times within {steps} env steps (env_failure_limit = {limit} in 10,000); the last, in environment {env}: {cause}"
+    )]
     TooManyFailures {
         /// Failures in the window.
         failures: usize,
@@ -156,7 +158,17 @@ impl Collector {
                 })
             })
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { team, make, seed, failure_limit, copies, fronts: Vec::new(), steps: 0, window: [0; 2], beats: Arc::new(Beats::new(envs.min(MAX_PARTS))) })
+        Ok(Self {
+            team,
+            make,
+            seed,
+            failure_limit,
+            copies,
+            fronts: Vec::new(),
+            steps: 0,
+            window: [0; 2],
+            beats: Arc::new(Beats::new(envs.min(MAX_PARTS))),
+        })
     }
 
     /// Steps taken by each environment since the run began.
@@ -194,7 +206,15 @@ impl Collector {
         let per_thread = envs.div_ceil(pool.threads().clamp(1, envs.clamp(1, MAX_PARTS)));
         let parts = envs.div_ceil(per_thread);
         self.fronts.resize_with(parts, Front::default);
-        let shared = Shared { team: &self.team, make: &self.make, seed: self.seed, from: self.steps, steps, memory_len: roll.memory_len(), policy };
+        let shared = Shared {
+            team: &self.team,
+            make: &self.make,
+            seed: self.seed,
+            from: self.steps,
+            steps,
+            memory_len: roll.memory_len(),
+            policy,
+        };
         let mut parts: Vec<Part<'_>> = self
             .copies
             .chunks_mut(per_thread)
@@ -500,8 +520,13 @@ impl Copy {
                 for joint in actions.chunks_exact(team.action_len().max(1)) {
                     env.step(Actions::new(team, joint), &mut buf.frame())?;
                 }
-                let same = lane.obs.starts_with(&buf.obs) && lane.state.starts_with(&buf.state) && lane.avail.starts_with(&buf.avail);
-                if same { Ok(Some(actions)) } else { Err(EnvError::Failed("its actions, replayed, lead elsewhere: it is not a function of its seed".into())) }
+                let same =
+                    lane.obs.starts_with(&buf.obs) && lane.state.starts_with(&buf.state) && lane.avail.starts_with(&buf.avail);
+                if same {
+                    Ok(Some(actions))
+                } else {
+                    Err(EnvError::Failed("its actions, replayed, lead elsewhere: it is not a function of its seed".into()))
+                }
             }
         }));
         let outcome = gone_back.unwrap_or_else(|panic| {

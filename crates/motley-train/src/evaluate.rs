@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use motley_core::{Env, EnvError, FrameBuf, Purpose, Stream, TeamSpec};
 use motley_core::{Actions, guard::check_frame};
+use motley_core::{Env, EnvError, FrameBuf, Purpose, Stream, TeamSpec};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, Pool};
 use thiserror::Error;
 
@@ -102,7 +102,12 @@ struct Player {
     done: bool,
 }
 
-fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::ops::Range<usize>) -> Result<Vec<Episode>, EvalError> {
+fn lockstep(
+    policy: &dyn Policy,
+    make: &MakeEnv,
+    plan: EvalPlan,
+    episodes: std::ops::Range<usize>,
+) -> Result<Vec<Episode>, EvalError> {
     let team: Arc<TeamSpec> = Arc::clone(policy.team());
     let (count, width) = (episodes.len(), policy.memory_len());
     let (mut obs, mut avail) = (vec![0.0; count * team.obs_len()], vec![true; count * team.mask_len()]);
@@ -112,7 +117,8 @@ fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::
     let mut players = Vec::with_capacity(count);
     for (k, episode) in episodes.enumerate() {
         let env = build(make, &team).map_err(CollectError::Make)?;
-        let mut player = Player { env, episode, attempts: 0, restarts: 0, sums: vec![0.0; team.n()], result: Episode::NONE, done: false };
+        let mut player =
+            Player { env, episode, attempts: 0, restarts: 0, sums: vec![0.0; team.n()], result: Episode::NONE, done: false };
         player.begin(make, &team, plan, &mut frame, false)?;
         keep(&team, &frame, k, &mut obs, &mut avail, &mut alive);
         players.push(player);
@@ -154,9 +160,17 @@ impl Episode {
 
 impl Player {
     /// Starts the episode, or starts it anew.
-    fn begin(&mut self, make: &MakeEnv, team: &TeamSpec, plan: EvalPlan, frame: &mut FrameBuf, broken: bool) -> Result<(), EvalError> {
+    fn begin(
+        &mut self,
+        make: &MakeEnv,
+        team: &TeamSpec,
+        plan: EvalPlan,
+        frame: &mut FrameBuf,
+        broken: bool,
+    ) -> Result<(), EvalError> {
         let (episode, first) = (self.episode, self.attempts);
-        let stream = |attempt: u64| Stream::new(plan.seed, Purpose::EvalEpisode, episode as u64, plan.round).fork(first + attempt);
+        let stream =
+            |attempt: u64| Stream::new(plan.seed, Purpose::EvalEpisode, episode as u64, plan.round).fork(first + attempt);
         let used = restart(&mut self.env, broken, make, team, &mut frame.frame(), stream);
         self.attempts += used.map_err(|cause| CollectError::Reset { env: episode, cause })?;
         self.sums.fill(0.0);

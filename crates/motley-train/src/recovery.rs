@@ -23,7 +23,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// What the task says, a panic, or a copy that shows another team; the text names the agent, what was expected and what was found.
 pub fn build(make: &MakeEnv, team: &TeamSpec) -> Result<Box<dyn Env>, ConfigError> {
     let built = catch_unwind(AssertUnwindSafe(|| make()));
-    let env = built.map_err(|panic| ConfigError::Invalid(format!("building {} panicked: {}", team.task, panic_text(panic.as_ref()))))??;
+    let env = built
+        .map_err(|panic| ConfigError::Invalid(format!("building {} panicked: {}", team.task, panic_text(panic.as_ref()))))??;
     match difference(team, env.spec()) {
         None => Ok(env),
         Some(what) => Err(ConfigError::Invalid(format!("a copy of {} shows another team than the first one: {what}", team.task))),
@@ -44,7 +45,12 @@ fn difference(expected: &TeamSpec, found: &TeamSpec) -> Option<String> {
         return Some(format!("expected {} agents, found {} (agent \"{name}\" is the odd one)", expected.n(), found.n()));
     }
     (expected != found).then(|| {
-        let show = |t: &TeamSpec| format!("state {:?}, reward {:?}, masks {}, deaths {}, step limit {:?}", t.state, t.reward, t.masks, t.deaths, t.step_limit);
+        let show = |t: &TeamSpec| {
+            format!(
+                "state {:?}, reward {:?}, masks {}, deaths {}, step limit {:?}",
+                t.state, t.reward, t.masks, t.deaths, t.step_limit
+            )
+        };
         format!("expected {}, found {}", show(expected), show(found))
     })
 }

@@ -145,11 +145,13 @@ impl Request {
             settings.merge(&preset.settings, &Origin::Preset(preset.title()))?;
         }
         if let Some((name, table)) = &self.file {
-            settings.merge(table, &Origin::File(name.clone()))?;
+            let named = |e: ConfigError| ConfigError::File { path: name.clone(), why: e.to_string() };
+            settings.merge(table, &Origin::File(name.clone())).map_err(named)?;
         }
         for (name, value) in &self.environment {
             let key = name.trim_start_matches("MOTLEY__").replace("__", ".").to_ascii_lowercase();
-            settings.set_text(&format!("{key}={value}"), Origin::Environment(name.clone()))?;
+            let named = |e: ConfigError| ConfigError::Invalid(format!("environment variable {name}: {e}"));
+            settings.set_text(&format!("{key}={value}"), Origin::Environment(name.clone())).map_err(named)?;
         }
         for text in self.overrides.iter().filter(|o| !o.starts_with("preset=")) {
             settings.set_text(text, Origin::CommandLine)?;
@@ -162,7 +164,13 @@ impl Request {
 ///
 /// # Errors
 /// A change of anything but `total_steps`, `threads`, `eval.*`, `log.*`; a configuration that this version cannot read.
-pub fn resume_plan(registry: &Registry, algo: &str, task: &str, config: &toml::Table, overrides: &[String]) -> Result<Plan, ConfigError> {
+pub fn resume_plan(
+    registry: &Registry,
+    algo: &str,
+    task: &str,
+    config: &toml::Table,
+    overrides: &[String],
+) -> Result<Plan, ConfigError> {
     let algorithm = registry.algorithms.get(algo)?;
     let task = registry.tasks.get(task)?;
     let mut settings = Settings::new(keys(&*algorithm, &*task));
@@ -185,7 +193,12 @@ pub fn resume_plan(registry: &Registry, algo: &str, task: &str, config: &toml::T
     finish(algorithm, task, settings, None)
 }
 
-fn finish(algorithm: Arc<dyn AlgorithmSpec>, task: Arc<dyn Task>, mut settings: Settings, preset: Option<&'static Preset>) -> Result<Plan, ConfigError> {
+fn finish(
+    algorithm: Arc<dyn AlgorithmSpec>,
+    task: Arc<dyn Task>,
+    mut settings: Settings,
+    preset: Option<&'static Preset>,
+) -> Result<Plan, ConfigError> {
     let options = settings.section("task");
     let team = Arc::clone(task.make(&options)?.spec());
     let word: String = settings.get("task.reward")?;

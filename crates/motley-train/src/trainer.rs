@@ -11,15 +11,15 @@ use motley_data::rollout::Rollout;
 use motley_kernels::PoolError;
 use motley_nn::{Mode, Policy, Pool, UpdateError};
 use motley_run::{
-    CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunError, RunFolder, RunInfo, RunStatus,
-    Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
+    CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunError, RunFolder, RunInfo,
+    RunStatus, Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
 };
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, Collector, ResumeError};
-use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Episode, evaluate};
+use crate::evaluate::{Episode, EvalError, EvalPlan, EvalSummary, evaluate};
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig};
 
@@ -209,7 +209,8 @@ impl Trainer {
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &init)?;
         let Collect::Rollout { steps } = algorithm.collect();
         let memory_len = algorithm.policy().memory_len();
-        let collector = Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, run.num_envs, run.env_failure_limit)?;
+        let collector =
+            Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, run.num_envs, run.env_failure_limit)?;
         let sinks = Sinks::open(folder.root(), log.tensorboard)?;
         Ok(Self {
             roll: Rollout::new(Arc::clone(&plan.team), run.num_envs, steps, memory_len),
@@ -281,7 +282,12 @@ impl Trainer {
     }
 
     /// The loop, beside a thread that names environments which fall silent.
-    fn watched_loop(&mut self, stop: &AtomicBool, start: Instant, see: &mut (dyn FnMut(&Event) + Send)) -> Result<bool, TrainError> {
+    fn watched_loop(
+        &mut self,
+        stop: &AtomicBool,
+        start: Instant,
+        see: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<bool, TrainError> {
         let (beats, patience) = (self.collector.beats(), self.patience);
         let see = Mutex::new(see);
         let tell = |event: &Event| (see.lock().unwrap_or_else(PoisonError::into_inner))(event);
@@ -388,7 +394,9 @@ impl Trainer {
             && !std::mem::replace(&mut self.warned_reward, true)
         {
             let agent = &self.plan.team.agents[at % n].name;
-            see(&Event::Warning(format!("agent \"{agent}\" was paid {value:e} in one step: returns stay finite, but scale rewards down to learn well")));
+            see(&Event::Warning(format!(
+                "agent \"{agent}\" was paid {value:e} in one step: returns stay finite, but scale rewards down to learn well"
+            )));
         }
     }
 
@@ -424,7 +432,8 @@ impl Trainer {
         if best {
             self.counters.best = Some(summary.return_mean);
             let config = self.plan.settings.to_table();
-            let bundle = to_bundle(&self.algorithm.policy(), self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
+            let bundle =
+                to_bundle(&self.algorithm.policy(), self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
             if let Err(error) = write_bundle(&RealDisk, &self.folder.policy_dir(), &bundle) {
                 see(&Event::Warning(format!("the best policy could not be written, training goes on: {error}")));
             }
@@ -499,7 +508,10 @@ impl Trainer {
                 true
             }
             Err(error) => {
-                see(&Event::Warning(format!("checkpoint at {} steps failed, training goes on: {error}", self.counters.env_steps)));
+                see(&Event::Warning(format!(
+                    "checkpoint at {} steps failed, training goes on: {error}",
+                    self.counters.env_steps
+                )));
                 false
             }
         }

@@ -20,11 +20,6 @@ impl Output {
         Self { json, quiet, color }
     }
 
-    /// Whether results are wanted as JSON.
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Whether a moving progress line fits: a terminal, and nobody asked for quiet.
     pub(crate) fn is_lively(&self) -> bool {
         self.color && !self.quiet
@@ -65,7 +60,20 @@ impl Output {
     /// Why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
         let head = if self.color { "\x1b[31merror:\x1b[0m" } else { "error:" };
-        let _ = writeln!(std::io::stderr().lock(), "{head} {}", failure.message);
-        self.event("error", serde_json::json!({ "exit_code": failure.code, "message": failure.message }));
+        let message = shortened(&failure.message);
+        let _ = writeln!(std::io::stderr().lock(), "{head} {message}");
+        self.event("error", serde_json::json!({ "exit_code": failure.code, "message": message }));
     }
+}
+
+/// A message that quotes a hostile file or word can be as long as that; its beginning and its end say what is wrong.
+fn shortened(message: &str) -> String {
+    const SHOWN: usize = 4_000;
+    let count = message.chars().count();
+    if count <= SHOWN {
+        return message.to_owned();
+    }
+    let half = |chars: &mut dyn Iterator<Item = char>| chars.take(SHOWN / 2).collect::<String>();
+    let end: String = half(&mut message.chars().rev()).chars().rev().collect();
+    format!("{} [{} characters left out] {end}", half(&mut message.chars()), count - SHOWN)
 }

@@ -8,6 +8,10 @@ use signal_hook::flag;
 
 use crate::error::Failure;
 
+/// The file-size limit was reached (the number on Linux and macOS).
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const SIGXFSZ: i32 = 25;
+
 /// Exit code after a checkpoint asked for by a scheduler.
 const REQUEUE: u8 = 75;
 /// Exit code after Ctrl-C.
@@ -33,6 +37,9 @@ impl Stop {
             flag::register(SIGTERM, Arc::clone(&stop.asked))?;
             #[cfg(unix)]
             flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop.asked))?;
+            // A file-size limit (`ulimit -f`) is then an error of the write, survived like a full disk, not the end of the process.
+            #[cfg(any(target_os = "linux", target_os = "macos"))]
+            flag::register(SIGXFSZ, Arc::default())?;
             Ok(())
         };
         register().map_err(|e| Failure::run(format!("signals cannot be handled: {e}")))?;

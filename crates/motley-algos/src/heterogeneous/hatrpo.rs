@@ -129,7 +129,15 @@ impl Algorithm for Learner {
 }
 
 /// One agent's step. A gradient that is 0 or not finite, or curvature that is not positive, leaves the parameters as they are.
-fn trust_region_step(actor: &mut Actor, pool: &Pool, roll: &Rollout, rows: &ActorRows, whole: &Pick, weight: &[f32], trust: &TrustConfig) -> Metrics {
+fn trust_region_step(
+    actor: &mut Actor,
+    pool: &Pool,
+    roll: &Rollout,
+    rows: &ActorRows,
+    whole: &Pick,
+    weight: &[f32],
+    trust: &TrustConfig,
+) -> Metrics {
     let kind = if trust.kl == "harl" { KlKind::HarlK3 } else { KlKind::True };
     let mut metrics = Metrics::new();
     metrics.add("trust_region_rejected", 1.0);

@@ -1,6 +1,7 @@
 //! A task whose every feature can be switched (action kinds, images, masks, deaths, faults, FP state, own rewards, endings),
 //! and a bench that collects and updates without a run folder.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::sync::Arc;

@@ -35,7 +35,8 @@ pub(crate) fn load(path: &Path, registry: &Registry) -> Result<Loaded, Failure> 
         }
         dir
     };
-    let (info, policy) = from_bundle(&read_bundle(&RealDisk, &dir)?).map_err(|e| Failure::run(format!("{}: {e}", dir.display())))?;
+    let (info, policy) =
+        from_bundle(&read_bundle(&RealDisk, &dir)?).map_err(|e| Failure::run(format!("{}: {e}", dir.display())))?;
     let task = registry.tasks.get(&info.task)?;
     let mut settings = Settings::new(task.keys());
     let written: toml::Table = info.config.get("task").and_then(toml::Value::as_table).cloned().unwrap_or_default();

@@ -64,7 +64,9 @@ fn start(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer,
 
 fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer, Failure> {
     if args.out.is_some() || args.config.is_some() {
-        return Err(Failure::usage("--resume goes on in the run's own folder with its own configuration: leave out --out and --config"));
+        return Err(Failure::usage(
+            "--resume goes on in the run's own folder with its own configuration: leave out --out and --config",
+        ));
     }
     let folder = RunFolder::open(dir)?;
     let info = folder.info()?;
@@ -144,7 +146,10 @@ impl<'a> Progress<'a> {
                     let left = self.total.saturating_sub(*env_steps) as f64 / rate.max(1e-9);
                     self.out.note(format!("{env_steps}/{} steps  {text}  {left:.0} s left", self.total));
                 }
-                self.out.event("progress", json!({ "env_steps": env_steps, "env_steps_per_second": rate, "episode_return": episode_return }));
+                self.out.event(
+                    "progress",
+                    json!({ "env_steps": env_steps, "env_steps_per_second": rate, "episode_return": episode_return }),
+                );
             }
             Event::Evaluated { env_steps, summary, best } => {
                 let star = if *best { "  (best so far)" } else { "" };
