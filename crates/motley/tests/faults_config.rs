@@ -112,7 +112,9 @@ fn every_range_is_kept() {
                         .collect(),
                 ),
                 Kind::Bool => (vec!["true".into(), "false".into()], vec!["1".into(), "\"yes\"".into()]),
-                Kind::Choice(words) => (words.iter().map(|w| format!("\"{w}\"")).collect(), vec!["no_such_word".into(), "1".into()]),
+                Kind::Choice(words) => {
+                    (words.iter().map(|w| format!("\"{w}\"")).collect(), vec!["no_such_word".into(), "1".into()])
+                }
                 Kind::Ints(a, b) => (
                     vec![format!("[{a}, {b}]"), "[]".into()],
                     vec![format!("[{}]", a - 1), "[1.5]".into(), "[[1]]".into(), "3".into()],
