@@ -15,7 +15,22 @@ use motley_algos::Registry;
 
 /// (algorithm, recurrent, hash); an algorithm that has no recurrent form has one line. The same on every instruction set
 /// (`MOTLEY_SIMD`).
-const TABLE: &[(&str, bool, u64)] = &[];
+const TABLE: &[(&str, bool, u64)] = &[
+    ("ia2c", false, 0x9535c8c9b6bdf629),
+    ("ia2c", true, 0x8867ebfb92d66bd7),
+    ("ippo", false, 0xd4fa0c4c534fadeb),
+    ("ippo", true, 0xddf076f11bd53576),
+    ("maa2c", false, 0x76ea1d82170589fc),
+    ("maa2c", true, 0xd2e2be408b09f421),
+    ("mappo", false, 0x4f294d2a48985da2),
+    ("mappo", true, 0xa37085770e107197),
+    ("haa2c", false, 0x7af694f95a55d871),
+    ("haa2c", true, 0xeaddeee5e4aeb893),
+    ("happo", false, 0x32689ed73d2508e6),
+    ("happo", true, 0x9825bcc2b9d0d9ff),
+    ("hatrpo", false, 0x8cb16cb50c9ae474),
+    ("hatrpo", true, 0xe8421ef9e3ec767a),
+];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.
 fn golden(algo: &str, recurrent: bool, threads: usize) -> Option<u64> {
