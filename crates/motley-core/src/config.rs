@@ -201,7 +201,13 @@ impl Settings {
                 "\"{assignment}\" is not a setting: write key=value, for example algo.lr=0.0003"
             )));
         };
-        self.set(name.trim(), &parse_value(text.trim()), origin)
+        let (name, text) = (name.trim(), text.trim());
+        let parsed = parse_value(text);
+        // `algo.kl=true` is a word where a word is asked for, though TOML reads a truth value.
+        let word = Value::String(text.to_owned());
+        let kind = self.entries.get(name).map(|e| &e.key.kind);
+        let as_word = kind.is_some_and(|k| k.accept(&parsed).is_none() && k.accept(&word).is_some());
+        self.set(name, if as_word { &word } else { &parsed }, origin)
     }
 
     /// The declared key of that name.

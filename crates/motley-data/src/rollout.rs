@@ -100,6 +100,13 @@ impl Rollout {
         Self { team, steps, memory_len, lanes: vec![lane; envs] }
     }
 
+    /// Bytes that [`Rollout::new`] takes, or `None` where they cannot even be counted.
+    pub fn bytes(team: &TeamSpec, envs: usize, steps: usize, memory_len: usize) -> Option<usize> {
+        let slot = 4 * (team.obs_len() + team.state_len() + memory_len) + team.mask_len() + team.n() + 1;
+        let step = 4 * (team.action_len() + team.n()) + 8 * team.n() + 2;
+        slot.checked_add(step)?.checked_mul(steps.checked_add(1)?)?.checked_mul(envs)
+    }
+
     /// The team.
     pub fn team(&self) -> &Arc<TeamSpec> {
         &self.team

@@ -209,6 +209,7 @@ impl Trainer {
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &init)?;
         let Collect::Rollout { steps } = algorithm.collect();
         let memory_len = algorithm.policy().memory_len();
+        check_memory(&plan, &run, steps, memory_len)?;
         let collector =
             Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, run.num_envs, run.env_failure_limit)?;
         let sinks = Sinks::open(folder.root(), log.tensorboard)?;
@@ -521,6 +522,24 @@ impl Trainer {
         if let Err(error) = self.store.mark_best(self.counters.env_steps) {
             see(&Event::Warning(format!("the best checkpoint could not be marked: {error}")));
         }
+    }
+}
+
+/// Refuses a rollout that memory cannot hold, before any of it is taken (on systems that tell how much there is).
+fn check_memory(plan: &Plan, run: &RunConfig, steps: usize, memory_len: usize) -> Result<(), ConfigError> {
+    // The rollout itself, and the networks' inputs, outputs and gradients gathered from it.
+    const COPIES: usize = 4;
+    let needed = Rollout::bytes(&plan.team, run.num_envs, steps, memory_len).and_then(|b| b.checked_mul(COPIES));
+    let gib = |b: f64| b / f64::from(1 << 30);
+    match platform::available_memory() {
+        Some(available) if needed.is_none_or(|n| n as u64 > available) => Err(ConfigError::Invalid(format!(
+            "num_envs = {} and {steps} steps a rollout need about {:.1} GiB of memory ({} bytes), {:.1} GiB are available: lower num_envs or algo.rollout_steps",
+            run.num_envs,
+            needed.map_or(f64::INFINITY, |n| gib(n as f64)),
+            needed.map_or_else(|| "more than can be counted".to_owned(), |n| n.to_string()),
+            gib(available as f64)
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Configurations that are misspelt, out of range, incompatible or hostile (C1 to C4 of the list of faults).
+//! Configurations that are misspelt, out of range, incompatible or hostile (C1 to C5 of the list of faults).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod faults_common;
@@ -225,4 +225,17 @@ fn hostile_configurations_fail_fast() {
     refused(&[&format!("seed={}", "9".repeat(100_000))], "a long number");
     refused(&["num_envs=99999999999999999999"], "an integer beyond 64 bits");
     refused(&["seed=9223372036854775808"], "an integer just beyond 64 bits");
+}
+
+/// C5: a rollout that memory cannot hold is refused with its bytes before anything of it is taken.
+#[test]
+fn impossible_rollouts_are_refused_with_their_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    for settings in [["num_envs=100000", "algo.rollout_steps=1000000"], ["num_envs=50000", "algo.rollout_steps=200000"]] {
+        let Err(error) = start(&registry(), "happo", "mpe/simple_spread_v3", &settings, &dir.path().join("run")) else {
+            panic!("{settings:?} was started");
+        };
+        let text = error.to_string();
+        assert!(text.contains("GiB") && text.contains("bytes") && text.contains("rollout_steps"), "{text}");
+    }
 }
