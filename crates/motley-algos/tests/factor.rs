@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Bench, Field, SMALL, Toy, log_pis, settings};
+use common::oracle::log_pis;
+use common::{Bench, Field, SMALL, Toy, settings};
 use motley_algos::on_policy::{self, OnPolicy, Passes, PpoConfig};
 use motley_algos::{RewardMode, schedule};
 use motley_core::{Purpose, Stream};

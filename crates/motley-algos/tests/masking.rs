@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Bench, Field, Hand, SMALL, Toy, by_hand, critic_net, normalized, plain_values, settings};
+use common::oracle::{Hand, by_hand, critic_net, normalized, plain_values};
+use common::{Bench, Field, SMALL, Toy, settings};
 use motley_algos::on_policy::{self, OnPolicy};
 use motley_algos::{Registry, RewardMode};
 use motley_core::{Purpose, Stream};

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Bench, Field, SMALL, STATE, Toy, critic_net, settings};
+use common::oracle::critic_net;
+use common::{Bench, Field, SMALL, STATE, Toy, settings};
 use motley_algos::RewardMode;
 use motley_algos::on_policy::{self, OnPolicy};
 use motley_core::{Purpose, Stream};

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Bench, Field, Hand, SMALL, STATE, Toy, by_hand, critic_net, normalized, plain_values, settings, value};
+use common::oracle::{Hand, by_hand, critic_net, normalized, plain_values, value};
+use common::{Bench, Field, SMALL, STATE, Toy, settings};
 use motley_algos::RewardMode;
 use motley_algos::on_policy::{self, OnPolicy};
 use motley_core::{ActionSpace, Purpose, Status, Stream};
