@@ -1,4 +1,4 @@
-//! `cargo bench -p motley-kernels`: the kernels on this library's shapes. Throughput counts rows.
+//! `cargo bench --manifest-path bench/kernels/Cargo.toml`: the kernels on this library's shapes. Throughput counts rows.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use motley_kernels::{Activation, Gru, GruScratch, GruShape, GruTape, Mlp, MlpShape, Pool, RowLoss, Scratch, Workspace, mlp};
