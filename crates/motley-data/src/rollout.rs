@@ -17,6 +17,10 @@ pub struct Final {
     pub obs: Vec<f32>,
     /// State after that step, `[state_len]`.
     pub state: Vec<f32>,
+    /// What would be available next, `[mask_len]`.
+    pub avail: Vec<bool>,
+    /// Who is alive after that step, `[agents]`.
+    pub alive: Vec<bool>,
 }
 
 /// An episode that ended during collection.
@@ -231,12 +235,22 @@ impl Lane {
 
     /// Keeps the true end of an episode.
     pub fn put_final(&mut self, time: usize, frame: &Frame<'_>) {
-        let mut end = self.spare.pop().unwrap_or_else(|| Final { time, obs: Vec::new(), state: Vec::new() });
+        let mut end = self.spare.pop().unwrap_or_else(|| Final {
+            time,
+            obs: Vec::new(),
+            state: Vec::new(),
+            avail: Vec::new(),
+            alive: Vec::new(),
+        });
+        fn refill<T: Copy>(into: &mut Vec<T>, from: &[T]) {
+            into.clear();
+            into.extend_from_slice(from);
+        }
         end.time = time;
-        end.obs.clear();
-        end.obs.extend_from_slice(frame.obs);
-        end.state.clear();
-        end.state.extend_from_slice(frame.state);
+        refill(&mut end.obs, frame.obs);
+        refill(&mut end.state, frame.state);
+        refill(&mut end.avail, frame.avail);
+        refill(&mut end.alive, frame.alive);
         self.finals.push(end);
     }
 }
@@ -296,6 +310,9 @@ mod tests {
         buf.obs.fill(5.0);
         roll.lanes[0].put_final(1, &buf.frame());
         assert_eq!(roll.lanes[0].finals[0].obs.as_ptr(), memory);
-        assert_eq!(roll.lanes[0].finals[0], Final { time: 1, obs: vec![5.0; 5], state: vec![0.0; 5] });
+        assert_eq!(
+            roll.lanes[0].finals[0],
+            Final { time: 1, obs: vec![5.0; 5], state: vec![0.0; 5], avail: vec![true; 3], alive: vec![true; 2] }
+        );
     }
 }

@@ -212,6 +212,7 @@ fn describe_head(head: &Head, action: &ActionSpace) -> String {
         (Head::Categorical(_), _) => ("categorical", Vec::new()),
         (Head::Gaussian { .. }, _) => ("gaussian", vec![1.5, 0.8]),
         (Head::TanhGaussian { low, high }, _) => ("tanh_gaussian", low.iter().chain(high).copied().map(f64::from).collect()),
+        (Head::Deterministic { .. }, _) => ("deterministic", Vec::new()),
     };
     let choices = numbers("choices", action.choices().iter().map(|n| *n as f64));
     format!("{},{choices},{}", text("head", kind), numbers("head_values", bounds))

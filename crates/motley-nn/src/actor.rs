@@ -6,6 +6,7 @@ use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::dist::{Head, KlKind};
+use crate::explore::Explore;
 use crate::net::{Batch, Engine, Net, NetSpec, NetWork, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
 use crate::optim::{Adam, AdamConfig, UpdateError};
@@ -124,6 +125,7 @@ impl Actor {
             head: self.head.clone(),
             agent_id: self.agent_id,
             memory_at: self.memory_at.clone(),
+            explore: Explore::Draw,
         }
     }
 

@@ -35,6 +35,14 @@ pub enum Head {
         /// Bounds of the environment's box.
         high: Vec<f32>,
     },
+    /// A point, not a distribution: the network's output squashed by tanh onto the box (deterministic policy gradients). The raw
+    /// action is in the environment's units; its log-probability and entropy are 0. Exploration is [`crate::explore::Explore`]'s.
+    Deterministic {
+        /// Bounds of the environment's box.
+        low: Vec<f32>,
+        /// Bounds of the environment's box.
+        high: Vec<f32>,
+    },
 }
 
 /// Which divergence a trust region measures.
@@ -45,6 +53,11 @@ pub enum KlKind {
     /// The HARL code's for categoricals: the sum over *all* actions of `e^d - 1 - d`, d the change of log-probability, not
     /// weighted by `pi_old`. |A| times the truth at a uniform policy, and never vanishing near a deterministic one.
     HarlK3,
+}
+
+/// `u` squashed by tanh onto `[low, high]`.
+fn squash(u: f32, low: f32, high: f32) -> f32 {
+    (0.5 * (high - low)).mul_add(u.tanh(), 0.5 * (high + low)).clamp(low, high)
 }
 
 /// Log-probability and entropy of one row.
@@ -71,7 +84,7 @@ impl Head {
     pub fn outputs(&self) -> usize {
         match self {
             Self::Categorical(n) => n.iter().sum(),
-            Self::Gaussian { low, .. } => low.len(),
+            Self::Gaussian { low, .. } | Self::Deterministic { low, .. } => low.len(),
             Self::TanhGaussian { low, .. } => 2 * low.len(),
         }
     }
@@ -80,7 +93,7 @@ impl Head {
     pub fn width(&self) -> usize {
         match self {
             Self::Categorical(n) => n.len(),
-            Self::Gaussian { low, .. } | Self::TanhGaussian { low, .. } => low.len(),
+            Self::Gaussian { low, .. } | Self::TanhGaussian { low, .. } | Self::Deterministic { low, .. } => low.len(),
         }
     }
 
@@ -113,6 +126,7 @@ impl Head {
                 }
                 self.log_prob(out, free, mask, raw)
             }
+            Self::Deterministic { .. } => self.mode(out, free, mask, raw),
         }
     }
 
@@ -120,6 +134,11 @@ impl Head {
     pub fn mode(&self, out: &[f32], free: &[f32], mask: &[bool], raw: &mut [f32]) -> f32 {
         match self {
             Self::Categorical(n) => for_choices(n, |c, at, k| raw[c] = argmax(&out[at..at + k], &mask[at..at + k]) as f32),
+            Self::Deterministic { low, high } => {
+                for (d, x) in raw.iter_mut().enumerate() {
+                    *x = squash(out[d], low[d], high[d]);
+                }
+            }
             _ => raw.iter_mut().enumerate().for_each(|(d, x)| *x = self.normal(out, free, d).0),
         }
         self.log_prob(out, free, mask, raw)
@@ -146,6 +165,7 @@ impl Head {
                     self.normal_log_prob(out, free, raw, d) - squash - (0.5 * (high[d] - low[d])).ln()
                 })
                 .sum(),
+            Self::Deterministic { .. } => 0.0,
         }
     }
 
@@ -159,6 +179,7 @@ impl Head {
                 });
                 total
             }
+            Self::Deterministic { .. } => 0.0,
             _ => (0..raw.len()).map(|d| 0.5 + LN_SQRT_TAU + self.normal(out, free, d).1).sum(),
         };
         Evaluation { log_prob: self.log_prob(out, free, mask, raw), entropy }
@@ -215,6 +236,7 @@ impl Head {
                     d_out[dim + d] = if inside { d_log_prob * (z * z - 1.0) + d_entropy } else { 0.0 };
                 }
             }
+            Self::Deterministic { .. } => d_out.fill(0.0),
         }
     }
 
@@ -236,6 +258,7 @@ impl Head {
                 });
                 total
             }
+            Self::Deterministic { .. } => 0.0,
             _ => (0..self.width())
                 .map(|d| {
                     let ((m0, s0), (m1, s1)) = (self.normal(old, old_free, d), self.normal(new, new_free, d));
@@ -280,6 +303,7 @@ impl Head {
                     into[dim + d] = if inside { 2.0 * tangent[dim + d] } else { 0.0 };
                 }
             }
+            Self::Deterministic { .. } => into.fill(0.0),
         }
     }
 
@@ -299,15 +323,14 @@ impl Head {
     pub fn to_env(&self, raw: &[f32], env: &mut [f32]) {
         match self {
             Self::Categorical(_) => env.copy_from_slice(raw),
-            Self::Gaussian { low, high, .. } => {
+            Self::Gaussian { low, high, .. } | Self::Deterministic { low, high } => {
                 for d in 0..raw.len() {
                     env[d] = raw[d].clamp(low[d], high[d]);
                 }
             }
             Self::TanhGaussian { low, high } => {
                 for d in 0..raw.len() {
-                    let (scale, middle) = (0.5 * (high[d] - low[d]), 0.5 * (high[d] + low[d]));
-                    env[d] = scale.mul_add(raw[d].tanh(), middle).clamp(low[d], high[d]);
+                    env[d] = squash(raw[d], low[d], high[d]);
                 }
             }
         }
@@ -318,7 +341,7 @@ impl Head {
         match self {
             Self::Gaussian { x_coef, y_coef, .. } => (out[d], y_coef.ln() - softplus(-free[d] / x_coef)),
             Self::TanhGaussian { low, .. } => (out[d], out[low.len() + d].clamp(LOG_STD_MIN, LOG_STD_MAX)),
-            Self::Categorical(_) => (0.0, 0.0),
+            Self::Categorical(_) | Self::Deterministic { .. } => (0.0, 0.0),
         }
     }
 

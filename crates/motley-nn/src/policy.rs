@@ -7,6 +7,7 @@ use motley_core::{Stream, TeamSpec};
 use thiserror::Error;
 
 use crate::dist::Head;
+use crate::explore::Explore;
 use crate::net::{Net, NetScratch};
 
 /// Whether to draw actions or to take the most likely ones.
@@ -100,6 +101,8 @@ pub struct ActingGroup {
     pub agent_id: bool,
     /// Where each member's memory lies in an environment's.
     pub memory_at: Vec<Range<usize>>,
+    /// How [`Mode::Sample`] explores.
+    pub explore: Explore,
 }
 
 impl ActingGroup {
@@ -203,7 +206,7 @@ impl Policy for TeamPolicy {
                     let mask = &batch.avail[e * team.mask_len()..][team.mask_range(agent)];
                     let raw = &mut decision.raw[e * team.action_len()..][team.action_range(agent)];
                     decision.log_probs[e * team.n() + agent] = match mode {
-                        Mode::Sample => group.head.sample(out, free, mask, &mut rng.fork(agent as u64), raw),
+                        Mode::Sample => group.explore.choose(&group.head, out, free, mask, &mut rng.fork(agent as u64), raw),
                         Mode::Greedy => group.head.mode(out, free, mask, raw),
                     };
                     group.head.to_env(raw, &mut decision.env[e * team.action_len()..][team.action_range(agent)]);

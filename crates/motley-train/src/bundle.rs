@@ -6,7 +6,7 @@ use motley_core::TeamSpec;
 use motley_nn::dist::Head;
 use motley_nn::net::{Net, NetSpec};
 use motley_nn::policy::ActingGroup;
-use motley_nn::{Policy, TeamPolicy};
+use motley_nn::{Explore, Policy, TeamPolicy};
 use motley_run::{Bundle, NamedTensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -122,6 +122,7 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
             head: group.head.clone(),
             agent_id: group.agent_id,
             memory_at: group.memory_at.iter().map(|(a, b)| *a..*b).collect(),
+            explore: Explore::Draw,
         });
     }
     if let Some(i) = acted.iter().position(|a| !a) {

@@ -61,6 +61,7 @@ pub fn log_pi(group: &ActingGroup, out: &[f32], mask: &[bool], raw: &[f32]) -> f
                 normal(out[d].into(), log_std.exp(), u) - slope.ln()
             })
             .sum(),
+        Head::Deterministic { .. } => 0.0,
     }
 }
 
