@@ -222,9 +222,13 @@ impl RunFolder {
 }
 
 fn refuse_existing(dir: &Path) -> Result<(), RunError> {
-    let ours = ["run.json", "config.toml", "metrics.jsonl", "eval.jsonl", "checkpoints", "policy"];
     // A link counts, wherever it leads.
-    let taken = ours.iter().any(|name| std::fs::symlink_metadata(dir.join(name)).is_ok());
+    let look = |name: &&str| std::fs::symlink_metadata(dir.join(name)).ok();
+    let logs: Vec<_> = ["metrics.jsonl", "eval.jsonl"].iter().filter_map(look).collect();
+    // Killed between opening its logs and writing `run.json`: nothing was learned, and it could be neither resumed nor begun again.
+    let never_began = !logs.is_empty() && logs.iter().all(|log| log.is_file() && log.len() == 0);
+    let begun = ["run.json", "checkpoints", "policy"].iter().any(|name| look(name).is_some());
+    let taken = begun || !never_began && (!logs.is_empty() || look(&"config.toml").is_some());
     if taken { Err(RunError::Exists(dir.to_owned())) } else { Ok(()) }
 }
 
@@ -312,14 +316,23 @@ mod tests {
 
     #[test]
     fn anything_of_a_run_is_in_the_way() {
-        for name in ["run.json", "metrics.jsonl", "checkpoints"] {
+        for name in ["run.json", "metrics.jsonl", "config.toml", "checkpoints"] {
             let dir = tempfile::tempdir().unwrap();
-            std::fs::write(dir.path().join(name), "").unwrap();
+            std::fs::write(dir.path().join(name), "{}").unwrap();
             assert!(matches!(RunFolder::create(dir.path()), Err(RunError::Exists(_))), "{name}");
             assert!(!dir.path().join(crate::lock::NAME).exists(), "nothing is touched");
         }
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("slurm-17.out"), "").unwrap();
+        assert!(RunFolder::create(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_run_killed_before_it_began_is_not_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["metrics.jsonl", "eval.jsonl", "config.toml"] {
+            std::fs::write(dir.path().join(name), if name == "config.toml" { "seed = 1" } else { "" }).unwrap();
+        }
         assert!(RunFolder::create(dir.path()).is_ok());
     }
 

@@ -31,6 +31,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Emptied, not deleted: another process may have opened it already, and two files would mean two locks.
         let _ = self.file.set_len(0);
+        // Closing is not enough: a child that is being started holds a copy of the descriptor until it runs its program.
+        let _ = self.file.unlock();
     }
 }
 

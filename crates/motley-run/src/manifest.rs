@@ -54,7 +54,9 @@ pub struct CheckpointInfo {
     /// Whose it is.
     #[serde(flatten)]
     pub identity: Identity,
-    /// BLAKE3 of the resolved configuration, see [`fingerprint`].
+    /// The settings that a resumed run must keep.
+    pub config: Map<String, Value>,
+    /// BLAKE3 of `config`, see [`fingerprint`].
     pub config_hash: String,
     /// Environment steps taken; names the checkpoint.
     pub env_steps: u64,
@@ -182,7 +184,15 @@ mod tests {
         let identity = Identity::new("happo", &team(7));
         let counters = serde_json::from_str(r#"{"updates": 3, "rate": 0.1}"#).unwrap();
         let logs = BTreeMap::from([("metrics.jsonl".to_owned(), 17)]);
-        let info = CheckpointInfo { identity, config_hash: "c".into(), env_steps: 40, counters, logs, exact_resume: true };
+        let info = CheckpointInfo {
+            identity,
+            config: Map::new(),
+            config_hash: "c".into(),
+            env_steps: 40,
+            counters,
+            logs,
+            exact_resume: true,
+        };
         let files = BTreeMap::from([("f".to_owned(), FileEntry { bytes: 1, blake3: "h".into() })]);
         Manifest { format: FORMAT, motley: "0.1.0".into(), info, files }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose, Stream, TeamSpec};
 use motley_run::{CheckpointError, CheckpointInfo, CheckpointStore, Identity, RealDisk, StateWriter};
 use motley_testkit::disk::{DiskFault, FaultyDisk};
+use serde_json::Map;
 
 fn team(obs: usize) -> TeamSpec {
     let agent = |n: &str| AgentSpec::new(n, "x", ObsSpace::vector(obs), ActionSpace::Discrete(3));
@@ -21,6 +22,7 @@ fn team(obs: usize) -> TeamSpec {
 fn info(step: u64) -> CheckpointInfo {
     CheckpointInfo {
         identity: Identity::new("happo", &team(4)),
+        config: Map::new(),
         config_hash: "0".into(),
         env_steps: step,
         counters: serde_json::from_str(r#"{"updates": 1}"#).unwrap(),

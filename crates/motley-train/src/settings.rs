@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use motley_algos::{AlgorithmSpec, RewardMode};
 use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TeamSpec, settings};
+use motley_run::Change;
+use serde_json::{Map, json};
 
 use crate::collect::MakeEnv;
 use crate::presets::{self, Preset};
@@ -160,6 +162,50 @@ impl Request {
     }
 }
 
+/// Whether a resumed run may take a setting over with another value.
+fn is_free(key: &str) -> bool {
+    ["total_steps", "threads"].contains(&key) || key.starts_with("eval.") || key.starts_with("log.")
+}
+
+/// Every setting that a resumed run must keep, as checkpoints record them.
+pub fn kept(settings: &Settings) -> Map<String, serde_json::Value> {
+    // What the written configuration masks cannot be compared.
+    let secret = |key: &str| ["token", "secret", "password"].iter().any(|word| key.contains(word));
+    let kept = settings.iter().filter(|(key, ..)| !is_free(&key.name) && !secret(&key.name));
+    kept.map(|(key, value, _)| (key.name.clone(), json!(value))).collect()
+}
+
+/// What a resumed run takes over with another value than its `config.toml` has.
+pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64) -> Vec<Change> {
+    let written = |key: &str| match key.split_once('.') {
+        Some((section, name)) => config.get(section)?.get(name),
+        None => config.get(key),
+    };
+    let change = |key: &Key, to: &toml::Value| {
+        let from = written(&key.name).filter(|from| *from != to)?;
+        is_free(&key.name).then(|| Change { env_steps, key: key.name.clone(), from: json!(from), to: json!(to) })
+    };
+    settings.iter().filter_map(|(key, to, _)| change(key, to)).collect()
+}
+
+/// Refuses a `config.toml` that was changed after the checkpoint. Settings that one of the two does not know (another version of
+/// Motley wrote it) are left alone.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with every difference.
+pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>) -> Result<(), ConfigError> {
+    let now = kept(settings);
+    let differs = now.iter().filter_map(|(key, value)| recorded.get(key).filter(|r| *r != value).map(|r| (key, value, r)));
+    let found: Vec<String> = differs.map(|(key, value, r)| format!("{key} = {value} (the checkpoint has {r})")).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid(format!(
+        "config.toml was changed since the checkpoint: {}: only total_steps, threads, eval.* and log.* can be changed; put the old values back, or start a new run",
+        found.join(", ")
+    )))
+}
+
 /// The plan of an existing run, from its written configuration and the changes that a resume allows.
 ///
 /// # Errors
@@ -179,10 +225,9 @@ pub fn resume_plan(
         let key = text.split_once('=').map_or(text.as_str(), |(k, _)| k.trim());
         let before = settings.value(key).cloned();
         settings.set_text(text, Origin::CommandLine)?;
-        let free = ["total_steps", "threads"].contains(&key) || key.starts_with("eval.") || key.starts_with("log.");
         let after = settings.value(key)?;
         if let Ok(before) = before
-            && !free
+            && !is_free(key)
             && before != *after
         {
             return Err(ConfigError::Invalid(format!(

@@ -21,7 +21,7 @@ use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, Collector, ResumeError};
 use crate::evaluate::{Episode, EvalError, EvalPlan, EvalSummary, evaluate};
 use crate::recovery::{panic_text, watch};
-use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig};
+use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
 
 /// Rewards beyond this are told to the user once: returns stay finite, but learning rarely does well.
 const HUGE_REWARD: f64 = 1e9;
@@ -182,10 +182,12 @@ impl Trainer {
     /// [`TrainError`]; a checkpoint of another algorithm, task or team is refused before anything changes.
     pub fn resume(plan: Plan, folder: RunFolder, loaded: &Loaded) -> Result<Self, TrainError> {
         loaded.manifest.check(&Identity::new(plan.algorithm.name(), &plan.team))?;
+        check_kept(&plan.settings, &loaded.manifest.info.config)?;
         let run = RunConfig::read(&plan.settings)?;
         let pool = Pool::new(threads(&run))?;
         let mut info = folder.info()?;
         (info.status, info.reason, info.threads) = (RunStatus::Running, None, pool.threads());
+        info.changes.extend(changes(&plan.settings, &folder.config()?, loaded.manifest.info.env_steps));
         let mut trainer = Self::build(plan, run, pool, folder, info)?;
         trainer.algorithm.load(&loaded.state.scope("algorithm"))?;
         trainer.warnings = trainer.collector.load(&mut trainer.roll, &loaded.state.scope("collector"))?;
@@ -494,9 +496,11 @@ impl Trainer {
         counters.insert("updates".into(), json!(self.counters.updates));
         counters.insert("best".into(), json!(self.counters.best));
         counters.insert("evaluated_at".into(), json!(self.counters.evaluated_at));
+        let config = kept(&self.plan.settings);
         let info = CheckpointInfo {
             identity: Identity::new(self.plan.algorithm.name(), &self.plan.team),
-            config_hash: fingerprint(&self.plan.settings.to_table()),
+            config_hash: fingerprint(&config),
+            config,
             env_steps: self.counters.env_steps,
             counters,
             logs: self.sinks.lengths(),

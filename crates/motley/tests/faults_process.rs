@@ -61,6 +61,9 @@ fn a_finished_run_stays_as_it_is() {
     }
     let mut trainer = resume(&registry, dir.path(), &["total_steps=2400"]).unwrap();
     assert_eq!(train(&mut trainer, u64::MAX).0.unwrap().env_steps, 2400);
+    let changes = trainer.folder().info().unwrap().changes;
+    let change = changes.iter().find(|c| c.key == "total_steps").unwrap();
+    assert!(change.to == 2400 && change.from != 2400 && change.env_steps > 0, "{changes:?}");
     drop(trainer);
     assert!(print(dir.path()).metrics.len() > a.metrics.len());
     let refused = resume(&registry, dir.path(), &["algo.gamma=0.5"]).err().unwrap().to_string();

@@ -93,7 +93,7 @@ fn foreign_checkpoints_are_refused() {
     assert!(config.contains("hidden_sizes = [16]"));
     std::fs::write(run.join("config.toml"), config.replace("hidden_sizes = [16]", "hidden_sizes = [24]")).unwrap();
     let (code, _, err) = ends(resume_command(&run, &["total_steps=800"]));
-    assert!(code == 2 && err.contains("algorithm.actor.0.params") && err.contains("expected"), "{code} {err}");
+    assert!(code == 2 && err.contains("net.hidden_sizes = [24]") && err.contains("[16]"), "{code} {err}");
     assert_eq!(std::fs::read(run.join("metrics.jsonl")).unwrap(), before);
     for (word, expected) in
         [("num_envs=8", "num_envs"), ("algo.lr=0.1", "algo.lr"), ("algo.ls=0.1", "did you mean"), ("seed=4", "seed")]
