@@ -5,6 +5,7 @@
 pub mod check;
 pub mod matrix;
 pub mod mpe;
+pub mod npz;
 pub mod registry;
 
 pub use registry::Registry;

@@ -1,0 +1,247 @@
+//! NumPy's `.npz` files, as far as recorded traces need them: arrays of numbers, truth values and short texts.
+//!
+//! Formats: PKWARE APPNOTE (zip) and NumPy's NEP 1 (npy).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use motley_core::ConfigError;
+
+/// One array, its numbers widened to `f64`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Length of each axis; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The entries, last axis fastest; empty for an array of texts.
+    pub values: Vec<f64>,
+    /// The entries of an array of texts.
+    pub texts: Vec<String>,
+}
+
+/// The arrays of a file by name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Npz {
+    arrays: BTreeMap<String, Array>,
+    path: String,
+}
+
+/// No trace is larger than this when unpacked.
+const LARGEST: usize = 1 << 30;
+
+impl Npz {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no zip of npy arrays, or holds a type of entry that is none of those above.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let file = |why: String| ConfigError::File { path: shown.clone(), why };
+        let bytes = fs::read(path).map_err(|e| file(e.to_string()))?;
+        let arrays = members(&bytes).map_err(&file)?;
+        Ok(Self { arrays, path: shown })
+    }
+
+    /// The array of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn get(&self, name: &str) -> Result<&Array, ConfigError> {
+        self.arrays.get(name).ok_or_else(|| ConfigError::File {
+            path: self.path.clone(),
+            why: format!(
+                "no array \"{name}\" in it (it has {})",
+                self.arrays.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+            ),
+        })
+    }
+
+    /// Names of the arrays.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.arrays.keys().map(String::as_str)
+    }
+}
+
+impl Array {
+    /// Row `i` of the first axis.
+    pub fn row(&self, i: usize) -> &[f64] {
+        let width: usize = self.shape.iter().skip(1).product();
+        &self.values[i * width..(i + 1) * width]
+    }
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<usize, String> {
+    let mut wide = [0; 8];
+    let part = at.checked_add(N).and_then(|end| bytes.get(at..end)).ok_or("the file ends too early")?;
+    wide[..N].copy_from_slice(part);
+    usize::try_from(u64::from_le_bytes(wide)).map_err(|e| e.to_string())
+}
+
+fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8], String> {
+    at.checked_add(length).and_then(|end| bytes.get(at..end)).ok_or_else(|| "the file ends too early".to_owned())
+}
+
+/// Walks the central directory at the end of a zip file.
+fn members(bytes: &[u8]) -> Result<BTreeMap<String, Array>, String> {
+    let end = bytes.windows(4).rposition(|w| w == [0x50, 0x4b, 5, 6]).ok_or("this is no .npz file (no zip directory)")?;
+    let (count, mut at) = (number::<2>(bytes, end + 10)?, number::<4>(bytes, end + 16)?);
+    let mut arrays = BTreeMap::new();
+    for _ in 0..count {
+        if slice(bytes, at, 4)? != [0x50, 0x4b, 1, 2] {
+            return Err("its zip directory is damaged".to_owned());
+        }
+        let (method, packed, full) = (number::<2>(bytes, at + 10)?, number::<4>(bytes, at + 20)?, number::<4>(bytes, at + 24)?);
+        let (name, extra, comment) = (number::<2>(bytes, at + 28)?, number::<2>(bytes, at + 30)?, number::<2>(bytes, at + 32)?);
+        let local = number::<4>(bytes, at + 42)?;
+        let key = String::from_utf8_lossy(slice(bytes, at + 46, name)?).into_owned();
+        let data = local + 30 + number::<2>(bytes, local + 26)? + number::<2>(bytes, local + 28)?;
+        let data = slice(bytes, data, packed)?;
+        let unpacked = match method {
+            0 => data.to_vec(),
+            8 => miniz_oxide::inflate::decompress_to_vec_with_limit(data, full.min(LARGEST))
+                .map_err(|e| format!("{key}: cannot be unpacked ({e})"))?,
+            other => return Err(format!("{key}: packed by method {other}, expected 0 or 8")),
+        };
+        let array = npy(&unpacked).map_err(|why| format!("{key}: {why}"))?;
+        arrays.insert(key.strip_suffix(".npy").unwrap_or(&key).to_owned(), array);
+        at += 46 + name + extra + comment;
+    }
+    Ok(arrays)
+}
+
+/// One array with its header.
+fn npy(bytes: &[u8]) -> Result<Array, String> {
+    if slice(bytes, 0, 6)? != b"\x93NUMPY" {
+        return Err("no npy array".to_owned());
+    }
+    let (length, start) = if bytes[6] == 1 { (number::<2>(bytes, 8)?, 10) } else { (number::<4>(bytes, 8)?, 12) };
+    let header = String::from_utf8_lossy(slice(bytes, start, length)?).into_owned();
+    let field = |name: &str| {
+        let at = header.find(name).map(|at| at + name.len()).ok_or_else(|| format!("no {name} in its header"))?;
+        Ok::<&str, String>(header[at..].trim_start_matches([':', ' ', '\'']))
+    };
+    if !field("fortran_order")?.starts_with("False") {
+        return Err("its last axis is not the fastest".to_owned());
+    }
+    let kind = field("descr")?.split('\'').next().unwrap_or_default().to_owned();
+    let axes = field("shape'")?.trim_start_matches('(').split(')').next().unwrap_or_default();
+    let parse = |axis: &str| axis.trim().parse::<usize>().map_err(|_| format!("its shape ({axes}) cannot be read"));
+    let shape = axes.split(',').filter(|axis| !axis.trim().is_empty()).map(parse).collect::<Result<Vec<_>, _>>()?;
+    let count = shape.iter().try_fold(1_usize, |n, &axis| n.checked_mul(axis)).ok_or("its shape is too large")?;
+    let size = match kind.get(1..) {
+        Some(text) if text.starts_with('U') => 4 * text[1..].parse::<usize>().map_err(|e| e.to_string())?,
+        Some(text) => text.get(1..).and_then(|n| n.parse().ok()).ok_or_else(|| format!("entries of type {kind}"))?,
+        None => return Err("its header names no type".to_owned()),
+    };
+    let total = count.checked_mul(size).ok_or("its shape is too large")?;
+    let data = slice(bytes, start + length, total)?;
+    let (mut values, mut texts) = (Vec::new(), Vec::new());
+    if kind.starts_with("<U") {
+        texts = data.chunks_exact(size.max(1)).map(text).collect();
+    } else {
+        let read = reader(&kind).ok_or_else(|| format!("entries of type {kind}, expected whole numbers or floats"))?;
+        values = data.chunks_exact(size.max(1)).map(read).collect();
+    }
+    Ok(Array { shape, values, texts })
+}
+
+/// UTF-32 up to the padding.
+fn text(bytes: &[u8]) -> String {
+    let codes = bytes.as_chunks::<4>().0.iter().map(|c| u32::from_le_bytes(*c));
+    codes.take_while(|c| *c != 0).filter_map(char::from_u32).collect()
+}
+
+fn reader(kind: &str) -> Option<fn(&[u8]) -> f64> {
+    fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        let mut out = [0; N];
+        out.copy_from_slice(bytes);
+        out
+    }
+    Some(match kind {
+        "|b1" | "|u1" => |b| f64::from(b[0]),
+        "|i1" => |b| f64::from(b[0] as i8),
+        "<i2" => |b| f64::from(i16::from_le_bytes(fixed(b))),
+        "<i4" => |b| f64::from(i32::from_le_bytes(fixed(b))),
+        "<i8" => |b| i64::from_le_bytes(fixed(b)) as f64,
+        "<f4" => |b| f64::from(f32::from_le_bytes(fixed(b))),
+        "<f8" => |b| f64::from_le_bytes(fixed(b)),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn array(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    /// A zip of members, each packed where asked.
+    fn zip(members: &[(&str, Vec<u8>, bool)]) -> Vec<u8> {
+        let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+        for (name, data, packed) in members {
+            let stored = if *packed { miniz_oxide::deflate::compress_to_vec(data, 6) } else { data.clone() };
+            let mut head = [0_u8; 26];
+            head[4] = if *packed { 8 } else { 0 };
+            head[14..18].copy_from_slice(&(stored.len() as u32).to_le_bytes());
+            head[18..22].copy_from_slice(&(data.len() as u32).to_le_bytes());
+            head[22] = name.len() as u8;
+            directory.extend([0x50, 0x4b, 1, 2, 0, 0]);
+            directory.extend(head);
+            directory.extend([0; 10]);
+            directory.extend((bytes.len() as u32).to_le_bytes());
+            directory.extend(name.as_bytes());
+            bytes.extend([0x50, 0x4b, 3, 4]);
+            bytes.extend(head);
+            bytes.extend(name.as_bytes());
+            bytes.extend(stored);
+        }
+        let start = bytes.len() as u32;
+        bytes.extend(&directory);
+        bytes.extend([0x50, 0x4b, 5, 6, 0, 0, 0, 0]);
+        bytes.extend([members.len() as u8, 0, members.len() as u8, 0]);
+        bytes.extend((directory.len() as u32).to_le_bytes());
+        bytes.extend(start.to_le_bytes());
+        bytes.extend([0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn packed_and_plain_arrays_are_read() {
+        let floats: Vec<u8> = [1.5_f64, -2.0, 0.25, 1e9].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let words: Vec<u8> = "abc\0z\0\0\0".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+        let file = zip(&[
+            ("a.npy", array("<f8", "(2, 2)", &floats), true),
+            ("b.npy", array("<i2", "(3,)", &[1, 0, 255, 255, 0, 1]), false),
+            ("c.npy", array("<U4", "(2,)", &words), true),
+            ("d.npy", array("|u1", "()", &[7]), false),
+        ]);
+        let found = members(&file).unwrap();
+        assert_eq!((found["a"].shape.as_slice(), found["a"].row(1)), (&[2, 2][..], &[0.25, 1e9][..]));
+        assert_eq!(found["b"].values, [1.0, -1.0, 256.0]);
+        assert_eq!(found["c"].texts, ["abc", "z"]);
+        assert_eq!((found["d"].shape.len(), found["d"].values.as_slice()), (0, &[7.0][..]));
+    }
+
+    #[test]
+    fn damaged_files_are_refused() {
+        let file = zip(&[("a.npy", array("<f8", "(2, 2)", &[0; 32]), true)]);
+        assert!(members(b"nothing").unwrap_err().contains("no .npz"));
+        for cut in 1..file.len() {
+            let mut bad = file.clone();
+            bad.drain(cut - 1..cut);
+            let _ = members(&bad); // an error or an array, never a panic
+        }
+        let short = zip(&[("a.npy", array("<f8", "(3, 2)", &[0; 32]), false)]);
+        assert!(members(&short).unwrap_err().contains("a.npy: the file ends too early"));
+        let odd = zip(&[("a.npy", array("<c16", "(2,)", &[0; 32]), false)]);
+        assert!(members(&odd).unwrap_err().contains("<c16"));
+        assert!(Npz::read(Path::new("/nowhere/x.npz")).unwrap_err().to_string().contains("/nowhere/x.npz"));
+    }
+}
