@@ -84,8 +84,15 @@ fn nn_tile<L: Lanes, const MR: usize, const NV: usize>(
     ldc: usize,
 ) {
     let k = b.k;
-    let rows: [&[f32]; MR] = std::array::from_fn(|i| &a[i * lda..][..k]);
-    let panels: [&[[f32; LANES]]; NV] = std::array::from_fn(|j| &b.panel(panel + j)[..k]);
+    // Loops, not `array::from_fn`: its closure is a call of its own, without the instruction set of this function.
+    let mut rows: [&[f32]; MR] = [&[]; MR];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &a[i * lda..][..k];
+    }
+    let mut panels: [&[[f32; LANES]]; NV] = [&[]; NV];
+    for (j, to) in panels.iter_mut().enumerate() {
+        *to = &b.panel(panel + j)[..k];
+    }
     let col = panel * LANES;
     let mut acc: [[V; NV]; MR] = [[l.zero(); NV]; MR];
     match init {

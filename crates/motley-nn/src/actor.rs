@@ -5,7 +5,7 @@ use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::dist::{Head, KlKind};
+use crate::dist::{Evaluation, Head, KlKind};
 use crate::explore::Explore;
 use crate::net::{Batch, Engine, Net, NetSpec, NetWork, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
@@ -443,18 +443,19 @@ impl RowLoss for ActorLoss<'_> {
             }
             let mask = &self.all.mask[r * mask_len..(r + 1) * mask_len];
             let raw = &self.all.raw[r * width..(r + 1) * width];
-            let now = self.head.evaluate(out, self.free, mask, raw);
-            let log_ratio = now.log_prob - self.all.old[r];
-            let term = self.ascent.objective.term(now.log_prob, self.all.old[r], self.ascent.weight[r]);
-            let (d_log_prob, d_entropy) = (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef);
-            self.head.backward(out, self.free, mask, raw, d_log_prob, d_entropy, d_out, d_free);
-            sums[0] += f64::from(term.value);
-            sums[1] += f64::from(now.entropy);
-            // k3 of Schulman's note: (r - 1) - ln r, unbiased and never negative.
-            sums[2] += f64::from(term.ratio - 1.0 - log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO));
-            sums[3] += f64::from(u8::from(term.clipped));
-            sums[4] += f64::from(u8::from(log_ratio.abs() > MAX_LOG_RATIO));
-            sums[5] += f64::from(term.ratio);
+            let weigh = |now: Evaluation| {
+                let log_ratio = now.log_prob - self.all.old[r];
+                let term = self.ascent.objective.term(now.log_prob, self.all.old[r], self.ascent.weight[r]);
+                sums[0] += f64::from(term.value);
+                sums[1] += f64::from(now.entropy);
+                // k3 of Schulman's note: (r - 1) - ln r, unbiased and never negative.
+                sums[2] += f64::from(term.ratio - 1.0 - log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO));
+                sums[3] += f64::from(u8::from(term.clipped));
+                sums[4] += f64::from(u8::from(log_ratio.abs() > MAX_LOG_RATIO));
+                sums[5] += f64::from(term.ratio);
+                (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef)
+            };
+            self.head.evaluate_backward(out, self.free, mask, raw, weigh, d_out, d_free);
         }
     }
 }
