@@ -1,4 +1,4 @@
-//! Prints how fast the kernels are: `cargo run --release -p motley-kernels --example speed`. Times are the least of many
+//! Prints how fast the kernels are: `cargo run --release -p motley-kernels --example kernel_speed`. Times are the least of many
 //! repetitions; a rate counts 6 (gradient) or 2 (forward) operations for each weight and row.
 #![allow(clippy::print_stdout)]
 
