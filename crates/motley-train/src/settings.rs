@@ -66,7 +66,8 @@ pub struct Registry {
 impl Registry {
     /// Everything that Motley ships.
     pub fn builtin() -> Self {
-        Self { algorithms: motley_algos::Registry::builtin(), tasks: motley_envs::Registry::builtin() }
+        let tasks = motley_mujoco::tasks().into_iter().fold(motley_envs::Registry::builtin(), motley_envs::Registry::with);
+        Self { algorithms: motley_algos::Registry::builtin(), tasks }
     }
 
     /// With one more algorithm.

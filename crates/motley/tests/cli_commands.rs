@@ -70,6 +70,20 @@ fn lists_name_what_the_registry_has() {
     refused(&["list", "taks"], &["taks", "tasks"]);
 }
 
+/// Without the feature, what needs MuJoCo is known by name and says how to get it: exit 3.
+#[cfg(not(feature = "mujoco"))]
+#[test]
+fn what_needs_mujoco_says_how_to_get_it() {
+    for words in [["train", "happo", "mamujoco/Humanoid-9|8"], ["config", "mappo", "hands/over"]] {
+        let (code, out, err) = motley(&words);
+        assert_eq!((code, out.as_str()), (3, ""), "{err}");
+        assert!(err.contains("scripts/get-mujoco") && err.contains("--features mujoco"), "{err}");
+    }
+    refused(&["train", "happo", "mamujoco/Humanoid-17x2"], &["\"mamujoco/Humanoid-17x1\""]);
+    let (code, out, _) = motley(&["doctor"]);
+    assert!(code == 0 && out.contains("scripts/get-mujoco"), "{out}");
+}
+
 #[test]
 fn config_tells_every_value_and_its_origin() {
     let dir = tempfile::tempdir().unwrap();

@@ -37,7 +37,7 @@ pub(crate) fn run(out: &Output) -> Result<u8, Failure> {
         run_folder(Path::new("runs")),
         terminal(),
         devices(),
-        Finding::fine("MuJoCo", "not in this build; no task here needs it"),
+        mujoco(),
         program("git", "git", "optional: only to build from source"),
         program("Python", "python3", "optional: training needs none"),
     ];
@@ -147,6 +147,17 @@ fn devices() -> Finding {
         ["cpu", "flex", "cuda", "wgpu"].into_iter().partition(|d| Engine::for_device(d).is_some());
     let rest = if not.is_empty() { String::new() } else { format!(" (not in this build: {})", not.join(", ")) };
     Finding::fine("devices", format!("{}{rest}", here.join(", ")))
+}
+
+/// Optional, so its absence is no fault; how to get it is told all the same.
+fn mujoco() -> Finding {
+    Finding::fine(
+        "MuJoCo",
+        match motley_mujoco::linked() {
+            Some(version) => format!("{version}, for the tasks mamujoco/* and hands/*"),
+            None => format!("not in this build; for the tasks mamujoco/* and hands/*: {}", motley_mujoco::MEND),
+        },
+    )
 }
 
 fn program(what: &'static str, command: &str, remark: &str) -> Finding {

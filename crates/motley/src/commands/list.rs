@@ -36,7 +36,10 @@ fn tasks(registry: &Registry, out: &Output) {
             Ok(spaces) => spaces,
             Err(error) => {
                 fields["unavailable"] = json!(error.to_string());
-                format!("({error})")
+                match &error {
+                    ConfigError::Missing { what, .. } => format!("(needs {what}: motley doctor)"),
+                    _ => format!("({error})"),
+                }
             }
         };
         rows.push([name, spaces, summary]);

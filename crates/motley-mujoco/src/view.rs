@@ -1,0 +1,137 @@
+//! A plain picture without a graphics library: the bodies' shapes seen from the side or from above.
+
+use motley_core::{Color, Scene, Shape};
+use mujoco_rs::prelude::MjtGeomBase;
+
+use crate::engine::Sim;
+use crate::mamujoco::robots::Robot;
+
+/// What lies under the bodies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ground {
+    /// A floor seen from the side, with a mark a metre.
+    Floor,
+    /// A plane seen from above, with lines a metre apart.
+    Plane,
+    /// Nothing.
+    None,
+}
+
+/// Where one looks from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct View {
+    /// The axes of the world that go to the right and up.
+    axes: [usize; 2],
+    /// The axis that goes into the picture; bodies far along it are behind (true) or in front.
+    depth: (usize, bool),
+    /// Half the width of the view, in metres.
+    reach: f64,
+    /// The middle of the view, in metres; where it follows, body 1 is.
+    middle: [f64; 2],
+    /// Whether the view moves with body 1, to the right and up.
+    follows: [bool; 2],
+    ground: Ground,
+}
+
+impl View {
+    /// Two hands from the side: along x, y to the right, z up.
+    pub(crate) const HANDS: Self =
+        Self { axes: [1, 2], depth: (0, false), reach: 0.6, middle: [-0.5, 0.55], follows: [false; 2], ground: Ground::None };
+
+    /// From the side: x to the right, z up, the floor near the lower edge.
+    fn side(reach: f64) -> Self {
+        let middle = [0.0, (FLAT - 0.15) * reach];
+        Self { axes: [0, 2], depth: (1, true), reach, middle, follows: [true, false], ground: Ground::Floor }
+    }
+
+    /// From above: x to the right, y up.
+    fn above(reach: f64, follows: bool) -> Self {
+        Self { axes: [0, 1], depth: (2, false), reach, middle: [0.0; 2], follows: [follows; 2], ground: Ground::Plane }
+    }
+
+    /// The view that shows what a robot does.
+    pub(crate) fn of(robot: Robot) -> Self {
+        match robot {
+            Robot::Swimmer => Self::above(3.0, true),
+            Robot::ManySegmentSwimmer => Self::above(12.0, true),
+            Robot::Reacher => Self::above(0.3, false),
+            Robot::Pusher => Self::above(1.2, false),
+            Robot::ManySegmentAnt => Self::side(5.0),
+            _ => Self::side(2.0),
+        }
+    }
+}
+
+/// Half the height of a picture to half its width.
+const FLAT: f64 = 0.6;
+
+/// The bodies as they are now.
+pub(crate) fn draw(sim: &Sim, view: View, caption: String) -> Scene {
+    let (data, model) = (sim.data(), sim.model());
+    let View { axes, depth: (into, behind), reach, .. } = view;
+    let flat = |p: [f64; 3]| axes.map(|k| p[k] as f32);
+    let torso = data.xpos()[1];
+    let middle = |k: usize| if view.follows[k] { torso[axes[k]] } else { view.middle[k] };
+    let [x, y] = [middle(0) as f32, middle(1) as f32];
+    let (wide, high) = (reach as f32, (FLAT * reach) as f32);
+    let mut shapes = ground(view.ground, [x, y], wide, high);
+    let mut order: Vec<usize> = (0..model.geom_type().len()).filter(|&g| model.geom_rgba()[g][3] > 0.0).collect();
+    // From back to front.
+    let near = |g: usize| if behind { -data.geom_xpos()[g][into] } else { data.geom_xpos()[g][into] };
+    order.sort_by(|&a, &b| near(a).total_cmp(&near(b)));
+    for g in order {
+        let [red, green, blue, alpha] = model.geom_rgba()[g];
+        let fill = Color(red, green, blue, alpha);
+        let (at, turn, size) = (data.geom_xpos()[g], data.geom_xmat()[g], model.geom_size()[g]);
+        let along = |axis: usize, length: f64, sign: f64| {
+            let end: [f64; 3] = std::array::from_fn(|k| at[k] + sign * length * turn[3 * k + axis]);
+            flat(end)
+        };
+        match model.geom_type()[g] {
+            MjtGeomBase::mjGEOM_SPHERE => {
+                shapes.push(Shape::Circle { at: flat(at), radius: size[0] as f32, fill, outline: None });
+            }
+            MjtGeomBase::mjGEOM_CAPSULE | MjtGeomBase::mjGEOM_CYLINDER => {
+                let (from, to, radius) = (along(2, size[1], -1.0), along(2, size[1], 1.0), size[0] as f32);
+                shapes.push(Shape::Line { from, to, width: 2.0 * radius, color: fill });
+                shapes.extend([from, to].map(|at| Shape::Circle { at, radius, fill, outline: None }));
+            }
+            MjtGeomBase::mjGEOM_BOX | MjtGeomBase::mjGEOM_ELLIPSOID => {
+                let long = (0..3).max_by(|&a, &b| size[a].total_cmp(&size[b])).unwrap_or(0);
+                let width = (2.0 * size.iter().copied().fold(f64::INFINITY, f64::min)) as f32;
+                let (from, to) = (along(long, size[long], -1.0), along(long, size[long], 1.0));
+                shapes.push(Shape::Line { from, to, width, color: fill });
+            }
+            _ => {}
+        }
+    }
+    Scene { view: [x - wide, y - high, x + wide, y + high], shapes, caption }
+}
+
+/// A floor with marks a metre apart (side), or marks on the plane (above), so that motion shows.
+fn ground(ground: Ground, [x, y]: [f32; 2], wide: f32, high: f32) -> Vec<Shape> {
+    let (grey, dark) = (Color(0.85, 0.88, 0.85, 1.0), Color(0.6, 0.65, 0.6, 1.0));
+    let mark = |at: f32| at.floor() as i64;
+    let upright = |at: i64, from: f32, to: f32| {
+        let at = at as f32;
+        Shape::Line { from: [at, from], to: [at, to], width: 0.01 * wide, color: dark }
+    };
+    let columns = mark(x - wide)..=mark(x + wide) + 1;
+    match ground {
+        Ground::None => Vec::new(),
+        Ground::Floor => {
+            let (low, size) = (y - high, [2.0 * wide, (high - y).max(0.0)]);
+            let mut shapes = vec![Shape::Rect { at: [x, 0.5 * low], size, angle: 0.0, fill: grey }];
+            shapes.extend(columns.map(|at| upright(at, 0.5 * low, 0.0)));
+            shapes
+        }
+        Ground::Plane => {
+            let mut shapes: Vec<Shape> = columns.map(|at| upright(at, y - high, y + high)).collect();
+            shapes.extend((mark(y - high)..=mark(y + high) + 1).map(|at| {
+                let at = at as f32;
+                Shape::Line { from: [x - wide, at], to: [x + wide, at], width: 0.01 * wide, color: dark }
+            }));
+            shapes
+        }
+    }
+}

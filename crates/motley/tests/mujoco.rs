@@ -1,0 +1,77 @@
+//! The program with the feature `mujoco`: every algorithm trains robots, runs resume, policies are played and drawn.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+/// The exit code, standard output and standard error of the command, run in `dir`.
+fn motley(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_motley")).args(args).current_dir(dir).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+const SMALL: [&str; 6] =
+    ["task.max_cycles=20", "eval.episodes=2", "eval.every=40", "log.checkpoint_every=40", "num_envs=2", "net.hidden_sizes=[8]"];
+
+/// One update of every algorithm that takes continuous actions, on unlike agents; the others refuse with exit 2.
+#[test]
+fn every_algorithm_trains_robots_or_says_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut trained, registry) = (0, motley::Registry::builtin());
+    for algo in registry.algorithms.iter().map(|a| a.name()) {
+        for task in ["mamujoco/Humanoid-9|8", "mamujoco/Hopper-3x1"] {
+            let mut words = vec!["train", algo, task, "preset=none", "total_steps=40"];
+            words.extend(SMALL);
+            let known = |key: &str| motley(dir.path(), &["config", algo, task, key]).0 == 0;
+            words.extend(["algo.rollout_steps=20", "algo.warmup_steps=20"].into_iter().filter(|key| known(key)));
+            let (code, _, err) = motley(dir.path(), &words);
+            match code {
+                0 => trained += 1,
+                2 => assert!(err.contains("cannot train"), "{algo} {task}: {err}"),
+                _ => panic!("{algo} {task}: {code} {err}"),
+            }
+        }
+    }
+    assert!(trained >= 10, "{trained}");
+}
+
+/// A run stopped and resumed has the weights of one that was not; its policy is played and drawn.
+#[test]
+fn runs_resume_exactly_and_are_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = |out: &str, steps: &str, more: &[&str]| {
+        let steps = format!("total_steps={steps}");
+        let mut words = vec!["train"];
+        if more.is_empty() {
+            words.extend(["happo", "mamujoco/Ant-4x2", "preset=none", "algo.rollout_steps=20", "--out", out]);
+            words.extend(SMALL);
+        }
+        words.extend(more);
+        words.push(&steps);
+        let (code, _, err) = motley(dir.path(), &words);
+        assert_eq!(code, 0, "{err}");
+    };
+    train("whole", "160", &[]);
+    train("halves", "80", &[]);
+    train("halves", "160", &["--resume", "halves"]);
+    let last = |run: &str| {
+        let text = std::fs::read_to_string(dir.path().join(run).join("metrics.jsonl")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        let kept = |(k, v): (&String, &serde_json::Value)| (!k.contains("time")).then(|| (k.clone(), v.to_string()));
+        line.as_object().unwrap().iter().filter_map(kept).collect::<Vec<_>>()
+    };
+    assert_eq!(last("whole"), last("halves"));
+    let (code, out, err) = motley(dir.path(), &["eval", "whole", "--episodes", "2"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, _, err) = motley(dir.path(), &["render", "whole", "-o", "ant.gif"]);
+    assert!(code == 0 && std::fs::metadata(dir.path().join("ant.gif")).unwrap().len() > 1000, "{err}");
+}
+
+#[test]
+fn doctor_names_the_engine() {
+    let (code, out, _) = motley(Path::new("."), &["doctor"]);
+    assert!(code == 0 && out.contains(motley_mujoco::MUJOCO), "{out}");
+}
