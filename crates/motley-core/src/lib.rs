@@ -20,4 +20,4 @@ pub use metrics::Metrics;
 pub use rng::{Purpose, Stream, StreamState};
 pub use scene::{Color, Scene, Shape};
 pub use spec::{ActionMeaning, ActionSpace, AgentSpec, ObsSpace, RewardKind, Share, StateSpace, TeamSpec};
-pub use task::{Task, TaskOptions};
+pub use task::{Task, TaskFamily, TaskOptions};

@@ -1,5 +1,7 @@
 //! A task: an environment with its settings, by name.
 
+use std::sync::Arc;
+
 use crate::{ConfigError, Env, Key, Settings};
 
 /// The resolved `task.*` settings, names without the prefix.
@@ -26,4 +28,19 @@ pub trait Task: Send + Sync {
     fn defaults(&self) -> Vec<(String, toml::Value)> {
         Vec::new()
     }
+}
+
+/// Tasks whose names follow a pattern, made when one is asked for: `py:module:callable`, or a suite with a rule for its names.
+pub trait TaskFamily: Send + Sync {
+    /// The pattern, for `motley list tasks` and for messages: `py:MODULE:CALLABLE`.
+    fn pattern(&self) -> String;
+
+    /// One line for `motley list tasks`.
+    fn summary(&self) -> String;
+
+    /// The task of that name, or `None` where the name is none of this family's. The task's own name must be `name`.
+    ///
+    /// # Errors
+    /// A name of this family that says something impossible.
+    fn task(&self, name: &str) -> Result<Option<Arc<dyn Task>>, ConfigError>;
 }

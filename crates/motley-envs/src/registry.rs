@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use motley_core::error::nearest;
-use motley_core::{ConfigError, Env, Origin, Settings, Task, TaskOptions};
+use motley_core::{ConfigError, Env, Origin, Settings, Task, TaskFamily, TaskOptions};
 
 /// The tasks that a program knows: the built-in ones and the user's own.
 #[derive(Clone, Default)]
 pub struct Registry {
     tasks: Vec<Arc<dyn Task>>,
+    families: Vec<Arc<dyn TaskFamily>>,
 }
 
 impl Registry {
-    /// The tasks of this crate: one line a suite, each of which has one line a task.
+    /// The tasks of this crate: one line a suite, each of which has one line a task. Suites with a rule for names beside their
+    /// listed tasks add a family.
     pub fn builtin() -> Self {
         let mut tasks = Vec::new();
         tasks.extend(crate::matrix::tasks());
         tasks.extend(crate::mpe::tasks());
-        Self { tasks }
+        Self { tasks, families: Vec::new() }
     }
 
     /// With one task more; it takes the place of a task of the same name.
@@ -30,16 +32,35 @@ impl Registry {
         self
     }
 
-    /// The task of that name.
-    ///
-    /// # Errors
-    /// [`ConfigError::UnknownName`] with the nearest names.
-    pub fn get(&self, name: &str) -> Result<Arc<dyn Task>, ConfigError> {
-        let found = self.tasks.iter().find(|task| task.name() == name);
-        found.cloned().ok_or_else(|| unknown(name, self.iter().map(Task::name)))
+    /// With one family more. Listed tasks come first, then families in the order in which they were added.
+    #[must_use]
+    pub fn with_family(mut self, family: impl Into<Arc<dyn TaskFamily>>) -> Self {
+        self.families.push(family.into());
+        self
     }
 
-    /// All tasks, suite by suite.
+    /// The task of that name: a listed one, or one that a family makes.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownName`] with the nearest names; what a family says of a name that is its own and impossible.
+    pub fn get(&self, name: &str) -> Result<Arc<dyn Task>, ConfigError> {
+        if let Some(task) = self.tasks.iter().find(|task| task.name() == name) {
+            return Ok(Arc::clone(task));
+        }
+        for family in &self.families {
+            if let Some(task) = family.task(name)? {
+                return Ok(task);
+            }
+        }
+        Err(unknown(name, self.iter().map(Task::name).chain(self.families().map(TaskFamily::pattern))))
+    }
+
+    /// All families.
+    pub fn families(&self) -> impl Iterator<Item = &(dyn TaskFamily + 'static)> {
+        self.families.iter().map(|family| &**family)
+    }
+
+    /// All listed tasks, suite by suite.
     pub fn iter(&self) -> impl Iterator<Item = &(dyn Task + 'static)> {
         self.tasks.iter().map(|task| &**task)
     }
@@ -142,5 +163,44 @@ mod tests {
         let after = before.clone().with(Arc::new(Mine) as Arc<dyn Task>);
         assert_eq!(after.iter().count(), before.iter().count());
         assert_eq!(after.get("matrix/climbing").unwrap().summary(), "mine");
+    }
+
+    #[test]
+    fn a_family_makes_tasks_by_name() {
+        struct Steps(u32);
+        impl Task for Steps {
+            fn name(&self) -> String {
+                format!("count/to_{}", self.0)
+            }
+            fn summary(&self) -> String {
+                String::new()
+            }
+            fn keys(&self) -> Vec<motley_core::Key> {
+                Vec::new()
+            }
+            fn make(&self, _options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
+                Err(ConfigError::Invalid("not needed".into()))
+            }
+        }
+        struct Counting;
+        impl TaskFamily for Counting {
+            fn pattern(&self) -> String {
+                "count/to_{n}".into()
+            }
+            fn summary(&self) -> String {
+                String::new()
+            }
+            fn task(&self, name: &str) -> Result<Option<Arc<dyn Task>>, ConfigError> {
+                let Some(n) = name.strip_prefix("count/to_") else { return Ok(None) };
+                let n = n.parse().map_err(|_| ConfigError::Invalid(format!("{name}: {n} is no number")))?;
+                Ok(Some(Arc::new(Steps(n))))
+            }
+        }
+        let registry = Registry::builtin().with_family(Arc::new(Counting) as Arc<dyn TaskFamily>);
+        assert_eq!(registry.get("count/to_7").unwrap().name(), "count/to_7");
+        assert_eq!(registry.get("matrix/climbing").unwrap().name(), "matrix/climbing");
+        assert!(registry.get("count/to_many").err().unwrap().to_string().contains("no number"));
+        assert!(registry.get("count/to7").err().unwrap().to_string().contains("count/to_{n}"), "the pattern is offered");
+        assert_eq!(registry.iter().count(), Registry::builtin().iter().count(), "families are not listed as tasks");
     }
 }

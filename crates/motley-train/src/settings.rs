@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use motley_algos::{AlgorithmSpec, RewardMode};
-use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TeamSpec, settings};
+use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TaskFamily, TeamSpec, settings};
 use motley_run::Change;
 use serde_json::{Map, json};
 
@@ -82,6 +82,14 @@ impl Registry {
     pub fn with_task(mut self, task: impl Task + 'static) -> Self {
         let task: Arc<dyn Task> = Arc::new(task);
         self.tasks = self.tasks.with(task);
+        self
+    }
+
+    /// With one more family of tasks, whose names follow a pattern.
+    #[must_use]
+    pub fn with_family(mut self, family: impl TaskFamily + 'static) -> Self {
+        let family: Arc<dyn TaskFamily> = Arc::new(family);
+        self.tasks = self.tasks.with_family(family);
         self
     }
 }

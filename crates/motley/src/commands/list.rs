@@ -45,6 +45,11 @@ fn tasks(registry: &Registry, out: &Output) {
         rows.push([name, spaces, summary]);
         out.event("task", fields);
     }
+    for family in registry.tasks.families() {
+        let (pattern, summary) = (family.pattern(), family.summary());
+        out.event("family", json!({ "pattern": pattern, "summary": summary }));
+        rows.push([pattern, "(by name)".to_owned(), summary]);
+    }
     table(out, &rows);
 }
 
