@@ -43,12 +43,12 @@ pub struct Chart {
     pub band: Band,
 }
 
-/// A group's mean and band at one step.
+/// A group's mean and band at one step; of a [`Lines`], any point with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// Environment steps.
+    /// Environment steps, or whatever the horizontal axis counts.
     pub step: f64,
-    /// Mean over the seeds.
+    /// Mean over the seeds, or the point estimate.
     pub mean: f64,
     /// Lower edge of the band.
     pub low: f64,
@@ -118,6 +118,19 @@ fn interpolate(points: &[(f64, f64)], step: f64, slack: f64) -> Option<f64> {
     }
 }
 
+/// Writes a picture as `.svg` or `.png` (two pixels per unit), whole or not at all.
+///
+/// # Errors
+/// Another ending, [`ViewError::Size`], [`ViewError::Write`].
+pub fn save(picture: &Picture, path: &Path) -> Result<(), ViewError> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("svg") => file::write_atomic(path, svg::write(picture).as_bytes()),
+        Some("png") => png::save(&render(picture, 2.0)?, path),
+        _ => Err(ViewError::Format { path: path.display().to_string(), expected: ".svg or .png" }),
+    }
+}
+
 struct Group {
     name: String,
     points: Vec<Point>,
@@ -125,10 +138,10 @@ struct Group {
 }
 
 /// Okabe and Ito's colours, told apart with any colour vision, without the yellow that white swallows.
-const COLORS: [u32; 7] = [0x00_72_b2, 0xd5_5e_00, 0x00_9e_73, 0xcc_79_a7, 0xe6_9f_00, 0x56_b4_e9, 0x00_00_00];
-const INK: Color = rgb(0x22_26_2b);
-const SOFT: Color = rgb(0x5b_62_6b);
-const GRID: Color = rgb(0xe4_e7_eb);
+pub(crate) const COLORS: [u32; 7] = [0x00_72_b2, 0xd5_5e_00, 0x00_9e_73, 0xcc_79_a7, 0xe6_9f_00, 0x56_b4_e9, 0x00_00_00];
+pub(crate) const INK: Color = rgb(0x22_26_2b);
+pub(crate) const SOFT: Color = rgb(0x5b_62_6b);
+pub(crate) const GRID: Color = rgb(0xe4_e7_eb);
 const SIZE: [f32; 2] = [800.0, 500.0];
 const LETTER: f32 = 8.0;
 
@@ -137,37 +150,84 @@ fn style(k: usize) -> (Color, f32) {
     (rgb(COLORS[k % COLORS.len()]), [0.0, 7.0, 3.0][k / COLORS.len() % 3])
 }
 
+/// Curves that are computed already, each with its band.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lines {
+    /// Above the picture.
+    pub title: String,
+    /// Under the horizontal axis.
+    pub x_label: String,
+    /// Beside the vertical axis.
+    pub y_label: String,
+    /// What line and band show, under the legend.
+    pub note: String,
+    /// Names with their points, by rising `step`, all numbers finite.
+    pub lines: Vec<(String, Vec<Point>)>,
+}
+
+impl Lines {
+    /// The curves as a picture of 800 x 500, taller where the legend needs it.
+    ///
+    /// # Errors
+    /// [`ViewError::Empty`] where no line has a point.
+    pub fn picture(&self) -> Result<Picture, ViewError> {
+        let has_band = |points: &[Point]| points.iter().any(|p| p.low < p.high);
+        let group = |(name, points): &(String, Vec<Point>)| Group {
+            name: name.clone(),
+            points: points.clone(),
+            several: has_band(points),
+        };
+        let groups: Vec<Group> = self.lines.iter().map(group).collect();
+        draw(&Words { title: &self.title, x: &self.x_label, y: &self.y_label, note: &self.note }, &groups)
+    }
+}
+
+/// What is written around the curves.
+struct Words<'a> {
+    title: &'a str,
+    x: &'a str,
+    y: &'a str,
+    note: &'a str,
+}
+
+fn draw(words: &Words<'_>, groups: &[Group]) -> Result<Picture, ViewError> {
+    let points = || groups.iter().flat_map(|g| &g.points);
+    if points().next().is_none() {
+        return Err(ViewError::Empty("no curve has a finite point"));
+    }
+    let bounds = |low: &dyn Fn(&Point) -> f64, high: &dyn Fn(&Point) -> f64| {
+        points().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(low(p)), h.max(high(p))))
+    };
+    let (first, last) = bounds(&|p| p.step, &|p| p.step);
+    let (low, high) = bounds(&|p| p.low, &|p| p.high);
+    // Steps start at 0 unless the curves are a late stretch.
+    let first = if first > 0.0 && first < 0.5 * last { 0.0 } else { first };
+    let axes = [Axis::new(first, last, 8, false), Axis::new(low, high, 6, true)];
+    let mut picture = Picture::new(SIZE[0], SIZE[1], rgb(0xff_ff_ff));
+    let top = words.heading(&mut picture, groups);
+    // A long legend makes the picture taller, not the curves smaller.
+    picture.height = picture.height.max(top + 350.0);
+    let widest = axes[1].marks.iter().map(|m| font::width(&m.1)).fold(0.0, f32::max);
+    let left = 46.0 + widest * LETTER;
+    let field = Field { left, top, right: SIZE[0] - 24.0, bottom: picture.height - 54.0, axes };
+    field.grid(&mut picture);
+    groups.iter().enumerate().for_each(|(k, g)| field.band(&mut picture, g, style(k).0));
+    groups.iter().enumerate().for_each(|(k, g)| field.line(&mut picture, g, style(k)));
+    words.axis_labels(&mut picture, &field);
+    Ok(picture)
+}
+
 impl Chart {
     /// The chart as a picture of 800 x 500, taller where the legend needs it.
     ///
     /// # Errors
     /// [`ViewError::Empty`] where no series has a finite point.
     pub fn picture(&self) -> Result<Picture, ViewError> {
-        let groups = self.groups();
-        let points = || groups.iter().flat_map(|g| &g.points);
-        if points().next().is_none() {
-            return Err(ViewError::Empty("no curve has a finite point"));
-        }
-        let bounds = |low: &dyn Fn(&Point) -> f64, high: &dyn Fn(&Point) -> f64| {
-            points().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(low(p)), h.max(high(p))))
+        let note = match self.band {
+            Band::MinMax => "line: mean of the seeds, band: lowest to highest seed",
+            Band::Std => "line: mean of the seeds, band: one standard deviation to either side",
         };
-        let (first, last) = bounds(&|p| p.step, &|p| p.step);
-        let (low, high) = bounds(&|p| p.low, &|p| p.high);
-        // Steps start at 0 unless the curves are a late stretch.
-        let first = if first > 0.0 && first < 0.5 * last { 0.0 } else { first };
-        let axes = [Axis::new(first, last, 8, false), Axis::new(low, high, 6, true)];
-        let mut picture = Picture::new(SIZE[0], SIZE[1], rgb(0xff_ff_ff));
-        let top = self.heading(&mut picture, &groups);
-        // A long legend makes the picture taller, not the curves smaller.
-        picture.height = picture.height.max(top + 350.0);
-        let widest = axes[1].marks.iter().map(|m| font::width(&m.1)).fold(0.0, f32::max);
-        let left = 46.0 + widest * LETTER;
-        let field = Field { left, top, right: SIZE[0] - 24.0, bottom: picture.height - 54.0, axes };
-        field.grid(&mut picture);
-        groups.iter().enumerate().for_each(|(k, g)| field.band(&mut picture, g, style(k).0));
-        groups.iter().enumerate().for_each(|(k, g)| field.line(&mut picture, g, style(k)));
-        self.axis_labels(&mut picture, &field);
-        Ok(picture)
+        draw(&Words { title: &self.title, x: &self.x_label, y: &self.y_label, note }, &self.groups())
     }
 
     /// Writes `.svg` or `.png` (two pixels per unit), whole or not at all.
@@ -175,12 +235,7 @@ impl Chart {
     /// # Errors
     /// As [`Chart::picture`], another ending, or [`ViewError::Write`].
     pub fn save(&self, path: &Path) -> Result<(), ViewError> {
-        let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-        match ending.as_deref() {
-            Some("svg") => file::write_atomic(path, svg::write(&self.picture()?).as_bytes()),
-            Some("png") => png::save(&render(&self.picture()?, 2.0)?, path),
-            _ => Err(ViewError::Format { path: path.display().to_string(), expected: ".svg or .png" }),
-        }
+        save(&self.picture()?, path)
     }
 
     fn groups(&self) -> Vec<Group> {
@@ -197,12 +252,14 @@ impl Chart {
         };
         labels.into_iter().map(group).collect()
     }
+}
 
+impl Words<'_> {
     /// Title and legend; returns where the field may begin.
     fn heading(&self, picture: &mut Picture, groups: &[Group]) -> f32 {
         let edge = 24.0;
         let room = (SIZE[0] - 2.0 * edge) / 11.0;
-        picture.text([edge, 32.0], 11.0, shorten(&self.title, room), INK, Anchor::Start);
+        picture.text([edge, 32.0], 11.0, shorten(self.title, room), INK, Anchor::Start);
         let (mut x, mut y) = (edge, 56.0);
         for (k, group) in groups.iter().enumerate() {
             let name = shorten(&group.name, (SIZE[0] - 2.0 * edge - 34.0) / LETTER);
@@ -221,23 +278,19 @@ impl Chart {
         }
         if groups.iter().any(|g| g.several) {
             y += 18.0;
-            let note = match self.band {
-                Band::MinMax => "line: mean of the seeds, band: lowest to highest seed",
-                Band::Std => "line: mean of the seeds, band: one standard deviation to either side",
-            };
-            picture.text([edge, y], 7.0, note, SOFT, Anchor::Start);
+            picture.text([edge, y], 7.0, self.note, SOFT, Anchor::Start);
         }
         y + 18.0
     }
 
     fn axis_labels(&self, picture: &mut Picture, field: &Field) {
         let middle = [(field.left + field.right) / 2.0, (field.top + field.bottom) / 2.0];
-        let across = shorten(&self.x_label, (field.right - field.left) / LETTER);
+        let across = shorten(self.x, (field.right - field.left) / LETTER);
         picture.text([middle[0], field.bottom + 40.0], LETTER, across, INK, Anchor::Middle);
         picture.push(Primitive::Text {
             at: [26.0, middle[1]],
             height: LETTER,
-            text: shorten(&self.y_label, (field.bottom - field.top) / LETTER),
+            text: shorten(self.y, (field.bottom - field.top) / LETTER),
             color: INK,
             anchor: Anchor::Middle,
             upwards: true,
@@ -368,6 +421,24 @@ mod tests {
         assert_eq!(bands, 2, "the key and the band of the group with two seeds, none for the other");
         let std = Chart { band: Band::Std, ..c };
         assert!(svg::write(&std.picture().unwrap()).contains("standard deviation"));
+    }
+
+    #[test]
+    fn lines_show_their_own_bands_and_words() {
+        let point = |step, mean, half| Point { step, mean, low: mean - half, high: mean + half };
+        let lines = vec![
+            ("with".to_owned(), vec![point(0.0, 0.2, 0.1), point(1.0, 0.8, 0.1)]),
+            ("without".to_owned(), vec![point(0.0, 0.5, 0.0), point(1.0, 0.5, 0.0)]),
+        ];
+        let (title, x_label, y_label) = ("Profiles".into(), "score".into(), "share of runs".into());
+        let l = Lines { title, x_label, y_label, note: "band: 95 % interval".into(), lines };
+        let picture = l.picture().unwrap();
+        let said = well_formed(&svg::write(&picture)).unwrap();
+        let wanted = ["Profiles", "score", "share of runs", "band: 95 % interval", "with", "without"];
+        assert!(wanted.iter().all(|w| said.iter().any(|s| s == w)), "{said:?}");
+        let polygons = picture.items().iter().filter(|i| matches!(i, Primitive::Polygon { .. })).count();
+        assert_eq!(polygons, 2, "key and band of the one that has a band");
+        assert!(matches!(Lines { lines: vec![], ..l }.picture(), Err(ViewError::Empty(_))));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub mod curves;
 pub mod file;
 mod font;
 pub mod gif;
+pub mod html;
+pub mod intervals;
 pub mod picture;
 pub mod png;
 pub mod raster;
@@ -25,7 +27,8 @@ mod ticks;
 
 use thiserror::Error;
 
-pub use curves::{Band, Chart, Series};
+pub use curves::{Band, Chart, Lines, Series};
+pub use intervals::{Panel, Row};
 pub use picture::{Anchor, Picture, Primitive};
 pub use raster::Image;
 

@@ -84,7 +84,7 @@ fn paint(what: &str, Color(r, g, b, a): Color) -> String {
 }
 
 /// Text that XML takes: its five special letters named, control letters dropped.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
