@@ -34,6 +34,12 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Learning curves of one or many runs.
     Plot(PlotArgs),
+    /// Compare runs over seeds, algorithms and tasks: IQM with intervals, profiles, probability of improvement.
+    Compare(CompareArgs),
+    /// Train what a paper reports, and say whether its result is reached (exit 4 if not).
+    Reproduce(ReproduceArgs),
+    /// Run a plan of many trainings: grids, lists or random draws of settings, times seeds.
+    Sweep(SweepArgs),
     /// Exact tabular games: monotone improvement, bounds, equilibria.
     Theory(TheoryArgs),
     /// What this machine offers and what is missing, with the mend.
@@ -105,13 +111,16 @@ pub(crate) struct EvalArgs {
     /// Sample actions instead of taking the most likely ones.
     #[arg(long)]
     pub(crate) stochastic: bool,
+    /// Return against uniform noise on observations: obs=0..D[/LEVELS][,agents=NAME+NAME].
+    #[arg(long, value_name = "NOISE")]
+    pub(crate) noise: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RenderArgs {
     /// A run folder or a policy bundle.
     pub(crate) from: PathBuf,
-    /// Where to: .gif (moving) or .png (frames side by side).
+    /// Where to: .gif (moving), .png (frames side by side) or .html (a page with a slider, playing and pausing).
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Episodes to draw.
@@ -131,7 +140,7 @@ pub(crate) struct RenderArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     /// What to list.
-    #[arg(value_parser = ["algorithms", "tasks", "presets"])]
+    #[arg(value_parser = ["algorithms", "tasks", "presets", "results"])]
     pub(crate) what: String,
 }
 
@@ -166,6 +175,75 @@ pub(crate) struct PlotArgs {
     /// What to plot.
     #[arg(long, default_value = "eval/return_mean")]
     pub(crate) metric: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Run folders, folders above them, marl-eval documents (.json), records of runs (.jsonl).
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// What to compare.
+    #[arg(long, value_parser = ["return", "win-rate"], default_value = "return")]
+    pub(crate) metric: String,
+    /// Evaluate each run's best policy again on ten times the episodes, and compare that.
+    #[arg(long)]
+    pub(crate) absolute: bool,
+    /// Ends of a task's scale, TASK=LOW,HIGH; else known ones or those of the runs are taken.
+    #[arg(long, value_name = "BOUNDS")]
+    pub(crate) bounds: Vec<String>,
+    /// What counts as solved in the optimality gap, on the scale 0 to 1.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) threshold: f64,
+    /// Bootstrap resamples.
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) resamples: usize,
+    /// Names the draws of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Also write table.tex, runs.jsonl, marl-eval.json (with --absolute) and pictures into this folder.
+    #[arg(long, short, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// Also write a results page for each suite into this folder of the book.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) book: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReproduceArgs {
+    /// The result (see motley list results).
+    pub(crate) id: String,
+    /// Runs, with seeds 0, 1, 2, ...
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seeds: u64,
+    /// Train this part of the published budget only, for a look at the beginning of the curve.
+    #[arg(long, value_name = "PART", default_value_t = 1.0)]
+    pub(crate) steps_fraction: f64,
+    /// Runs at a time (default: one a core).
+    #[arg(long)]
+    pub(crate) parallel: Option<usize>,
+    /// Where the run folders go (default: runs/reproduce/<ID>); runs found there are resumed or taken as they are.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Further settings, key=value; the verdict then is about those.
+    pub(crate) settings: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    /// The plan, a TOML file.
+    pub(crate) plan: PathBuf,
+    /// Where the runs are trained: here, by a Slurm array (writes its script), by Ray (from Python).
+    #[arg(long, value_parser = ["local", "slurm", "ray"], default_value = "local")]
+    pub(crate) launcher: String,
+    /// Runs at a time (default: one a core).
+    #[arg(long)]
+    pub(crate) parallel: Option<usize>,
+    /// Train only the run of this number, as a job array does.
+    #[arg(long)]
+    pub(crate) index: Option<usize>,
+    /// Show the runs and train nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -282,6 +282,8 @@ fn render_plays_the_episodes_that_eval_plays() {
     let sheet = again("a.png", &[]);
     assert!(sheet.starts_with(b"\x89PNG"));
     assert!(sheet == again("b.png", &[]), "the same seed draws the same picture");
+    let page = String::from_utf8(again("a.html", &["--episodes", "2"])).unwrap();
+    assert_eq!((page.matches("<svg").count(), page.contains("happo on mpe/simple_speaker_listener_v4")), (52, true));
     assert!(sheet != again("c.png", &["--seed", "1"]) && sheet != again("d.png", &["--stochastic"]));
 }
 
@@ -290,7 +292,7 @@ fn render_refuses_what_it_cannot_draw() {
     let dir = tempfile::tempdir().unwrap();
     write_policy(&dir.path().join("policy"), "matrix/climbing");
     for (args, text) in [
-        (&["policy", "-o", "a.html"][..], ".gif or .png"),
+        (&["policy", "-o", "a.webp"][..], ".gif or .png or .html"),
         (&["nowhere", "-o", "a.gif"], "nowhere"),
         (&["policy", "-o", "a.gif", "--episodes", "0"], "at least one episode"),
         (&["policy", "-o", "a.gif", "--width", "0"], "cannot be drawn"),

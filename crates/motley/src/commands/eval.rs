@@ -1,14 +1,16 @@
-//! `motley eval`: play episodes with a trained policy and say what they return.
+//! `motley eval`: play episodes with a trained policy and say what they return, also against noise on what it sees.
 
 use std::path::Path;
 
-use motley_nn::{Mode, Pool};
+use motley_nn::{Mode, Policy, Pool};
 use motley_train::evaluate::EvalSummary;
 use motley_train::{EvalPlan, Registry, evaluate};
 use serde_json::{Map, Value, json};
 
 use crate::args::EvalArgs;
-use crate::commands::source::load;
+use crate::commands::list::table;
+use crate::commands::noise::{Noise, Noisy};
+use crate::commands::source::{Loaded, load};
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -16,6 +18,7 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
     if args.episodes == 0 {
         return Err(Failure::usage("--episodes 0: at least one episode is needed"));
     }
+    let noise = args.noise.as_deref().map(Noise::parse).transpose()?;
     let loaded = load(&args.from, registry)?;
     let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
     let plan = EvalPlan {
@@ -24,10 +27,49 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
         episodes: args.episodes,
         mode: if args.stochastic { Mode::Sample } else { Mode::Greedy },
     };
+    if let Some(noise) = noise {
+        return against_noise(args, &loaded, &noise, &pool, plan, out);
+    }
     let episodes = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
     let summary = EvalSummary::of(&episodes);
     out.line(format!("{} on {}: {}", loaded.algo, loaded.task, describe(&summary)));
     out.event("eval", Value::Object(fields(&args.from, &loaded.algo, &loaded.task, &summary)));
+    Ok(0)
+}
+
+/// The same episodes at each level of noise.
+fn against_noise(
+    args: &EvalArgs,
+    loaded: &Loaded,
+    noise: &Noise,
+    pool: &Pool,
+    plan: EvalPlan,
+    out: &Output,
+) -> Result<u8, Failure> {
+    let mask = noise.mask(loaded.policy.team())?;
+    let mut rows = vec![["NOISE", "RETURN", "STD", "CHANGE"].map(str::to_owned)];
+    let mut clear = None;
+    for width in &noise.levels {
+        let noisy = Noisy { policy: &loaded.policy, width: *width, mask: &mask };
+        let summary = EvalSummary::of(&evaluate(&noisy, &loaded.make, pool, plan).map_err(Failure::run)?);
+        let first = *clear.get_or_insert(summary.return_mean);
+        let change = summary.return_mean - first;
+        rows.push([
+            format!("{width:.4}"),
+            format!("{:.2}", summary.return_mean),
+            format!("{:.2}", summary.return_std),
+            format!("{change:+.2}"),
+        ]);
+        let mut all = fields(&args.from, &loaded.algo, &loaded.task, &summary);
+        all.insert("noise".into(), json!(width));
+        all.insert("noisy_agents".into(), json!(if noise.agents.is_empty() { "all".into() } else { noise.agents.join("+") }));
+        out.event("eval", Value::Object(all));
+    }
+    out.line(format!(
+        "{} on {}, {} episodes a level, noise uniform on [-NOISE, NOISE]:",
+        loaded.algo, loaded.task, plan.episodes
+    ));
+    table(out, &rows);
     Ok(0)
 }
 

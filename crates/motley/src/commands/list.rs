@@ -1,4 +1,4 @@
-//! `motley list`: what there is to train, with what, and how it was tuned.
+//! `motley list`: what there is to train, with what, how it was tuned, and what was published.
 
 use motley_core::{AgentSpec, ConfigError, RewardKind, Task, TeamSpec};
 use motley_envs::registry::options;
@@ -6,6 +6,7 @@ use motley_train::{Registry, presets};
 use serde_json::{Value, json};
 
 use crate::args::ListArgs;
+use crate::commands::reproduce;
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -13,7 +14,8 @@ pub(crate) fn run(args: &ListArgs, registry: &Registry, out: &Output) -> Result<
     match args.what.as_str() {
         "algorithms" => algorithms(registry, out),
         "tasks" => tasks(registry, out),
-        _ => presets(out),
+        "presets" => presets(out),
+        _ => reproduce::list(registry, out),
     }
     Ok(0)
 }

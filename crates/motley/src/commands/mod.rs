@@ -1,14 +1,22 @@
 //! One file a command.
 
 mod bench;
+mod book;
 mod check;
+mod compare;
 mod config;
 mod doctor;
 mod eval;
+mod jobs;
 mod list;
+mod noise;
+mod plan;
 mod plot;
+mod records;
 mod render;
+mod reproduce;
 mod source;
+mod sweep;
 mod theory;
 mod train;
 
@@ -28,6 +36,9 @@ pub(crate) fn run(command: &Command, registry: &Registry, out: &Output) -> Resul
         Command::Config(args) => config::run(args, registry, out),
         Command::Check(args) => check::run(args, registry, out),
         Command::Plot(args) => plot::run(args, out),
+        Command::Compare(args) => compare::run(args, registry, out),
+        Command::Reproduce(args) => reproduce::run(args, registry, out),
+        Command::Sweep(args) => sweep::run(args, registry, out),
         Command::Theory(args) => theory::run(args, out),
         Command::Doctor => doctor::run(out),
         Command::Bench(args) => bench::run(args, registry, out),

@@ -123,7 +123,7 @@ fn nothing(runs: &[PathBuf], metric: &str, names: &BTreeSet<String>) -> Failure 
 }
 
 /// Every run folder that is given or lies below a given folder, each once, sorted.
-fn find_runs(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn find_runs(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut found = BTreeMap::new();
     for path in given {
         let mut here = Vec::new();

@@ -1,4 +1,4 @@
-//! `motley render`: episodes of a trained policy as a moving picture or as a sheet of frames.
+//! `motley render`: episodes of a trained policy as a moving picture, a sheet of frames or a page.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use motley_core::{Actions, Env, Frame, FrameBuf, Purpose, Scene, Shape, Status, 
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy};
 use motley_train::Registry;
 use motley_train::recovery::reset_with_retries;
-use motley_view::{Image, MAX_SIDE, gif, png, raster};
+use motley_view::{Image, MAX_SIDE, file, gif, html, png, raster};
 use serde_json::json;
 
 use crate::args::RenderArgs;
@@ -35,8 +35,9 @@ const MARGIN: f32 = 0.06;
 const GUTTER: u32 = 6;
 
 pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    check_ending(&args.out, &["gif", "png"])?;
-    let sheet = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    check_ending(&args.out, &["gif", "png", "html"])?;
+    let ends_in = |ending: &str| args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+    let (sheet, page) = (ends_in("png"), ends_in("html"));
     if args.episodes == 0 {
         return Err(Failure::usage("--episodes 0: at least one episode is needed"));
     }
@@ -53,7 +54,11 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
         out.event("episode", fields);
         episodes.push(episode.scenes);
     }
-    let frames = if sheet { draw_sheet(&episodes[0], args)? } else { draw_film(&episodes, args, out)? };
+    let frames = match (sheet, page) {
+        (true, _) => draw_sheet(&episodes[0], args)?,
+        (_, true) => draw_page(&episodes, &loaded, args, out)?,
+        _ => draw_film(&episodes, args, out)?,
+    };
     out.line(format!("written: {}", args.out.display()));
     out.event("done", json!({ "out": args.out.display().to_string(), "episodes": count, "frames": frames }));
     Ok(0)
@@ -164,6 +169,26 @@ fn draw_film(episodes: &[Vec<Scene>], args: &RenderArgs, out: &Output) -> Result
     }
     gif::save(&frames, FRAME_SECONDS, &args.out).map_err(drawn)?;
     Ok(count)
+}
+
+/// Writes a page that shows all episodes; returns how many frames it has.
+fn draw_page(episodes: &[Vec<Scene>], loaded: &Loaded, args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
+    let longest: usize = episodes.iter().map(Vec::len).sum();
+    let stride = longest.div_ceil(MOST_FRAMES);
+    if stride > 1 {
+        out.note(format!("{longest} frames are too many: every {stride}th is drawn"));
+    }
+    let mut pictures = Vec::with_capacity(episodes.len());
+    for scenes in episodes {
+        let chosen = evenly(scenes.len(), scenes.len().div_ceil(stride));
+        let drawn_ones: Result<Vec<_>, Failure> =
+            chosen.into_iter().map(|at| raster::picture(&scenes[at], args.width).map_err(drawn)).collect();
+        pictures.push(drawn_ones?);
+    }
+    let title = format!("{} on {}", loaded.algo, loaded.task);
+    let page = html::page(&title, &pictures, FRAME_SECONDS).map_err(drawn)?;
+    file::write_atomic(&args.out, page.as_bytes()).map_err(drawn)?;
+    Ok(pictures.iter().map(Vec::len).sum())
 }
 
 /// Writes evenly spaced frames of one episode as rows of a sheet; returns how many.

@@ -1,0 +1,246 @@
+//! Many trainings: each a process of its own in a run folder of its own, as many at a time as asked for, resumed where they
+//! were stopped and left alone where they are done.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use motley_run::{RunStatus, RunView, diff};
+use motley_train::Registry;
+use serde_json::json;
+
+use crate::commands::config::request;
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Between two looks at a process.
+const LOOK: Duration = Duration::from_millis(100);
+/// Settings in which a run that is taken up may differ from what was asked for.
+const FREE: [&str; 2] = ["total_steps", "threads"];
+
+/// One training.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Job {
+    /// The run folder.
+    pub(crate) dir: PathBuf,
+    /// ALGO TASK key=value ...; the seed and the budget among them.
+    pub(crate) words: Vec<String>,
+}
+
+/// What there is to do for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing is there.
+    New,
+    /// It can go on from a checkpoint.
+    Stopped,
+    /// Nothing is left to do.
+    Done,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Done,
+    Stopped,
+    Failed(String),
+}
+
+impl Job {
+    /// What there is to do, after a check of the settings: names and values, and that a run in the folder was made with the same.
+    ///
+    /// # Errors
+    /// Settings that do not resolve; a run with others in the folder; a damaged run.
+    pub(crate) fn state(&self, registry: &Registry) -> Result<State, Failure> {
+        let plan = request(&self.words, None)?.plan(registry)?;
+        let Ok(view) = RunView::open(&self.dir) else { return Ok(State::New) };
+        let total: u64 = plan.settings.get("total_steps")?;
+        let as_json = |table: &toml::Table| serde_json::to_value(table).map_err(Failure::run);
+        let free = |name: &str| FREE.contains(&name) || name.starts_with("eval.") || name.starts_with("log.");
+        let others = diff(&as_json(&plan.settings.to_table())?, &as_json(&view.config()?)?);
+        if let Some(d) = others.iter().find(|d| !free(d.name.trim_start_matches('.'))) {
+            return Err(Failure::usage(format!(
+                "{} holds a run with {} = {}, the plan says {}: remove the folder or choose another",
+                self.dir.display(),
+                d.name,
+                d.found,
+                d.expected
+            )));
+        }
+        let info = view.info()?;
+        Ok(match info.status {
+            RunStatus::Done if info.env_steps >= total => State::Done,
+            _ if view.checkpoints_dir().join("latest").is_file() => State::Stopped,
+            _ => State::New,
+        })
+    }
+
+    /// The words after `motley train`.
+    pub(crate) fn arguments(&self, state: State, threads: Option<usize>) -> Vec<String> {
+        let folder = self.dir.display().to_string();
+        let mut words = match state {
+            State::Stopped => {
+                let total = self.words.iter().filter(|w| w.starts_with("total_steps="));
+                ["--resume".to_owned(), folder].into_iter().chain(total.cloned()).collect()
+            }
+            _ => [self.words.clone(), vec!["--out".to_owned(), folder]].concat(),
+        };
+        // A resumed run keeps the threads that its words name.
+        if let Some(n) = threads.filter(|_| !self.words.iter().any(|w| w.starts_with("threads="))) {
+            words.push(format!("threads={n}"));
+        }
+        words
+    }
+
+    /// What the run writes to its standard streams goes here.
+    fn log_path(&self) -> PathBuf {
+        let name = self.dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        self.dir.with_file_name(format!("{name}.log"))
+    }
+
+    fn start(&self, state: State, threads: usize) -> std::io::Result<Child> {
+        if let Some(parent) = self.dir.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let log = File::create(self.log_path())?;
+        Command::new(std::env::current_exe()?)
+            .arg("train")
+            .args(self.arguments(state, Some(threads)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+    }
+}
+
+/// Trains every job that is not done, `parallel` at a time (`None`: one a core). Returns how many failed; jobs that a stop kept
+/// from their end are no failures, and go on when the same command is given again.
+///
+/// # Errors
+/// Settings of any job that do not resolve, before anything is trained.
+pub(crate) fn run(
+    jobs: &[Job],
+    parallel: Option<usize>,
+    registry: &Registry,
+    stop: &AtomicBool,
+    out: &Output,
+) -> Result<usize, Failure> {
+    let mut open = Vec::new();
+    for job in jobs {
+        match job.state(registry)? {
+            State::Done => out.event("run", json!({ "run": job.dir.display().to_string(), "outcome": "was done" })),
+            state => open.push((job, state)),
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let parallel = parallel.unwrap_or(cores).clamp(1, open.len().max(1));
+    let threads = (cores / parallel).max(1);
+    out.note(format!(
+        "{} runs, {} done before; {parallel} at a time, {threads} threads each",
+        jobs.len(),
+        jobs.len() - open.len()
+    ));
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let told = Mutex::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..parallel {
+            scope.spawn(|| {
+                while let Some((job, state)) =
+                    open.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop.load(Ordering::Relaxed))
+                {
+                    let end = one(job, *state, threads, stop);
+                    failed.fetch_add(usize::from(matches!(end, End::Failed(_))), Ordering::Relaxed);
+                    tell(job, &end, open.len(), &told, out);
+                }
+            });
+        }
+    });
+    Ok(failed.into_inner())
+}
+
+fn tell(job: &Job, end: &End, of: usize, told: &Mutex<usize>, out: &Output) {
+    let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    *told += 1;
+    let (dir, count) = (job.dir.display().to_string(), *told);
+    let (outcome, reason) = match end {
+        End::Done => ("done", None),
+        End::Stopped => ("stopped", None),
+        End::Failed(reason) => ("failed", Some(reason)),
+    };
+    match reason {
+        Some(reason) => {
+            out.warning(format!("[{count}/{of}] {dir} failed: {reason} ({} has its words)", job.log_path().display()))
+        }
+        None => out.note(format!("[{count}/{of}] {outcome}: {dir}")),
+    }
+    out.event("run", json!({ "run": dir, "outcome": outcome, "reason": reason }));
+}
+
+fn one(job: &Job, state: State, threads: usize, stop: &AtomicBool) -> End {
+    let mut child = match job.start(state, threads) {
+        Ok(child) => child,
+        Err(error) => return End::Failed(format!("it could not be started: {error}")),
+    };
+    let mut asked = false;
+    loop {
+        match child.try_wait() {
+            Err(error) => return End::Failed(error.to_string()),
+            Ok(Some(status)) => {
+                return match status.code() {
+                    Some(0) => End::Done,
+                    Some(75 | 130) => End::Stopped,
+                    Some(code) => End::Failed(format!("exit code {code}: {}", last_words(&job.log_path()))),
+                    None if asked => End::Stopped,
+                    None => End::Failed("it was killed".into()),
+                };
+            }
+            Ok(None) => {}
+        }
+        if stop.load(Ordering::Relaxed) && !std::mem::replace(&mut asked, true) {
+            ask_to_stop(&mut child);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Asks a training to finish its update and checkpoint.
+#[cfg(unix)]
+fn ask_to_stop(child: &mut Child) {
+    // A process that is gone already needs no asking.
+    let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).stderr(Stdio::null()).status();
+}
+
+/// There is no gentle signal: the last checkpoint stands.
+#[cfg(not(unix))]
+fn ask_to_stop(child: &mut Child) {
+    let _ = child.kill();
+}
+
+/// The last line that a run wrote.
+fn last_words(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no word").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_stopped_run_is_resumed_with_its_budget_only() {
+        let job = Job { dir: "r/s1".into(), words: words("happo matrix/climbing algo.lr=0.1 total_steps=100 seed=1") };
+        let new = words("happo matrix/climbing algo.lr=0.1 total_steps=100 seed=1 --out r/s1 threads=2");
+        assert_eq!(job.arguments(State::New, Some(2)), new);
+        assert_eq!(job.arguments(State::Stopped, Some(2)), words("--resume r/s1 total_steps=100 threads=2"));
+        let own = Job { words: words("happo matrix/climbing threads=4"), ..job };
+        assert_eq!(own.arguments(State::New, Some(2)), words("happo matrix/climbing threads=4 --out r/s1"));
+        assert_eq!(own.log_path(), PathBuf::from("r/s1.log"));
+    }
+}

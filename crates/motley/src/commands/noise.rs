@@ -1,0 +1,182 @@
+//! Return against observation noise: what `motley eval --noise` plays.
+//!
+//! Noise is uniform on [-d, d], added to every entry of the chosen agents' observations at every step, as in the resilience
+//! study of M. Bettini, A. Shankar, A. Prorok, *Heterogeneous Multi-Robot Reinforcement Learning*, AAMAS 2023.
+
+use std::sync::Arc;
+
+use motley_core::{Stream, TeamSpec};
+use motley_nn::policy::ActError;
+use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy};
+
+use crate::error::Failure;
+
+/// Levels where none are asked for: 0, 0.1 D, ..., D.
+const LEVELS: usize = 11;
+/// Names the draws of noise among those of acting.
+const FORK: u64 = 0x006e_6f69_7365;
+
+/// What `--noise` asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Noise {
+    /// Half-widths, from 0.
+    pub(crate) levels: Vec<f64>,
+    /// Names of the agents; empty for all.
+    pub(crate) agents: Vec<String>,
+}
+
+impl Noise {
+    /// Reads `obs=0..D[/LEVELS][,agents=NAME+NAME]`.
+    ///
+    /// # Errors
+    /// Another form, a D that is no positive number, fewer than two levels.
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        let wrong = |why: &str| {
+            Failure::usage(format!(
+                "--noise {text}: {why}; write obs=0..D[/LEVELS][,agents=NAME+NAME], for example obs=0..0.5/6,agents=agent_0"
+            ))
+        };
+        let (mut levels, mut agents) = (Vec::new(), Vec::new());
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some(("obs", range)) => {
+                    let (range, count) = range.split_once('/').map_or((range, Some(LEVELS)), |(r, n)| (r, n.parse().ok()));
+                    let most: Option<f64> = range.strip_prefix("0..").and_then(|d| d.parse().ok());
+                    let most =
+                        most.filter(|d| d.is_finite() && *d > 0.0).ok_or_else(|| wrong("obs needs 0..D with D above 0"))?;
+                    let count = count.filter(|n| (2..=1000).contains(n)).ok_or_else(|| wrong("2 to 1000 levels"))?;
+                    levels = (0..count).map(|k| most * k as f64 / (count - 1) as f64).collect();
+                }
+                Some(("agents", "all")) => {}
+                Some(("agents", names)) => agents = names.split('+').map(str::to_owned).collect(),
+                _ => return Err(wrong(&format!("\"{part}\" is neither obs=... nor agents=..."))),
+            }
+        }
+        if levels.is_empty() { Err(wrong("obs=0..D is missing")) } else { Ok(Self { levels, agents }) }
+    }
+
+    /// Which entries of a team's observations are disturbed, `[obs_len]`.
+    ///
+    /// # Errors
+    /// A name that no agent has.
+    pub(crate) fn mask(&self, team: &TeamSpec) -> Result<Vec<bool>, Failure> {
+        let mut mask = vec![self.agents.is_empty(); team.obs_len()];
+        for name in &self.agents {
+            let Some(i) = team.agents.iter().position(|a| a.name == *name) else {
+                let known: Vec<&str> = team.agents.iter().map(|a| a.name.as_str()).collect();
+                return Err(Failure::usage(format!("--noise: no agent \"{name}\" in this team of {}", known.join(", "))));
+            };
+            mask[team.obs_range(i)].fill(true);
+        }
+        Ok(mask)
+    }
+}
+
+/// A policy that sees its environment through noise.
+pub(crate) struct Noisy<'a> {
+    /// The policy.
+    pub(crate) policy: &'a dyn Policy,
+    /// Half of the width of the noise.
+    pub(crate) width: f64,
+    /// `[obs_len]`
+    pub(crate) mask: &'a [bool],
+}
+
+impl Policy for Noisy<'_> {
+    fn team(&self) -> &Arc<TeamSpec> {
+        self.policy.team()
+    }
+
+    fn memory_len(&self) -> usize {
+        self.policy.memory_len()
+    }
+
+    fn act(
+        &self,
+        batch: ObsBatch<'_>,
+        memory: &mut [f32],
+        mode: Mode,
+        rng: &[Stream],
+        out: &mut Decision,
+        scratch: &mut ActScratch,
+    ) -> Result<(), ActError> {
+        if self.width == 0.0 {
+            return self.policy.act(batch, memory, mode, rng, out, scratch);
+        }
+        let mut obs = batch.obs.to_vec();
+        for (row, stream) in obs.chunks_mut(self.mask.len().max(1)).zip(rng) {
+            let mut noise = stream.fork(FORK);
+            for (x, _) in row.iter_mut().zip(self.mask).filter(|(_, hit)| **hit) {
+                *x += noise.range(-self.width, self.width) as f32;
+            }
+        }
+        self.policy.act(ObsBatch { obs: &obs, ..batch }, memory, mode, rng, out, scratch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose};
+
+    use super::*;
+
+    /// Keeps what it is shown.
+    struct Watcher(Arc<TeamSpec>, Mutex<Vec<f32>>);
+
+    impl Policy for Watcher {
+        fn team(&self) -> &Arc<TeamSpec> {
+            &self.0
+        }
+        fn memory_len(&self) -> usize {
+            0
+        }
+        fn act(
+            &self,
+            batch: ObsBatch<'_>,
+            _: &mut [f32],
+            _: Mode,
+            _: &[Stream],
+            _: &mut Decision,
+            _: &mut ActScratch,
+        ) -> Result<(), ActError> {
+            *self.1.lock().unwrap() = batch.obs.to_vec();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn words_become_levels_and_agents() {
+        let noise = Noise::parse("obs=0..0.5/6,agents=a+b").unwrap();
+        assert_eq!(noise.agents, ["a", "b"]);
+        assert!(noise.levels.iter().zip([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]).all(|(l, want)| (l - want).abs() < 1e-12));
+        assert_eq!(Noise::parse("agents=all,obs=0..2").map(|n| (n.levels.len(), n.agents.len())).unwrap(), (11, 0));
+        for text in ["", "obs=1..2", "obs=0..-1", "obs=0..nan", "obs=0..1/1", "agents=a", "act=0..1", "obs"] {
+            assert_eq!(Noise::parse(text).unwrap_err().code, 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_chosen_agents_see_noise_of_the_width() {
+        let agent = |name: &str, n| AgentSpec::new(name, "x", ObsSpace::vector(n), ActionSpace::Discrete(2));
+        let team = Arc::new(TeamSpec::new("test/x", vec![agent("a", 300), agent("b", 200)]));
+        let mask = Noise { levels: vec![0.0], agents: vec!["b".into()] }.mask(&team).unwrap();
+        assert!(Noise { levels: vec![], agents: vec!["c".into()] }.mask(&team).unwrap_err().message.contains("a, b"));
+        let watcher = Watcher(Arc::clone(&team), Mutex::default());
+        let seen = |width: f64, seed: u64| {
+            let noisy = Noisy { policy: &watcher, width, mask: &mask };
+            let (obs, rng) = (vec![1.0; 1000], [0, 1].map(|e| Stream::new(seed, Purpose::EvalAct, e, 0)));
+            let batch = ObsBatch { envs: 2, obs: &obs, avail: &[] };
+            noisy.act(batch, &mut [], Mode::Greedy, &rng, &mut Decision::default(), &mut ActScratch::default()).unwrap();
+            watcher.1.lock().unwrap().clone()
+        };
+        let (one, again, other) = (seen(0.5, 0), seen(0.5, 0), seen(0.5, 1));
+        assert!(one == again && one != other && seen(0.0, 0) == vec![1.0; 1000]);
+        assert!(one[..300].iter().chain(&one[500..800]).all(|x| *x == 1.0), "the first agent sees clearly");
+        let noise: Vec<f32> = one[300..500].iter().map(|x| x - 1.0).collect();
+        assert!(noise.iter().all(|x| x.abs() <= 0.5) && noise.iter().any(|x| *x > 0.4) && noise.iter().any(|x| *x < -0.4));
+        assert!(noise.iter().sum::<f32>().abs() / 200.0 < 0.08);
+        assert_ne!(one[300..500], one[800..1000], "copies have noise of their own");
+    }
+}

@@ -1,0 +1,180 @@
+//! Runs as records to compare: from run folders, from marl-eval's documents, from records written before.
+
+use std::path::{Path, PathBuf};
+
+use motley_nn::{Mode, Pool};
+use motley_run::{EvalEpisode, Point, RunStatus, RunView, read_eval, read_metrics};
+use motley_stats::record::ABSOLUTE_FACTOR;
+use motley_stats::{Evaluation, Metric, RunRecord, marl_eval};
+use motley_train::evaluate::Episode;
+use motley_train::{EvalPlan, Registry, evaluate};
+
+use crate::commands::plot::find_runs;
+use crate::commands::source::load;
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Bytes of a document that are read at most.
+const LIMIT: u64 = 1 << 30;
+/// The evaluation round of the absolute metric: training counts env steps, `motley eval` has the last number.
+const ROUND: u64 = u64::MAX - 1;
+
+/// A record, and the run folder that it was read from.
+pub(crate) struct Found {
+    /// The record.
+    pub(crate) record: RunRecord,
+    /// None of a record that was read from a document.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// Every run below the given paths.
+///
+/// # Errors
+/// A path without runs, a damaged file.
+pub(crate) fn gather(paths: &[PathBuf], out: &Output) -> Result<Vec<Found>, Failure> {
+    let read = |record| Found { record, folder: None };
+    let mut records = Vec::new();
+    let mut folders = Vec::new();
+    for path in paths {
+        let written = if path.is_dir() && RunView::open(path).is_err() { documents(path)? } else { Vec::new() };
+        if path.is_file() {
+            records.extend(read_document(path)?.into_iter().map(read));
+        } else if written.is_empty() {
+            folders.push(path.clone());
+        } else {
+            for document in written {
+                records.extend(read_document(&document)?.into_iter().map(read));
+            }
+        }
+    }
+    if !folders.is_empty() {
+        for dir in find_runs(&folders)? {
+            records.extend(from_folder(&dir, out)?.map(|record| Found { record, folder: Some(dir) }));
+        }
+    }
+    Ok(records)
+}
+
+/// The records (`.jsonl`) that lie directly in a folder, sorted.
+fn documents(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |e| Failure::run(format!("cannot read the folder {}: {e}", dir.display()));
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e == "jsonl") && path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read_document(path: &Path) -> Result<Vec<RunRecord>, Failure> {
+    let failed = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let length = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
+    if length > LIMIT {
+        return Err(failed(format!("{length} bytes are more than a document of runs has ({LIMIT} at most)")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+    if path.extension().is_some_and(|e| e == "jsonl") {
+        let line = |(k, line): (usize, &str)| serde_json::from_str(line).map_err(|e| failed(format!("line {}: {e}", k + 1)));
+        return text.lines().enumerate().filter(|l| !l.1.trim().is_empty()).map(line).collect();
+    }
+    let document = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
+    marl_eval::from_json(&document).map_err(|e| failed(e.to_string()))
+}
+
+/// The record of a run folder; none, with a warning, of a run without an evaluation.
+pub(crate) fn from_folder(dir: &Path, out: &Output) -> Result<Option<RunRecord>, Failure> {
+    let view = RunView::open(dir)?;
+    let info = view.info()?;
+    let path = view.eval_path();
+    let episodes = if path.is_file() { read_eval(&path)? } else { Vec::new() };
+    if episodes.is_empty() {
+        out.warning(format!("{} has no evaluation yet and is left out", dir.display()));
+        return Ok(None);
+    }
+    if info.status != RunStatus::Done {
+        out.warning(format!("{} is not done ({:?} at {} env steps)", dir.display(), info.status, info.env_steps));
+    }
+    let path = view.metrics_path();
+    let log = if path.is_file() { read_metrics(&path)? } else { Vec::new() };
+    let evaluations: Vec<Evaluation> = episodes
+        .chunk_by(|a, b| a.env_steps == b.env_steps)
+        .map(|of_one| evaluation(of_one, seconds_at(&log, of_one[0].env_steps)))
+        .collect();
+    let commit = info.git_commit.map(|c| format!(" {c}")).unwrap_or_default();
+    let env_steps = evaluations.last().map_or(0, |e| e.env_steps);
+    Ok(Some(RunRecord {
+        algo: info.algo,
+        task: info.task,
+        seed: info.seed,
+        env_steps,
+        seconds: seconds_at(&log, env_steps),
+        machine: format!("{}, {} threads", info.cpu, info.threads),
+        version: format!("{}{commit}", info.motley),
+        config: view.config()?,
+        evaluations,
+        absolute: None,
+    }))
+}
+
+fn evaluation(episodes: &[EvalEpisode], seconds: Option<f64>) -> Evaluation {
+    Evaluation {
+        env_steps: episodes[0].env_steps,
+        seconds,
+        returns: episodes.iter().map(|e| e.team_return).collect(),
+        won: episodes.iter().filter_map(|e| e.won).map(|w| f64::from(u8::from(w))).collect(),
+    }
+}
+
+/// Wall-clock seconds of training until `env_steps`, from the mean speed that the log has there. Of a run that was stopped and
+/// resumed the speed is that of the last process.
+fn seconds_at(log: &[Point], env_steps: u64) -> Option<f64> {
+    let before = log.iter().rev().filter(|p| p.env_steps <= env_steps);
+    let rate = before.filter_map(|p| p.get("time/env_steps_per_second")).next()?;
+    (rate > 0.0).then(|| env_steps as f64 / rate)
+}
+
+/// Measures the absolute metric of a run folder: its best policy on ten times the episodes of a usual evaluation, on streams
+/// that no evaluation of training had.
+pub(crate) fn measure_absolute(dir: &Path, record: &mut RunRecord, registry: &Registry) -> Result<(), Failure> {
+    let loaded = load(dir, registry)?;
+    let number = |name: &str| record.setting(name).and_then(toml::Value::as_integer).and_then(|n| usize::try_from(n).ok());
+    let stochastic = record.setting("eval.stochastic").and_then(toml::Value::as_bool).unwrap_or(false);
+    let plan = EvalPlan {
+        seed: record.seed,
+        round: ROUND,
+        episodes: ABSOLUTE_FACTOR * number("eval.episodes").unwrap_or(100),
+        mode: if stochastic { Mode::Sample } else { Mode::Greedy },
+    };
+    let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
+    let episodes = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
+    let best = record.best(Metric::Return).map_or(0, |e| e.env_steps);
+    record.absolute = Some(absolute(&episodes, best));
+    Ok(())
+}
+
+fn absolute(episodes: &[Episode], env_steps: u64) -> Evaluation {
+    Evaluation {
+        env_steps,
+        seconds: None,
+        returns: episodes.iter().map(|e| e.team_return).collect(),
+        won: episodes.iter().filter_map(|e| e.won).map(|w| f64::from(u8::from(w))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_come_from_the_speed_at_the_time() {
+        let point = |env_steps, rate: Option<f64>| Point {
+            env_steps,
+            values: rate.map(|r| ("time/env_steps_per_second".to_owned(), r)).into_iter().collect(),
+        };
+        let log = [point(100, Some(50.0)), point(200, Some(40.0)), point(200, None), point(300, Some(10.0))];
+        assert_eq!([100, 200, 250, 50].map(|s| seconds_at(&log, s)), [Some(2.0), Some(5.0), Some(6.25), None]);
+    }
+}

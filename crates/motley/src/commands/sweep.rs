@@ -1,0 +1,123 @@
+//! `motley sweep`: the runs of a plan, here or as a Slurm array; given again, it goes on where it stopped.
+
+use std::path::{Path, PathBuf};
+
+use motley_train::Registry;
+use motley_view::file;
+use serde_json::json;
+
+use crate::args::{SweepArgs, TrainArgs};
+use crate::commands::jobs::{self, Job, State};
+use crate::commands::plot::drawn;
+use crate::commands::{plan, train};
+use crate::error::Failure;
+use crate::output::Output;
+use crate::signals::Stop;
+
+pub(crate) fn run(args: &SweepArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    let (above, jobs) = plan::read(&args.plan)?;
+    if args.dry_run {
+        for (k, job) in jobs.iter().enumerate() {
+            job.state(registry)?;
+            out.line(format!("{k:4}  {}  {}", job.dir.display(), job.words.join(" ")));
+            out.event("run", json!({ "index": k, "run": job.dir.display().to_string(), "words": job.words.join(" ") }));
+        }
+        return Ok(0);
+    }
+    if let Some(index) = args.index {
+        let job = jobs
+            .get(index)
+            .ok_or_else(|| Failure::usage(format!("--index {index}: the plan has runs 0 to {}", jobs.len().saturating_sub(1))))?;
+        return one(job, registry, out);
+    }
+    match args.launcher.as_str() {
+        "slurm" => slurm(&args.plan, &above, &jobs, registry, out),
+        "ray" => Err(Failure {
+            code: 3,
+            message: "the launcher \"ray\" is part of the Python package, not of this command: pip install 'motley-rl[ray]' and see its motley.ray; here there are --launcher local and slurm".into(),
+        }),
+        _ => local(args, &above, &jobs, registry, out),
+    }
+}
+
+fn local(args: &SweepArgs, above: &Path, jobs: &[Job], registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    let stop = Stop::listen()?;
+    let failed = jobs::run(jobs, args.parallel, registry, &stop.asked, out)?;
+    let mut done = 0;
+    for job in jobs {
+        done += usize::from(job.state(registry)? == State::Done);
+    }
+    let place = above.display().to_string();
+    out.event("done", json!({ "out": place, "runs": jobs.len(), "done": done, "failed": failed }));
+    out.line(format!("{done} of {} runs are done, {failed} failed: motley compare {place}", jobs.len()));
+    Ok(match (failed, done == jobs.len()) {
+        (0, true) => 0,
+        (0, false) => stop.exit_code(),
+        _ => 1,
+    })
+}
+
+/// One run of the plan in this process, so that a scheduler's signals reach it.
+fn one(job: &Job, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    let state = job.state(registry)?;
+    if state == State::Done {
+        out.note(format!("{} is done", job.dir.display()));
+        return Ok(0);
+    }
+    let (resume, words, folder) = match state {
+        State::Stopped => {
+            (Some(job.dir.clone()), job.words.iter().filter(|w| w.starts_with("total_steps=")).cloned().collect(), None)
+        }
+        _ => (None, job.words.clone(), Some(job.dir.clone())),
+    };
+    train::run(&TrainArgs { words, resume, config: None, out: folder }, registry, out)
+}
+
+/// Writes the script of a job array beside the runs.
+fn slurm(plan: &Path, above: &Path, jobs: &[Job], registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    for job in jobs {
+        job.state(registry)?;
+    }
+    let failed = |e: std::io::Error| Failure::run(format!("{}: {e}", above.display()));
+    std::fs::create_dir_all(above).map_err(failed)?;
+    let program = std::env::current_exe().map_err(failed)?;
+    let here = std::env::current_dir().map_err(failed)?;
+    let path: PathBuf = above.join("sweep.sbatch");
+    file::write_atomic(&path, script(&program, &here, plan, above, jobs.len()).as_bytes()).map_err(drawn)?;
+    out.line(format!("written: {} ({} runs); edit its resources, then: sbatch {}", path.display(), jobs.len(), path.display()));
+    out.event("done", json!({ "out": path.display().to_string(), "runs": jobs.len() }));
+    Ok(0)
+}
+
+fn script(program: &Path, here: &Path, plan: &Path, above: &Path, runs: usize) -> String {
+    format!(
+        "#!/bin/bash\n\
+         #SBATCH --job-name=motley-sweep\n\
+         #SBATCH --array=0-{}\n\
+         #SBATCH --ntasks=1\n\
+         #SBATCH --cpus-per-task=2\n\
+         #SBATCH --mem=4G\n\
+         #SBATCH --time=04:00:00\n\
+         #SBATCH --output={}/slurm-%A_%a.log\n\
+         #SBATCH --open-mode=append\n\
+         #SBATCH --requeue\n\
+         # Two minutes before the end the run is asked to checkpoint; it then exits with 75 and goes back into the queue.\n\
+         #SBATCH --signal=USR1@120\n\
+         cd {} || exit 1\n\
+         export MOTLEY__THREADS=\"${{SLURM_CPUS_PER_TASK:-1}}\"\n\
+         srun {} sweep {} --index \"$SLURM_ARRAY_TASK_ID\"\n\
+         code=$?\n\
+         if [ \"$code\" -eq 75 ]; then\n    scontrol requeue \"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}\"\n    exit 0\nfi\n\
+         exit \"$code\"\n",
+        runs.saturating_sub(1),
+        above.display(),
+        quoted(here),
+        quoted(program),
+        quoted(plan),
+    )
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+}

@@ -1,0 +1,214 @@
+//! Comparing, sweeping, reproducing: whole commands through the binary, on games that train in a moment.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// The exit code, standard output and standard error of the command, run in `dir`.
+fn motley(dir: &Path, words: &str) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_motley")).args(words.split_whitespace()).current_dir(dir).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn events(text: &str, event: &str) -> Vec<Value> {
+    text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).filter(|v| v["event"] == event).collect()
+}
+
+const PLAN: &str = "
+    out = 'runs'
+    algos = ['happo', 'mappo']
+    tasks = ['matrix/climbing', 'matrix/penalty']
+    seeds = 2
+    settings.total_steps = 400
+    settings.num_envs = 10
+    settings.net.hidden_sizes = [8]
+    settings.algo.rollout_steps = 10
+    settings.eval = { every = 200, episodes = 4 }
+";
+
+fn planned() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("plan.toml"), PLAN).unwrap();
+    dir
+}
+
+#[test]
+fn a_sweep_trains_what_is_left_and_is_compared() {
+    let dir = planned();
+    let (code, out, err) = motley(dir.path(), "sweep plan.toml --parallel 2 --json");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(events(&out, "run").iter().filter(|r| r["outcome"] == "done").count(), 8);
+    // Again: nothing is left. With one run lost and more steps for all: one is new, seven go on.
+    let (code, out, _) = motley(dir.path(), "sweep plan.toml --json");
+    assert_eq!((code, events(&out, "run").iter().filter(|r| r["outcome"] == "was done").count()), (0, 8));
+    std::fs::remove_dir_all(dir.path().join("runs/matrix_climbing/happo/s0")).unwrap();
+    std::fs::write(dir.path().join("plan.toml"), PLAN.replace("total_steps = 400", "total_steps = 600")).unwrap();
+    let (code, _, err) = motley(dir.path(), "sweep plan.toml");
+    assert_eq!(code, 0, "{err}");
+    let resumed = std::fs::read_to_string(dir.path().join("runs/matrix_climbing/happo/s1.log")).unwrap();
+    assert!(resumed.contains("resuming happo on matrix/climbing at 400 steps"), "{resumed}");
+
+    let (code, out, err) = motley(dir.path(), "compare runs --absolute --resamples 200 -o made --book book --json");
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("fewer than 5 seeds"), "{err}");
+    let rows = events(&out, "task");
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|r| r["seeds"] == 2 && r["env_steps"] == 600 && r["absolute"] == true));
+    let between = |e: &Value, name: &str| {
+        let at = |end: &str| e[format!("{name}{end}")].as_f64().unwrap();
+        at("_low") <= at("") && at("") <= at("_high")
+    };
+    assert!(events(&out, "aggregate").iter().all(|e| ["iqm", "median", "mean", "optimality_gap"].iter().all(|n| between(e, n))));
+    let improvement = events(&out, "improvement");
+    assert!(improvement.len() == 1 && between(&improvement[0], "probability"));
+    for name in ["table.tex", "runs.jsonl", "marl-eval.json", "aggregates.svg", "improvement.svg", "profiles.svg", "curves.svg"] {
+        assert!(dir.path().join("made").join(name).is_file(), "{name}");
+    }
+    let page = std::fs::read_to_string(dir.path().join("book/matrix.md")).unwrap();
+    assert!(
+        page.contains("| matrix/climbing | happo | 2 | 600 |") && page.contains("motley train mappo matrix/penalty"),
+        "{page}"
+    );
+    documents_hold_the_same(dir.path(), &rows);
+}
+
+/// What was written compares as the runs did: from the records and from marl-eval's document.
+fn documents_hold_the_same(dir: &Path, rows: &[Value]) {
+    for document in ["made/runs.jsonl", "made/marl-eval.json"] {
+        let (code, out, err) = motley(dir, &format!("compare {document} --absolute --resamples 200 --json"));
+        assert_eq!(code, 0, "{document}: {err}");
+        let again = events(&out, "task");
+        for (a, b) in rows.iter().zip(&again) {
+            let close = |name: &str| (a[name].as_f64().unwrap() - b[name].as_f64().unwrap()).abs() < 1e-9;
+            assert!(a["task"] == b["task"] && a["algo"] == b["algo"] && close("iqm") && close("mean"), "{document}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_sweep_refuses_what_would_go_wrong_later() {
+    let dir = planned();
+    let refused = |words: &str, code: i32, text: &str| {
+        let (found, _, err) = motley(dir.path(), words);
+        assert!(found == code && err.contains(text), "{words}: {found} {err}");
+    };
+    refused("sweep plan.toml --launcher ray", 3, "motley-rl[ray]");
+    refused("sweep plan.toml --index 8", 2, "runs 0 to 7");
+    refused("sweep nowhere.toml", 2, "nowhere.toml");
+    assert_eq!(motley(dir.path(), "sweep plan.toml --index 0 --quiet").0, 0);
+    std::fs::write(dir.path().join("other.toml"), PLAN.replace("[8]", "[9]")).unwrap();
+    refused("sweep other.toml", 2, "net.hidden_sizes");
+    std::fs::write(dir.path().join("slip.toml"), PLAN.replace("rollout_steps", "rolout_steps")).unwrap();
+    refused("sweep slip.toml --dry-run", 2, "algo.rollout_steps");
+    std::fs::write(dir.path().join("bad.toml"), "out = 'r'\nseeds = 1\nalgo = ['happo']\n").unwrap();
+    refused("sweep bad.toml", 2, "algo");
+}
+
+/// Every plan that is shipped resolves: names, settings, folders.
+#[test]
+fn the_shipped_plans_resolve() {
+    let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plans");
+    let dir = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    for entry in std::fs::read_dir(plans).unwrap() {
+        let path = entry.unwrap().path();
+        let (code, out, err) = motley(dir.path(), &format!("sweep {} --dry-run --json", path.display()));
+        assert!(code == 0 && events(&out, "run").len() >= 10, "{}: {err}", path.display());
+        count += 1;
+    }
+    assert!(count >= 4);
+}
+
+/// The script is run by bash with stand-ins for Slurm's own programs: a run that ends is reported as it ended, one that was
+/// told to stop goes back into the queue.
+#[cfg(unix)]
+#[test]
+fn the_script_for_slurm_runs_and_requeues() {
+    let dir = planned();
+    assert_eq!(motley(dir.path(), "sweep plan.toml --launcher slurm").0, 0);
+    let script = dir.path().join("runs/sweep.sbatch");
+    let text = std::fs::read_to_string(&script).unwrap();
+    assert!(text.contains("#SBATCH --array=0-7\n") && text.contains("#SBATCH --signal=USR1@120\n"), "{text}");
+    let programs = dir.path().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    let write = |name: &str, body: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = programs.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    write("scontrol", "echo \"$@\" > requeued");
+    let bash = || {
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("bash");
+        command
+            .arg(&script)
+            .env("PATH", path)
+            .env("SLURM_ARRAY_TASK_ID", "3")
+            .env("SLURM_ARRAY_JOB_ID", "17")
+            .current_dir(dir.path());
+        command.output().unwrap().status.code().unwrap()
+    };
+    write("srun", "exec \"$@\"");
+    assert_eq!(bash(), 0);
+    assert!(dir.path().join("runs/matrix_climbing/mappo/s1/run.json").is_file(), "the fourth run of the plan");
+    assert!(!dir.path().join("requeued").exists());
+    write("srun", "exit 75");
+    assert_eq!((bash(), std::fs::read_to_string(dir.path().join("requeued")).unwrap().trim()), (0, "requeue 17_3"));
+    write("srun", "exit 2");
+    assert_eq!(bash(), 2);
+}
+
+#[test]
+fn a_result_is_reached_or_missed_by_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = "num_envs=10 net.hidden_sizes=[16] algo.rollout_steps=25 algo.lr=0.005 algo.critic_lr=0.005 eval.every=2000 eval.episodes=4";
+    // A four-hundredth of the budget: nothing is published there, so there is no verdict.
+    let words = format!("reproduce epymarl-penalty-0/ippo --seeds 2 --steps-fraction 0.0002 {short} --json");
+    let (code, out, err) = motley(dir.path(), &words);
+    assert_eq!(code, 0, "{err}");
+    let done = &events(&out, "done")[0];
+    assert_eq!(
+        (done["verdict"].as_str(), done["seeds"].as_u64(), done["env_steps"].as_u64()),
+        (Some("no verdict"), Some(2), Some(4000))
+    );
+    assert!(dir.path().join("runs/reproduce/epymarl-penalty-0/ippo/s1/run.json").is_file());
+    // The same folders answer at once when asked again.
+    let (_, out, _) = motley(dir.path(), &words);
+    assert_eq!(events(&out, "run").iter().filter(|r| r["outcome"] == "was done").count(), 2);
+    for (words, code, text) in [
+        ("reproduce harl-spread-discrete/hapo", 2, "harl-spread-discrete/happo"),
+        ("reproduce harl-spread-discrete/happo --seeds 0", 2, "at least one"),
+        ("reproduce harl-spread-discrete/happo --steps-fraction 1.5", 2, "at most 1"),
+    ] {
+        let (found, _, err) = motley(dir.path(), words);
+        assert!(found == code && err.contains(text), "{words}: {found} {err}");
+    }
+    let (code, out, _) = motley(dir.path(), "list results --json");
+    let results = events(&out, "result");
+    assert!(code == 0 && results.len() > 150);
+    let of = |name: &str| results.iter().find(|r| r["name"] == name).unwrap();
+    assert_eq!(of("harl-spread-discrete/mappo")["value"].as_f64(), Some(-59.5));
+}
+
+#[test]
+fn noise_costs_return_and_none_costs_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let run: PathBuf = dir.path().join("run");
+    let train = "train ippo mpe/simple_v3 num_envs=20 total_steps=30000 net.hidden_sizes=[32] algo.rollout_steps=50 algo.lr=0.005 \
+                 algo.critic_lr=0.005 eval.every=30000 --out run --quiet";
+    assert_eq!(motley(dir.path(), train).0, 0);
+    assert!(run.join("policy").is_dir());
+    let (code, out, err) = motley(dir.path(), "eval run --noise obs=0..4/3 --json");
+    assert_eq!(code, 0, "{err}");
+    let levels: Vec<f64> = events(&out, "eval").iter().map(|e| e["eval_return_mean"].as_f64().unwrap()).collect();
+    let (_, out, _) = motley(dir.path(), "eval run --json");
+    assert_eq!(levels[0], events(&out, "eval")[0]["eval_return_mean"].as_f64().unwrap());
+    assert!(levels.len() == 3 && levels[2] < levels[0] - 1.0, "{levels:?}");
+    let (code, _, err) = motley(dir.path(), "eval run --noise obs=0..1,agents=nobody");
+    assert!(code == 2 && err.contains("nobody") && err.contains("agent_0"), "{err}");
+}
