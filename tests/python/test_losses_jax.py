@@ -286,7 +286,12 @@ def expected(case):
 
 @pytest.fixture(scope="module")
 def oracle(cases):
-    return {name: fisher_product(case) if case["kind"] == "fisher" else expected(case) for name, case in cases.items()}
+    class Lazy(dict):
+        def __missing__(self, name):
+            self[name] = fisher_product(cases[name]) if cases[name]["kind"] == "fisher" else expected(cases[name])
+            return self[name]
+
+    return Lazy()
 
 
 def test_every_case_is_known(cases):
