@@ -26,11 +26,27 @@ CASES = [
     "recurrent gaussian, half of the chunks",
     "kl drift",
     "square drift",
+    "log probability",
+    "all actions, multi-discrete",
+    "all actions, recurrent",
+    "action values",
+    "action values, running norm",
     "huber, clipped, running norm",
     "squared, no norm",
     "popart",
     "recurrent critic in chunks",
 ]
+
+FISHER = [
+    "fisher, categorical",
+    "fisher, multi-discrete",
+    "fisher, gaussian",
+    "fisher, tanh gaussian",
+    "fisher, recurrent categorical",
+    "fisher, recurrent gaussian",
+]
+# A double backward in float64 against forward-mode (or, for memory, central differences) and one backward in float32.
+FISHER_TOLERANCE = 1e-4
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "selu": jax.nn.selu}
 
@@ -135,6 +151,8 @@ def actor_loss(case, flat):
     # Rows that do not count may hold anything: keep it out of the gradient.
     ratio = jnp.exp(jnp.where(active > 0, log_prob - old, 0.0))
     surrogate = ratio * weight
+    if case["name"] == "log probability":
+        surrogate = weight * jnp.where(active > 0, log_prob, 0.0)
     if "clip" in case:
         clip = case["clip"][0]
         surrogate = jnp.minimum(surrogate, jnp.clip(ratio, 1 - clip, 1 + clip) * weight)
@@ -182,6 +200,69 @@ def critic_loss(case, flat):
     return case["coef"][0] * (active * row).sum() / active.sum()
 
 
+def masked_log_softmax(z, mask):
+    return jax.nn.log_softmax(jnp.where(mask > 0, z, -1e10), axis=-1)
+
+
+def all_actions_loss(case, flat):
+    """-E[sum_a pi(a) values_a + 0.05 H], joint choices numbered with the first part most significant."""
+    p = unflatten(case, flat)
+    active = np.array(case["active"])
+    rows = len(active)
+    out = actor_outputs(case, p, np.array(case["x"]).reshape(rows, -1))
+    mask, joint, at = np.array(case["mask"]).reshape(rows, -1), jnp.ones((rows, 1)), 0
+    for n in (int(n) for n in case["choices"]):
+        part = jnp.exp(masked_log_softmax(out[:, at : at + n], mask[:, at : at + n]))
+        joint = (joint[:, :, None] * part[:, None, :]).reshape(rows, -1)
+        at += n
+    _, entropy = distribution(case, p, out)
+    expected_value = (joint * np.array(case["values"]).reshape(rows, -1)).sum(-1)
+    return -(active * (expected_value + 0.05 * entropy)).sum() / active.sum()
+
+
+def action_critic_loss(case, flat):
+    p = unflatten(case, flat)
+    targets, active = np.array(case["targets"]), np.array(case["active"])
+    if case["norm"] == "running":
+        counted = targets[active > 0]
+        targets = (targets - counted.mean()) / np.sqrt(max(counted.var(), 1e-2))
+    out = head(p, trunk(p, np.array(case["x"]).reshape(len(targets), -1), case["activation"]))
+    chosen = out[np.arange(len(targets)), np.array(case["actions"]).astype(int)]
+    return 0.5 * (active * (chosen - targets) ** 2).sum() / active.sum()
+
+
+def mean_kl(case, old, flat):
+    """E[KL(pi_old || pi)] over active rows; of squashed normals that of the normals."""
+    active = np.array(case["active"])
+    x = np.array(case["x"]).reshape(len(active), -1)
+    p, q = unflatten(case, old), unflatten(case, flat)
+    before, after = actor_outputs(case, p, x), actor_outputs(case, q, x)
+    if case["head"] == "categorical":
+        mask, kl, at = np.array(case["mask"]).reshape(len(active), -1), 0.0, 0
+        for n in (int(n) for n in case["choices"]):
+            a, b = (masked_log_softmax(o[:, at : at + n], mask[:, at : at + n]) for o in (before, after))
+            kl += (jnp.exp(a) * (a - b)).sum(-1)
+            at += n
+    else:
+        if case["head"] == "gaussian":
+            x_coef, y_coef = case["head_values"]
+            moments = [(o, jnp.log(jax.nn.sigmoid(w["free"] / x_coef) * y_coef) + 0 * o) for o, w in ((before, p), (after, q))]
+        else:
+            moments = [jnp.split(o, 2, axis=-1) for o in (before, after)]
+            moments = [(mean, jnp.clip(log_std, -20, 2)) for mean, log_std in moments]
+        (m0, s0), (m1, s1) = moments
+        kl = (s1 - s0 + (jnp.exp(2 * s0) + (m0 - m1) ** 2) / (2 * jnp.exp(2 * s1)) - 0.5).sum(-1)
+    # A row whose every action is closed does not count, and may be anything.
+    return jnp.where(active > 0, kl, 0.0).sum() / active.sum()
+
+
+def fisher_product(case):
+    """The Hessian of the divergence at the policy itself times v, by a double backward pass."""
+    flat, v = jnp.array(case["params"]), jnp.array(case["v"])
+    slope = jax.grad(lambda new: mean_kl(case, flat, new))
+    return np.array(jax.grad(lambda new: slope(new) @ v)(flat))
+
+
 def start(case):
     """The parameters that the gradient belongs to: PopArt rescales the head before the step."""
     flat = np.array(case["params"])
@@ -198,17 +279,31 @@ def start(case):
 
 
 def expected(case):
-    loss = actor_loss if case["kind"] == "actor" else critic_loss
+    losses = {"actor": actor_loss, "critic": critic_loss, "all_actions": all_actions_loss, "action_critic": action_critic_loss}
+    loss = losses[case["kind"]]
     return np.array(jax.grad(lambda flat: loss(case, flat))(jnp.array(start(case))))
 
 
 @pytest.fixture(scope="module")
 def oracle(cases):
-    return {name: expected(case) for name, case in cases.items()}
+    class Lazy(dict):
+        def __missing__(self, name):
+            self[name] = fisher_product(cases[name]) if cases[name]["kind"] == "fisher" else expected(cases[name])
+            return self[name]
+
+    return Lazy()
 
 
 def test_every_case_is_known(cases):
-    assert sorted(cases) == sorted(CASES)
+    assert sorted(cases) == sorted(CASES + FISHER)
+
+
+@pytest.mark.parametrize("engine", ["gradient", "gradient_burn"])
+@pytest.mark.parametrize("name", FISHER)
+def test_fisher_product(cases, oracle, name, engine):
+    found, wanted = np.array(cases[name][engine]), oracle[name]
+    assert found.shape == wanted.shape and np.linalg.norm(wanted) > 1e-2
+    assert np.linalg.norm(found - wanted) < FISHER_TOLERANCE * np.linalg.norm(wanted)
 
 
 @pytest.mark.parametrize("engine", ["gradient", "gradient_burn"])

@@ -151,8 +151,11 @@ impl Registry {
         let specs: Vec<Arc<dyn AlgorithmSpec>> = vec![
             Arc::new(crate::independent::ia2c::Ia2c),
             Arc::new(crate::independent::ippo::Ippo),
+            Arc::new(crate::independent::reinforce::Reinforce),
+            Arc::new(crate::policy_gradient::coma::Coma),
             Arc::new(crate::policy_gradient::maa2c::Maa2c),
             Arc::new(crate::policy_gradient::mappo::Mappo),
+            Arc::new(crate::policy_gradient::pareto_ac::ParetoAc),
             Arc::new(crate::heterogeneous::haa2c::Haa2c),
             Arc::new(crate::heterogeneous::happo::Happo),
             Arc::new(crate::heterogeneous::hatrpo::Hatrpo),

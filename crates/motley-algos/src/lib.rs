@@ -1,9 +1,11 @@
 //! The algorithms of Motley, one file each, on shared pieces: [`on_policy`] (actors, critics, advantages) and [`schedule`]
 //! (who moves when). Adding one is a file and a line in [`algorithm::Registry::builtin`].
 
+pub mod actors;
 pub mod algorithm;
 pub mod heterogeneous;
 pub mod independent;
+pub mod joint;
 pub mod on_policy;
 pub mod policy_gradient;
 pub mod schedule;

@@ -2,66 +2,24 @@
 
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Share, StateSpace, Stream, TeamSpec, settings};
+use motley_core::{ConfigError, Key, Kind, Metrics, Settings, StateSpace, Stream, TeamSpec, settings};
 use motley_data::returns::{Series, Truncation, gae, n_step};
 use motley_data::rollout::Rollout;
 use motley_data::stats::normalize_masked;
-use motley_nn::init::Init;
-use motley_nn::optim::decayed;
 use motley_nn::{
-    Activation, Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, NetSpec, Objective, Pool, Source,
-    TeamPolicy, UpdateError, Values,
+    Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Objective, Pool, Source, TeamPolicy, UpdateError, Values,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
+use crate::actors::{self, Actors, NetConfig};
 use crate::algorithm::{RewardMode, UpdateContext};
 
 /// Added to the deviation of advantages (HARL).
-const ADVANTAGE_EPS: f64 = 1e-5;
+pub(crate) const ADVANTAGE_EPS: f64 = 1e-5;
 
 settings! {
-    /// Networks of actors and critics.
-    pub struct NetConfig in "net" {
-        /// Widths of the hidden layers.
-        hidden_sizes: Vec<usize> = vec![128, 128], Kind::Ints(1, 65_536);
-        /// After every hidden layer.
-        activation: String = "relu", Kind::Choice(&["relu", "tanh", "leaky_relu", "selu", "sigmoid", "elu", "identity"]);
-        /// LayerNorm on the input.
-        feature_norm: bool = true, Kind::Bool;
-        /// LayerNorm after each activation.
-        layer_norm: bool = true, Kind::Bool;
-        /// A GRU after the hidden layers, as wide as the last of them.
-        recurrent: bool = false, Kind::Bool;
-        /// Steps of a recurrent training chunk; must divide `algo.rollout_steps`.
-        chunk_length: usize = 10, Kind::Int(1, 100_000);
-        /// Initial weights: `orthogonal`, or `uniform` in +-1/sqrt(fan_in).
-        init: String = "orthogonal", Kind::Choice(&["orthogonal", "uniform"]);
-        /// Gain of the actors' last layer at the start.
-        output_gain: f64 = 0.01, Kind::Float(0.0, 100.0);
-        /// Which agents share parameters.
-        share: Share = "none", Kind::Share;
-        /// Append a one-hot of the agent to the input where parameters are shared.
-        agent_id: bool = false, Kind::Bool;
-        /// Distribution over continuous actions.
-        distribution: String = "gaussian", Kind::Choice(&["gaussian", "tanh_gaussian"]);
-        /// Gaussian: scale and start of the deviation's parameter w in sigma = sigmoid(w / std_x_coef) * std_y_coef.
-        std_x_coef: f64 = 1.0, Kind::Float(1e-3, 1e3);
-        /// Gaussian: upper bound of the deviation, in units of the action.
-        std_y_coef: f64 = 0.5, Kind::Float(1e-3, 1e3);
-    }
-}
-
-settings! {
-    /// What is collected and how advantages are estimated.
+    /// How advantages are estimated.
     pub struct OnPolicyConfig in "algo" {
-        /// Steps of every environment between two updates.
-        rollout_steps: usize = 200, Kind::Int(1, 1_000_000);
-        /// Learning rate of the actors.
-        lr: f64 = 5e-4, Kind::Float(0.0, 1.0);
-        /// Lower learning rates linearly to 0 over the run.
-        lr_decay: bool = false, Kind::Bool;
-        /// Discount per step.
-        gamma: f64 = 0.99, Kind::Float(0.0, 1.0);
         /// Lambda of the generalised advantage estimate.
         gae_lambda: f64 = 0.95, Kind::Float(0.0, 1.0);
         /// Advantages by `gae`, or `n_step` returns minus the value.
@@ -89,13 +47,9 @@ settings! {
     }
 }
 
-/// The settings shared by on-policy algorithms, with the algorithm's own default of `net.share`.
+/// The settings of actors with state-value critics, with the algorithm's own default of `net.share`.
 pub fn keys(share: &str) -> Vec<Key> {
-    let mut keys = [OnPolicyConfig::keys(), CriticConfig::keys(), AdamConfig::keys(), NetConfig::keys()].concat();
-    for key in keys.iter_mut().filter(|k| k.name == "net.share") {
-        key.default = share.into();
-    }
-    keys
+    [actors::keys(share), OnPolicyConfig::keys(), CriticConfig::keys()].concat()
 }
 
 /// Actors, critics and settings of one learner.
@@ -104,11 +58,10 @@ pub struct OnPolicy {
     team: Arc<TeamSpec>,
     config: OnPolicyConfig,
     critic_config: CriticConfig,
-    chunk: usize,
     reward: RewardMode,
     source: Source,
     /// One per group.
-    pub actors: Vec<Actor>,
+    pub actors: Actors,
     critics: Vec<Critic>,
 }
 
@@ -122,86 +75,29 @@ pub struct Estimates {
     advantages: Vec<Vec<f32>>,
 }
 
-fn net_spec(config: &NetConfig) -> NetSpec {
-    NetSpec {
-        obs: motley_core::ObsSpace::vector(0),
-        extra: 0,
-        hidden_sizes: config.hidden_sizes.clone(),
-        activation: Activation::from_name(&config.activation).unwrap_or(Activation::Relu),
-        feature_norm: config.feature_norm,
-        layer_norm: config.layer_norm,
-        recurrent: config.recurrent,
-        output: 0,
-        output_gain: config.output_gain,
-        init: if config.init == "uniform" { Init::Uniform } else { Init::Orthogonal },
-        free: Vec::new(),
-    }
-}
-
-/// What computes gradients on the `device` of the settings.
-fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
-    let device: String = settings.get("device")?;
-    Engine::for_device(&device).ok_or_else(|| ConfigError::Missing {
-        what: format!("support for device={device}"),
-        mend: format!("build with --features {device}, or use device=cpu"),
-    })
-}
-
 /// What can be said about a team and settings before anything is built.
 ///
 /// # Errors
 /// See [`crate::algorithm::AlgorithmSpec::check`].
 pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, own: RewardMode) -> Result<(), ConfigError> {
-    let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
-    engine(settings)?;
+    actors::check(algo, team, settings)?;
     let net = NetConfig::read(settings)?;
-    let config = OnPolicyConfig::read(settings)?;
-    if net.recurrent && !config.rollout_steps.is_multiple_of(net.chunk_length) {
-        return Err(ConfigError::Value {
-            key: "net.chunk_length".into(),
-            expected: format!("a divisor of algo.rollout_steps = {}", config.rollout_steps),
-            found: net.chunk_length.to_string(),
-        });
-    }
-    if net.recurrent && net.hidden_sizes.is_empty() {
-        return Err(ConfigError::Value {
-            key: "net.hidden_sizes".into(),
-            expected: "at least one layer before a GRU".into(),
-            found: "[]".into(),
-        });
-    }
-    if net.recurrent && CriticConfig::read(settings)?.target_update > 0.0 {
+    if net.recurrent && net.critic_recurrent && CriticConfig::read(settings)?.target_update > 0.0 {
         return Err(ConfigError::Value {
             key: "algo.target_update".into(),
-            expected: "0 with net.recurrent=true: a target network would need a memory of its own".into(),
+            expected: "0 with recurrent critics, whose target would need a memory of its own; or net.critic_recurrent=false"
+                .into(),
             found: settings.value("algo.target_update")?.to_string(),
         });
     }
-    for group in team.groups(&net.share).map_err(incompatible)? {
-        let first = &team.agents[group[0]];
-        if let Some(odd) =
-            group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
-        {
-            return Err(incompatible(format!(
-                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
-                first.name,
-                first.obs.shape,
-                first.action.describe(),
-                odd.name,
-                odd.obs.shape,
-                odd.action.describe()
-            )));
-        }
-        if first.obs.is_image() && first.obs.shape[..2].iter().any(|d| *d < 3) {
-            return Err(incompatible(format!("images of {:?} are smaller than the 3 x 3 convolution", first.obs.shape)));
-        }
-    }
     let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?;
     if source == Source::State && matches!(team.state, StateSpace::Ep(_)) && reward == RewardMode::Own {
-        return Err(incompatible(
-            "task.reward=own needs a value per agent, but the state is one vector for the team: use task.reward=sum or mean"
+        return Err(ConfigError::Incompatible {
+            algo: algo.to_owned(),
+            task: team.task.clone(),
+            why: "task.reward=own needs a value per agent, but the state is one vector for the team: use task.reward=sum or mean"
                 .into(),
-        ));
+        });
     }
     Ok(())
 }
@@ -225,28 +121,8 @@ impl OnPolicy {
         let adam = AdamConfig::read(settings)?;
         let critic_config = CriticConfig::read(settings)?;
         let groups = team.groups(&net.share).map_err(invalid)?;
-        let engine = engine(settings)?;
-        let mut actors: Vec<Actor> = Vec::with_capacity(groups.len());
-        for (g, members) in groups.iter().enumerate() {
-            let space = &team.agents[members[0]].action;
-            let head = Head::for_space(space, net.distribution == "tanh_gaussian", net.std_x_coef as f32, net.std_y_coef as f32);
-            let memory_at = actors.last().map_or(0, Actor::memory_end);
-            let rng = rng.fork(g as u64);
-            actors.push(
-                Actor::new(
-                    team,
-                    members.clone(),
-                    head,
-                    net_spec(&net),
-                    net.agent_id,
-                    adam.clone(),
-                    engine.clone(),
-                    memory_at,
-                    &rng,
-                )
-                .map_err(invalid)?,
-            );
-        }
+        let engine = actors::engine(settings)?;
+        let actors = Actors::new(algo, team, settings, rng)?;
         let critic_rows = match source {
             Source::State => vec![(0..team.state.rows(team.n())).collect()],
             Source::Obs => groups,
@@ -257,7 +133,7 @@ impl OnPolicy {
                 team,
                 source,
                 members,
-                net_spec(&net),
+                actors::critic_spec(&net),
                 net.agent_id,
                 critic_config.clone(),
                 adam.clone(),
@@ -270,7 +146,6 @@ impl OnPolicy {
             team: Arc::clone(team),
             config: OnPolicyConfig::read(settings)?,
             critic_config,
-            chunk: if net.recurrent { net.chunk_length } else { 0 },
             reward: RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?,
             source,
             actors,
@@ -280,22 +155,22 @@ impl OnPolicy {
 
     /// Steps collected between updates.
     pub fn rollout_steps(&self) -> usize {
-        self.config.rollout_steps
+        self.actors.rollout_steps()
     }
 
     /// The actors' learning rate now.
     pub fn lr(&self, progress: f64) -> f64 {
-        decayed(self.config.lr, self.config.lr_decay, progress)
+        self.actors.lr(progress)
     }
 
     /// How actors cut rollouts.
     pub fn cut(&self, minibatches: usize) -> Cut {
-        Cut { minibatches, chunk: self.chunk }
+        self.actors.cut(minibatches)
     }
 
     /// A copy of the actors that acts.
     pub fn policy(&self) -> TeamPolicy {
-        TeamPolicy::new(Arc::clone(&self.team), self.actors.iter().map(Actor::acting).collect())
+        self.actors.policy()
     }
 
     /// Values, advantages by GAE, targets: everything that is fixed before the first actor moves.
@@ -308,7 +183,7 @@ impl OnPolicy {
             "terminal" => Truncation::AsTerminal,
             _ => Truncation::Bootstrap,
         };
-        let n = self.team.n();
+        let (n, gamma) = (self.team.n(), self.actors.gamma());
         let mut estimates = Estimates { values: Vec::new(), targets: Vec::new(), advantages: vec![Vec::new(); n] };
         for critic in &mut self.critics {
             let values = critic.values(pool, roll);
@@ -322,11 +197,11 @@ impl OnPolicy {
                     let series = Series::new(&rewards, &here[range.clone()], &next[range], &lane.status, &lane.valid)
                         .map_err(|e| UpdateError::Data(e.to_string()))?;
                     if self.config.returns == "n_step" {
-                        let returns = n_step(&series, self.config.gamma, self.config.n_step);
+                        let returns = n_step(&series, gamma, self.config.n_step);
                         estimates.advantages[k].extend(returns.iter().zip(&here[at..]).map(|(g, v)| (g - f64::from(*v)) as f32));
                         targets.extend(returns.iter().map(|x| *x as f32));
                     } else {
-                        let found = gae(&series, self.config.gamma, self.config.gae_lambda, truncation);
+                        let found = gae(&series, gamma, self.config.gae_lambda, truncation);
                         targets.extend(found.returns.iter().map(|x| *x as f32));
                         estimates.advantages[k].extend(found.advantages.iter().map(|x| *x as f32));
                     }
@@ -376,12 +251,12 @@ impl OnPolicy {
         estimates: &Estimates,
         context: &UpdateContext<'_>,
     ) -> Result<Metrics, UpdateError> {
-        let lr = decayed(self.critic_config.critic_lr, self.config.lr_decay, context.progress);
-        let single = self.critics.len() == 1;
+        let lr = self.actors.decayed(self.critic_config.critic_lr, context.progress);
+        let (single, chunk) = (self.critics.len() == 1, self.actors.cut(1).chunk);
         let mut metrics = Metrics::new();
         for (c, critic) in self.critics.iter_mut().enumerate() {
             let rng = context.rng.fork(1_000_000 + c as u64);
-            let m = critic.fit(context.pool, roll, &estimates.values[c], &estimates.targets[c], self.chunk, lr, &rng)?;
+            let m = critic.fit(context.pool, roll, &estimates.values[c], &estimates.targets[c], chunk, lr, &rng)?;
             let prefix = if single { "loss/critic/".to_owned() } else { format!("loss/critic_{c}/") };
             metrics.merge(&prefix, &m);
         }
@@ -390,9 +265,7 @@ impl OnPolicy {
 
     /// Writes actors and critics.
     pub fn save(&self, w: &mut StateWriter) {
-        for (g, actor) in self.actors.iter().enumerate() {
-            actor.save(&mut w.scope(&format!("actor.{g}")));
-        }
+        self.actors.save(w);
         for (c, critic) in self.critics.iter().enumerate() {
             critic.save(&mut w.scope(&format!("critic.{c}")));
         }
@@ -403,9 +276,7 @@ impl OnPolicy {
     /// # Errors
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        for (g, actor) in self.actors.iter_mut().enumerate() {
-            actor.load(&r.scope(&format!("actor.{g}")))?;
-        }
+        self.actors.load(r)?;
         for (c, critic) in self.critics.iter_mut().enumerate() {
             critic.load(&r.scope(&format!("critic.{c}")))?;
         }

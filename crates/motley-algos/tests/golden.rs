@@ -16,20 +16,26 @@ use motley_algos::Registry;
 /// (algorithm, recurrent, hash); an algorithm that has no recurrent form has one line. The same on every instruction set
 /// (`MOTLEY_SIMD`).
 const TABLE: &[(&str, bool, u64)] = &[
-    ("ia2c", false, 0x9535c8c9b6bdf629),
-    ("ia2c", true, 0x8867ebfb92d66bd7),
-    ("ippo", false, 0xd4fa0c4c534fadeb),
-    ("ippo", true, 0xddf076f11bd53576),
+    ("ia2c", false, 0xc18323004914885b),
+    ("ia2c", true, 0xcedc116e3a428345),
+    ("ippo", false, 0x097d856a8c4eec40),
+    ("ippo", true, 0x6b2953d44e9be9d7),
+    ("reinforce", false, 0x7de957d89046b7d1),
+    ("reinforce", true, 0x71e072f51b6d9f8c),
+    ("coma", false, 0xc295fe4ca8ee3fb0),
+    ("coma", true, 0x6781ecae2f0ef867),
     ("maa2c", false, 0x76ea1d82170589fc),
     ("maa2c", true, 0xd2e2be408b09f421),
     ("mappo", false, 0x4f294d2a48985da2),
     ("mappo", true, 0xa37085770e107197),
+    ("pareto-ac", false, 0x4cbc9d10eba8c2b3),
+    ("pareto-ac", true, 0xdf272d8898a7d376),
     ("haa2c", false, 0x7af694f95a55d871),
     ("haa2c", true, 0xeaddeee5e4aeb893),
     ("happo", false, 0x32689ed73d2508e6),
     ("happo", true, 0x9825bcc2b9d0d9ff),
     ("hatrpo", false, 0x8cb16cb50c9ae474),
-    ("hatrpo", true, 0xe8421ef9e3ec767a),
+    ("hatrpo", true, 0x64cb295adfd6624d),
 ];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.

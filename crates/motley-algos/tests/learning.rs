@@ -33,7 +33,7 @@ fn learn(algo: &str, make: &MakeEnv, overrides: &[&str], envs: usize, updates: u
     (bench, before)
 }
 
-const GAME: [&str; 4] = ["net.hidden_sizes=[16]", "algo.rollout_steps=10", "algo.lr=0.005", "algo.critic_lr=0.005"];
+const GAME: [&str; 4] = ["net.hidden_sizes=[16]", "algo.rollout_steps=10", "algo.lr=0.005", "?algo.critic_lr=0.005"];
 
 #[test]
 fn continuous_agents_leave_the_saddle_of_the_bilinear_game() {
@@ -52,19 +52,74 @@ fn continuous_agents_leave_the_saddle_of_the_bilinear_game() {
 #[test]
 fn climbing_ends_in_a_safe_pair() {
     let make = task("matrix/climbing", &[]);
-    for algo in ["happo", "mappo"] {
+    for algo in ["happo", "mappo", "ia2c", "maa2c", "hatrpo", "haa2c", "ippo"] {
         let (bench, before) = learn(algo, &make, &[&GAME[..], &["net.share=none"]].concat(), 20, 120);
         let (sampled, greedy) = (score(&bench, &make, 400, Mode::Sample), score(&bench, &make, 1, Mode::Greedy));
         assert!(before < 0.0 && sampled > 4.0 && greedy >= 5.0, "{algo}: {before} to {sampled} sampled, {greedy} greedy");
     }
 }
 
+/// T16, characterisation: where a miss costs 25 or more, policy gradients settle for the safe pair's 2.
+#[test]
+fn penalty_ends_in_the_safe_pair() {
+    let make = task("matrix/penalty", &["k=-50"]);
+    for algo in ["happo", "mappo", "ia2c", "maa2c", "reinforce", "coma"] {
+        let overrides = [&GAME[..], &["net.share=none", "?algo.critic_epochs=5"]].concat();
+        let (bench, before) = learn(algo, &make, &overrides, 20, 120);
+        let (sampled, greedy) = (score(&bench, &make, 400, Mode::Sample), score(&bench, &make, 1, Mode::Greedy));
+        assert!(before < -5.0 && sampled > 1.0 && greedy >= 2.0, "{algo}: {before} to {sampled} sampled, {greedy} greedy");
+    }
+}
+
+/// T16: Pareto-AC finds the best pair of every game, through punishment and ties, within 20,000 steps.
+#[test]
+fn pareto_ac_finds_the_best_pair() {
+    let games: [(&'static str, &'static [&'static str], f64); 6] = [
+        ("matrix/climbing", &[], 11.0),
+        ("matrix/penalty", &["k=0"], 10.0),
+        ("matrix/penalty", &["k=-25"], 10.0),
+        ("matrix/penalty", &["k=-50"], 10.0),
+        ("matrix/penalty", &["k=-75"], 10.0),
+        ("matrix/penalty", &["k=-100"], 10.0),
+    ];
+    for (name, settings, best) in games {
+        let make = task(name, settings);
+        let mut bench = Bench::try_new("pareto-ac", Arc::clone(&make), &PARETO, 10, 1, 1).unwrap();
+        for update in 0..2000 {
+            bench.progress = f64::from(update) / 2000.0;
+            bench.iterate(1);
+        }
+        let (sampled, greedy) = (score(&bench, &make, 400, Mode::Sample), score(&bench, &make, 1, Mode::Greedy));
+        assert!(greedy == best && sampled > best - 1.0, "{name} {settings:?}: {sampled} sampled, {greedy} greedy");
+    }
+}
+
+/// EPyMARL's networks and rates for it.
+const PARETO: [&str; 8] = [
+    "net.hidden_sizes=[64, 64]",
+    "net.feature_norm=false",
+    "net.layer_norm=false",
+    "net.init=uniform",
+    "algo.rollout_steps=1",
+    "algo.lr=3e-4",
+    "algo.critic_lr=3e-4",
+    "algo.value_norm=none",
+];
+
 /// One landmark, 25 steps: standing still returns -33 in the mean (25 squared distances of 4/3), the best about -10.
 #[test]
 fn particles_reach_their_landmark() {
     let make = task("mpe/simple_v3", &[]);
-    for algo in ["happo", "mappo", "ippo"] {
-        let overrides = ["net.hidden_sizes=[32]", "algo.rollout_steps=50", "algo.lr=0.005", "algo.critic_lr=0.005"];
+    for algo in ["happo", "mappo", "ippo", "reinforce", "coma"] {
+        let overrides = [
+            "net.hidden_sizes=[32]",
+            "algo.rollout_steps=50",
+            "algo.lr=0.005",
+            "?algo.critic_lr=0.005",
+            "?algo.normalize_returns=true",
+        ];
+        let taught: &[&str] = if algo == "coma" { &["algo.critic_epochs=10", "algo.target_update=0.5"] } else { &[] };
+        let overrides = [&overrides[..], taught].concat();
         let (bench, before) = learn(algo, &make, &overrides, 20, 40);
         let after = score(&bench, &make, 100, Mode::Greedy);
         assert!(before < -25.0 && after > -14.0, "{algo}: {before} to {after}");
@@ -131,6 +186,25 @@ impl Env for Recall {
         self.show(out);
         Ok(if last { Status::Terminated } else { Status::Running })
     }
+}
+
+/// EPyMARL's form: n-step returns with a target network, several passes, no normalisation of advantages.
+#[test]
+fn ippo_learns_from_n_step_returns_too() {
+    let make = task("mpe/simple_v3", &[]);
+    let overrides = [
+        "net.hidden_sizes=[32]",
+        "algo.rollout_steps=50",
+        "algo.lr=0.005",
+        "algo.critic_lr=0.005",
+        "algo.returns=n_step",
+        "algo.target_update=0.2",
+        "algo.normalize_advantages=false",
+        "algo.value_clip=0",
+    ];
+    let (bench, before) = learn("ippo", &make, &overrides, 20, 40);
+    let after = score(&bench, &make, 100, Mode::Greedy);
+    assert!(before < -25.0 && after > -14.0, "{before} to {after}");
 }
 
 /// Chance is (1/2 + 1/3) / 2 = 0.417 in the mean; 400 episodes have a deviation of 0.017.

@@ -10,13 +10,11 @@ use motley_algos::on_policy::{self, OnPolicy};
 use motley_algos::{Registry, RewardMode};
 use motley_core::{Purpose, Stream};
 use motley_data::rollout::Rollout;
-use motley_nn::{Policy, Source};
+use motley_nn::{AdamConfig, Critic, CriticConfig, Engine, Policy, Source};
 use motley_run::{StateReader, StateWriter};
 
 /// Algorithms whose critics read each agent's own observation, a dead one's too.
 const LOCAL_CRITICS: [&str; 2] = ["ippo", "ia2c"];
-/// Algorithms whose critics read what everybody did.
-const ACTION_CRITICS: [&str; 2] = ["coma", "pareto-ac"];
 
 /// Writes garbage wherever an agent is dead (into its observation too where `obs` says so) or the environment failed. Returns
 /// how many places there were.
@@ -55,7 +53,7 @@ fn spoil(roll: &mut Rollout, obs: bool) -> usize {
 
 #[test]
 fn the_dead_and_holes_leave_no_trace() {
-    for spec in Registry::builtin().iter().filter(|s| !ACTION_CRITICS.contains(&s.name())) {
+    for spec in Registry::builtin().iter() {
         let obs = !LOCAL_CRITICS.contains(&spec.name());
         for toy in
             [Toy { deaths: true, masks: true, faults: true, length: 6, ..Toy::mixed() }, Toy { faults: true, ..Toy::discrete() }]
@@ -76,6 +74,35 @@ fn the_dead_and_holes_leave_no_trace() {
                 assert!(clean.is_some() || spec.name() != "happo");
             }
         }
+    }
+}
+
+/// A dead agent's row of a critic on observations is no part of its loss, nor of its statistics, unless that is asked for.
+#[test]
+fn critics_do_not_learn_from_the_dead() {
+    let toy = Toy { deaths: true, faults: true, ..Toy::discrete() };
+    for (mask, learned) in [("algo.mask_dead=true", false), ("algo.mask_dead=false", true)] {
+        let settings = settings(on_policy::keys("none"), &[&SMALL[..], &[mask]].concat());
+        let rng = Stream::new(5, Purpose::Check, 0, 0);
+        let core = OnPolicy::new("test", &toy.team(), &settings, Source::Obs, RewardMode::Own, &rng).unwrap();
+        let mut field = Field::new(toy.make(), 4, 20, core.policy().memory_len(), 1, 1);
+        field.collect(&core.policy());
+        let fitted = |garbage: f32| {
+            let (config, adam) = (CriticConfig::read(&settings).unwrap(), AdamConfig::read(&settings).unwrap());
+            let spec = critic_net(&saved(&core), 3, false).spec().clone();
+            let engine = Engine::default();
+            let mut critic = Critic::new(&field.team, Source::Obs, vec![1], spec, false, config, adam, engine, &rng).unwrap();
+            let values = critic.values(&field.pool, &field.roll);
+            let active = field.roll.active_rows(1);
+            let dead = active.iter().filter(|a| !**a).count();
+            assert!(dead > 5 && dead < 75);
+            let targets: Vec<f32> = active.iter().map(|a| if *a { 1.0 } else { garbage }).collect();
+            critic.fit(&field.pool, &field.roll, &values, &targets, 0, 0.01, &rng).unwrap();
+            let mut w = StateWriter::new();
+            critic.save(&mut w);
+            w.to_bytes().unwrap()
+        };
+        assert_eq!(fitted(3.0) != fitted(-50.0), learned, "{mask}");
     }
 }
 
@@ -110,7 +137,7 @@ fn ep_advantages_are_normalised_per_agent_over_its_active_rows() {
     let (raw, _) = by_hand(&Hand { roll, values: &values, reward: &reward, gamma: 0.9, lambda: 0.8, truncation: "bootstrap" });
     let estimates = core.estimate(&field.pool, roll).unwrap();
     let mut firsts = Vec::new();
-    for actor in &core.actors {
+    for actor in core.actors.iter() {
         let rows = actor.rows(roll);
         let found = core.advantages(&estimates, actor, &rows);
         let expected = normalized(&raw, &roll.active_rows(actor.members[0]));

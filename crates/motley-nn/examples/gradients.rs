@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use motley_core::{ActionSpace, AgentSpec, ObsSpace, Origin, Purpose, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
+use motley_nn::dist::KlKind;
 use motley_nn::init::Init;
 use motley_nn::objective::{KlDrift, SquareDrift};
 use motley_nn::{
-    Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, Net, NetSpec, Objective, Pick, Pool, Source,
+    ActionCritic, ActionCriticConfig, Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, Net,
+    NetSpec, Objective, Pick, Pool, Source, Taken,
 };
 use motley_run::{StateReader, StateWriter};
 
@@ -44,6 +46,8 @@ fn main() -> Out<()> {
     let tanh = NetSpec { feature_norm: false, ..net(&[10], Activation::Tanh, false) };
     let bare = NetSpec { feature_norm: false, layer_norm: false, ..net(&[9, 7], Activation::Selu, false) };
     let gru = net(&[8], Activation::Relu, true);
+    // Central differences are exact to second order where there is no kink; at one of ReLU's they are not.
+    let smooth = NetSpec { activation: Activation::Tanh, ..gru.clone() };
     let ppo = &Objective::PpoClip { clip: 0.2 };
     let (kl, square) =
         (Objective::Drifting(Arc::new(KlDrift { coef: 0.7 })), Objective::Drifting(Arc::new(SquareDrift { coef: 0.7 })));
@@ -59,6 +63,17 @@ fn main() -> Out<()> {
         actor(6, "recurrent gaussian, half of the chunks", &space, false, &gru, ppo, 2)?,
         actor(11, "kl drift", &five, false, &tanh, &kl, 1)?,
         actor(12, "square drift", &five, false, &tanh, &square, 1)?,
+        actor(13, "log probability", &five, false, &tanh, &Objective::LogProb, 1)?,
+        all_actions(14, "all actions, multi-discrete", &ActionSpace::MultiDiscrete(vec![3, 2]), &relu)?,
+        all_actions(15, "all actions, recurrent", &ActionSpace::Discrete(4), &gru)?,
+        action_critic(16, "action values", &relu, "none")?,
+        action_critic(17, "action values, running norm", &tanh, "running")?,
+        fisher(18, "fisher, categorical", &five, false, &relu)?,
+        fisher(19, "fisher, multi-discrete", &ActionSpace::MultiDiscrete(vec![3, 2]), false, &tanh)?,
+        fisher(20, "fisher, gaussian", &space, false, &bare)?,
+        fisher(21, "fisher, tanh gaussian", &space, true, &relu)?,
+        fisher(22, "fisher, recurrent categorical", &ActionSpace::Discrete(4), false, &smooth)?,
+        fisher(23, "fisher, recurrent gaussian", &space, false, &smooth)?,
         critic(7, "huber, clipped, running norm", &relu, &running)?,
         critic(8, "squared, no norm", &tanh, &critic_config("squared", 0.3, "none")?)?,
         critic(9, "popart", &bare, &critic_config("huber", 0.2, "popart")?)?,
@@ -173,18 +188,107 @@ fn actor(
     if let Objective::PpoClip { clip } = objective {
         fields.push(numbers("clip", [f64::from(*clip)]));
     }
-    if let Pick::Chunks { chunks, length } = &pick {
-        let width = roll.memory_len() / 2;
-        let memory = (0..2).flat_map(|m| {
-            let roll = &roll;
-            chunks.iter().flat_map(move |c| {
-                let at = c.start as usize * roll.memory_len() + m * width;
-                &roll.lanes[c.env as usize].memory[at..at + width]
-            })
-        });
-        fields.push(numbers("memory", memory.copied().map(f64::from)));
-        fields.push(numbers("length", [*length as f64]));
+    fields.extend(describe_memory(&roll, &pick));
+    Ok(object(&fields))
+}
+
+/// Memory at the start of every picked chunk, and the chunks' length.
+fn describe_memory(roll: &Rollout, pick: &Pick) -> Option<String> {
+    let Pick::Chunks { chunks, length } = pick else { return None };
+    let width = roll.memory_len() / 2;
+    let memory = (0..2).flat_map(|m| {
+        chunks.iter().flat_map(move |c| {
+            let at = c.start as usize * roll.memory_len() + m * width;
+            &roll.lanes[c.env as usize].memory[at..at + width]
+        })
+    });
+    Some(format!("{},{}", numbers("memory", memory.copied().map(f64::from)), numbers("length", [*length as f64])))
+}
+
+/// The policy gradient summed over all discrete actions.
+fn all_actions(case: u64, name: &str, action: &ActionSpace, spec: &NetSpec) -> Out<String> {
+    let (rng, pool, team) = (rng(case), Pool::serial(), team(action));
+    let (head, adam) = (Head::for_space(action, false, 1.0, 1.0), adam()?);
+    let make = |engine: Engine| Actor::new(&team, vec![0, 2], head.clone(), spec.clone(), true, adam.clone(), engine, 0, &rng);
+    let roll = rollout(&team, make(Engine::Fused)?.memory_end(), &rng);
+    let (mut draw, choices) = (rng.fork(2), head.joint_choices());
+    let values: Vec<f32> = (0..2 * roll.rows() * choices).map(|_| 2.0 * draw.normal() as f32).collect();
+    let cut = Cut { minibatches: 1, chunk: if spec.recurrent { CHUNK } else { 0 } };
+    let pick = cut.pass(ENVS, STEPS, rng.fork(3))?.swap_remove(0);
+    let mut fields = vec![text("name", name), text("kind", "all_actions"), describe_net(&make(Engine::Fused)?.net)];
+    for (field, engine) in engines()? {
+        let mut actor = make(engine)?;
+        let rows = actor.rows(&roll);
+        actor.step_all_actions(&pool, &roll, &rows, &pick, &values, 0.05, 0.0)?;
+        let mut state = StateWriter::new();
+        actor.save(&mut state);
+        fields.push(gradient(field, &state)?);
     }
+    let indices = pick.indices(2, roll.rows(), STEPS);
+    let picked = indices.iter().flat_map(|r| &values[r * choices..(r + 1) * choices]).copied().map(f64::from);
+    fields.push(numbers("values", picked));
+    fields.push(describe_rows(&roll, &pick, &vec![0.0; 2 * roll.rows()]));
+    fields.push(describe_head(&head, action));
+    fields.extend(describe_memory(&roll, &pick));
+    Ok(object(&fields))
+}
+
+/// A critic with a value for each action, fitted to those taken.
+fn action_critic(case: u64, name: &str, spec: &NetSpec, norm: &str) -> Out<String> {
+    const ROWS: usize = 40;
+    let (rng, pool) = (rng(case), Pool::serial());
+    let mut settings = Settings::new(ActionCriticConfig::keys());
+    settings.set_text(&format!("algo.value_norm={norm}"), Origin::CommandLine)?;
+    let config = ActionCriticConfig::read(&settings)?;
+    let adam = adam()?;
+    let make =
+        |engine: Engine| ActionCritic::new("critic".into(), 6, 4, spec.clone(), config.clone(), adam.clone(), engine, &rng);
+    let mut draw = rng.fork(1);
+    let x: Vec<f32> = (0..6 * ROWS).map(|_| draw.normal() as f32).collect();
+    let actions: Vec<usize> = (0..ROWS).map(|_| draw.below(4) as usize).collect();
+    let targets: Vec<f32> = (0..ROWS).map(|_| (2.0 + 3.0 * draw.normal()) as f32).collect();
+    let counts: Vec<bool> = (0..ROWS).map(|_| draw.bernoulli(0.8)).collect();
+    let mut fields = vec![text("name", name), text("kind", "action_critic"), describe_net(make(Engine::Fused).net())];
+    for (field, engine) in engines()? {
+        let mut critic = make(engine);
+        critic.fit(&pool, Taken { x: &x, actions: &actions, targets: &targets, counts: &counts }, 0.0)?;
+        let mut state = StateWriter::new();
+        critic.save(&mut state);
+        fields.push(gradient(field, &state)?);
+    }
+    fields.extend([
+        numbers("x", x.iter().copied().map(f64::from)),
+        numbers("actions", actions.iter().map(|a| *a as f64)),
+        numbers("targets", targets.iter().copied().map(f64::from)),
+        numbers("active", counts.iter().map(|c| f64::from(u8::from(*c)))),
+        text("norm", norm),
+    ]);
+    Ok(object(&fields))
+}
+
+/// The Fisher information times a vector, by both engines.
+fn fisher(case: u64, name: &str, action: &ActionSpace, squash: bool, spec: &NetSpec) -> Out<String> {
+    let (rng, pool, team) = (rng(case), Pool::serial(), team(action));
+    let (head, adam) = (Head::for_space(action, squash, 1.5, 0.8), adam()?);
+    let make = |engine: Engine| Actor::new(&team, vec![0, 2], head.clone(), spec.clone(), true, adam.clone(), engine, 0, &rng);
+    let roll = rollout(&team, make(Engine::Fused)?.memory_end(), &rng);
+    // As HATRPO does: recurrent networks are differentiated through the whole rollout.
+    let cut = Cut { minibatches: 1, chunk: if spec.recurrent { STEPS } else { 0 } };
+    let pick = cut.pass(ENVS, STEPS, rng.fork(3))?.swap_remove(0);
+    let mut fields = vec![text("name", name), text("kind", "fisher"), describe_net(&make(Engine::Fused)?.net)];
+    let mut draw = rng.fork(2);
+    let v: Vec<f32> = make(Engine::Fused)?.net.params().iter().map(|_| draw.normal() as f32).collect();
+    for (field, engine) in engines()? {
+        let mut actor = make(engine)?;
+        let rows = actor.rows(&roll);
+        let old = actor.old_policy(&pool, &roll, &rows);
+        let product = actor.fisher_product(&pool, &roll, &rows, &pick, &old, &v, KlKind::True);
+        fields.push(numbers(field, product.into_iter().map(f64::from)));
+    }
+    fields.push(numbers("v", v.into_iter().map(f64::from)));
+    fields.push(describe_rows(&roll, &pick, &vec![0.0; 2 * roll.rows()]));
+    fields.push(describe_head(&head, action));
+    fields.extend(describe_memory(&roll, &pick));
     Ok(object(&fields))
 }
 

@@ -9,7 +9,7 @@ use crate::dist::{Evaluation, Head, KlKind};
 use crate::explore::Explore;
 use crate::net::{Batch, Engine, Net, NetSpec, NetWork, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
-use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::optim::{Adam, AdamConfig, StepReport, UpdateError};
 use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_input};
 
@@ -176,6 +176,20 @@ impl Actor {
             .collect()
     }
 
+    /// Probability of every joint choice of discrete actions under the present weights, `[members * rows, joint choices]`; 0 where
+    /// unavailable. Empty rows for boxes.
+    pub fn probabilities(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
+        let out = self.outputs(pool, roll, all);
+        let (output, choices) = (self.net.output_len(), self.head.joint_choices());
+        let mask_len = all.mask.len() / all.old.len();
+        let mut into = vec![0.0; all.old.len() * choices];
+        for (r, into) in into.chunks_exact_mut(choices.max(1)).enumerate() {
+            let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
+            self.head.probabilities(&out[r * output..(r + 1) * output], mask, into);
+        }
+        into
+    }
+
     fn outputs(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
         let total = all.old.len();
         let mut out = vec![0.0; total * self.net.output_len()];
@@ -206,11 +220,50 @@ impl Actor {
         let Some((stats, count)) = self.gradient(pool, roll, all, pick, ascent) else {
             return Ok(Metrics::new());
         };
+        let report = self.descend(ascent.lr)?;
+        Ok(describe(&stats, count, report.grad_norm, report.applied))
+    }
+
+    /// One guarded step on the picked rows along the policy gradient summed over all discrete actions: minimises
+    /// `-sum active (sum_a pi(a) values_a + entropy_coef H) / sum active`, `values` being `[members * rows, joint choices]` (see
+    /// [`Head::joint_choices`]; those of unavailable actions are not read). A pick without active rows changes nothing.
+    ///
+    /// # Errors
+    /// [`UpdateError::Diverged`].
+    #[allow(clippy::too_many_arguments, reason = "one row's inputs and the step's two numbers")]
+    pub fn step_all_actions(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        values: &[f32],
+        entropy_coef: f32,
+        lr: f64,
+    ) -> Result<Metrics, UpdateError> {
+        let indices = pick.indices(self.members.len(), all.rows, all.steps);
+        let count = indices.iter().filter(|r| all.active[**r]).count();
+        if count == 0 {
+            return Ok(Metrics::new());
+        }
+        let head = self.head.clone();
+        let loss = AllActionsLoss { head: &head, all, indices: &indices, values, entropy_coef, scale: 1.0 / count as f32 };
+        let stats = self.pull_back(pool, roll, all, pick, &loss);
+        let report = self.descend(lr)?;
+        let mut m = Metrics::new();
+        m.add("policy", -stats[0] / count as f64);
+        m.add("entropy", stats[1] / count as f64);
+        m.add("grad_norm", report.grad_norm);
+        m.add("skipped_steps", f64::from(u8::from(!report.applied)));
+        Ok(m)
+    }
+
+    /// One step along `self.grad`.
+    fn descend(&mut self, lr: f64) -> Result<StepReport, UpdateError> {
         let Self { net, adam, grad, name, .. } = self;
         let mut report = Ok(None);
-        net.set_params(|params| report = adam.step(name, params, grad, ascent.lr).map(Some));
-        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
-        Ok(describe(&stats, count, report.grad_norm, report.applied))
+        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
+        report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))
     }
 
     /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics and active rows, or `None` without any.
@@ -270,8 +323,7 @@ impl Actor {
         stats
     }
 
-    /// The mean surrogate over active rows, the mean `KL(pi_old || pi)` from given old outputs and free parameters, and how many rows
-    /// counted, under the present weights.
+    /// The mean surrogate over active rows and the divergence from `old`, under the present weights.
     pub fn surrogate_and_kl(
         &self,
         pool: &Pool,
@@ -280,19 +332,23 @@ impl Actor {
         weight: &[f32],
         old: &OldPolicy,
         kl: KlKind,
-    ) -> (f64, f64) {
+    ) -> (f64, Divergence) {
         let out = self.outputs(pool, roll, all);
         let (output, width) = (self.net.output_len(), self.head.width());
         let mask_len = all.mask.len() / all.old.len();
-        let (mut surrogate, mut divergence, mut count) = (0.0, 0.0, 0usize);
+        let (mut surrogate, mut divergence, mut count) = (0.0, Divergence::default(), 0usize);
         for r in (0..all.old.len()).filter(|r| all.active[*r]) {
             let (row, mask) = (r * output..(r + 1) * output, &all.mask[r * mask_len..(r + 1) * mask_len]);
             let log_prob = self.head.log_prob(&out[row.clone()], self.net.free(), mask, &all.raw[r * width..(r + 1) * width]);
             surrogate += f64::from(Objective::Ratio.term(log_prob, all.old[r], weight[r]).value);
-            divergence += self.head.kl(&old.out[row.clone()], &old.free, &out[row], self.net.free(), mask, kl);
+            let kl = self.head.kl(&old.out[row.clone()], &old.free, &out[row], self.net.free(), mask, kl);
+            divergence.mean += kl;
+            // Not f64::max, which would forget a NaN.
+            divergence.max = if kl <= divergence.max { divergence.max } else { kl };
             count += 1;
         }
-        (surrogate / count.max(1) as f64, divergence / count.max(1) as f64)
+        divergence.mean /= count.max(1) as f64;
+        (surrogate / count.max(1) as f64, divergence)
     }
 
     /// Outputs and free parameters under the present weights, to measure divergences from.
@@ -397,6 +453,15 @@ pub struct OldPolicy {
     free: Vec<f32>,
 }
 
+/// `KL(pi_old || pi)` over the active rows of a rollout.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Divergence {
+    /// The mean: what an expected ball bounds.
+    pub mean: f64,
+    /// The largest: what a state-wise ball bounds.
+    pub max: f64,
+}
+
 /// A row loss whose derivative is given: one backward pass.
 struct GivenGradient {
     d_out: Vec<f32>,
@@ -456,6 +521,39 @@ impl RowLoss for ActorLoss<'_> {
                 (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef)
             };
             self.head.evaluate_backward(out, self.free, mask, raw, weigh, d_out, d_free);
+        }
+    }
+}
+
+/// `sum_a pi(a) values_a + entropy_coef H` of each row.
+struct AllActionsLoss<'a> {
+    head: &'a Head,
+    all: &'a ActorRows,
+    indices: &'a [usize],
+    values: &'a [f32],
+    entropy_coef: f32,
+    scale: f32,
+}
+
+impl RowLoss for AllActionsLoss<'_> {
+    fn stats_len(&self) -> usize {
+        2
+    }
+
+    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
+        let (output, width, choices) = (self.head.outputs(), self.head.width(), self.head.joint_choices());
+        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
+            let r = self.indices[start + k];
+            if !self.all.active[r] {
+                d_out.fill(0.0);
+                continue;
+            }
+            let mask = &self.all.mask[r * output..(r + 1) * output];
+            let raw = &self.all.raw[r * width..(r + 1) * width];
+            self.head.backward(out, &[], mask, raw, 0.0, -self.scale * self.entropy_coef, d_out, &mut []);
+            let values = &self.values[r * choices..(r + 1) * choices];
+            stats[0] += f64::from(self.head.expectation(out, mask, values, -self.scale, d_out));
+            stats[1] += f64::from(self.head.evaluate(out, &[], mask, raw).entropy);
         }
     }
 }

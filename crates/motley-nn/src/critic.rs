@@ -11,6 +11,7 @@ use crate::objective::{Regression, value_term};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::pick::{Cut, Pick};
 use crate::policy::fill_input;
+use crate::target::Target;
 use crate::value_norm::{ValueNorm, pop_art};
 
 settings! {
@@ -34,6 +35,8 @@ settings! {
         value_norm: String = "running", Kind::Choice(&["running", "popart", "none"]);
         /// Target network for bootstrapped values: 0 none, below 1 the soft step per update, from 1 on a copy every that many updates.
         target_update: f64 = 0.0, Kind::Float(0.0, 1e9);
+        /// Whether rows of dead agents are left out of the loss where critics have a row per agent (FP state, observations).
+        mask_dead: bool = true, Kind::Bool;
         /// Before the first statistics: `identity`, or the reference's factor of 0.1 (`harl`).
         value_norm_start: String = "identity", Kind::Choice(&["identity", "harl"]);
     }
@@ -54,11 +57,13 @@ pub struct Critic {
     name: String,
     source: Source,
     members: Vec<usize>,
+    /// Whether a row belongs to an agent, and counts only while it lives.
+    mask_dead: bool,
     agent_id: bool,
     config: CriticConfig,
     net: Net,
-    /// What bootstrapped values come from, where not the network itself; with the updates seen.
-    target: Option<(Net, u64)>,
+    /// What bootstrapped values come from, where not the network itself.
+    target: Option<Target>,
     adam: Adam,
     norm: ValueNorm,
     /// Memory at the start of the next rollout, `[members, envs, memory]`.
@@ -134,11 +139,12 @@ impl Critic {
         };
         Ok(Self {
             name,
+            mask_dead: config.mask_dead && !(source == Source::State && matches!(team.state, StateSpace::Ep(_))),
             source,
             members,
             agent_id,
             norm: ValueNorm::new(config.value_norm_start == "harl"),
-            target: (config.target_update > 0.0).then(|| (net.clone(), 0)),
+            target: (config.target_update > 0.0).then(|| Target::new(net.clone())),
             adam: Adam::new(net.params().len(), adam),
             grad: vec![0.0; net.params().len()],
             carry: Vec::new(),
@@ -221,7 +227,7 @@ impl Critic {
     fn followers(&self, roll: &Rollout, m: usize, e: usize, seen: Seen<'_>, next: &mut [f32]) {
         let (k, steps, input, width) = (self.members[m], roll.steps(), self.net.input_len(), self.net.memory_len());
         let lane = &roll.lanes[e];
-        let bootstrap = self.target.as_ref().map_or(&self.net, |(net, _)| net);
+        let bootstrap = self.target.as_ref().map_or(&self.net, Target::net);
         let mut scratch = NetScratch::default();
         let mut there = seen.here.to_vec();
         if self.target.is_some() {
@@ -272,20 +278,10 @@ impl Critic {
                 metrics.merge("", &self.step(pool, roll, values, targets, &pick, lr)?);
             }
         }
-        self.move_target();
-        Ok(metrics)
-    }
-
-    fn move_target(&mut self) {
-        let rate = self.config.target_update;
-        if let Some((target, updates)) = &mut self.target {
-            *updates += 1;
-            let step = if rate < 1.0 { rate as f32 } else { f32::from(u8::from(*updates % rate as u64 == 0)) };
-            let online = self.net.params();
-            if step > 0.0 {
-                target.set_params(|p| p.iter_mut().zip(online).for_each(|(t, o)| *t += step * (o - *t)));
-            }
+        if let Some(target) = &mut self.target {
+            target.follow(&self.net, self.config.target_update);
         }
+        Ok(metrics)
     }
 
     fn step(
@@ -297,12 +293,13 @@ impl Critic {
         pick: &Pick,
         lr: f64,
     ) -> Result<Metrics, UpdateError> {
-        let valid = |r: usize| {
+        let counts = |r: usize| {
             let (e, t) = roll.at(r % roll.rows());
-            roll.lanes[e].valid[t]
+            if self.mask_dead { roll.active(e, t, self.members[r / roll.rows()]) } else { roll.lanes[e].valid[t] }
         };
         let indices = pick.indices(self.members.len(), roll.rows(), roll.steps());
-        let kept: Vec<f32> = indices.iter().filter(|r| valid(**r)).map(|r| targets[*r]).collect();
+        let weight: Vec<f32> = indices.iter().map(|r| f32::from(u8::from(counts(*r)))).collect();
+        let kept: Vec<f32> = indices.iter().zip(&weight).filter(|(_, w)| **w > 0.0).map(|(r, _)| targets[*r]).collect();
         if kept.is_empty() {
             return Ok(Metrics::new());
         }
@@ -315,7 +312,6 @@ impl Critic {
             .iter()
             .map(|r| if pop_art { self.norm.normalize(values.norm.denormalize(values.here[*r])) } else { values.here[*r] })
             .collect();
-        let weight: Vec<f32> = indices.iter().map(|r| f32::from(u8::from(valid(*r)))).collect();
         let scale = self.config.value_coef as f32 / kept.len() as f32;
         let loss = ValueLoss { goal: &goal, old: &old, weight: &weight, scale, config: &self.config };
         let (held, x);
@@ -374,9 +370,8 @@ impl Critic {
     pub fn save(&self, w: &mut StateWriter) {
         w.put_f32("params", self.net.params());
         w.put_f32("carry", &self.carry);
-        if let Some((target, updates)) = &self.target {
-            w.put_f32("target", target.params());
-            w.put_u64("target_updates", &[*updates]);
+        if let Some(target) = &self.target {
+            target.save(w);
         }
         self.norm.save(w);
         self.adam.save(&mut w.scope("adam"));
@@ -390,11 +385,8 @@ impl Critic {
         let mut params = self.net.params().to_vec();
         r.f32s_into("params", &mut params)?;
         self.carry = r.f32s("carry")?;
-        if let Some((target, updates)) = &mut self.target {
-            let mut held = target.params().to_vec();
-            r.f32s_into("target", &mut held)?;
-            target.set_params(|p| p.copy_from_slice(&held));
-            *updates = r.u64("target_updates")?;
+        if let Some(target) = &mut self.target {
+            target.load(r)?;
         }
         self.norm.load(r)?;
         self.adam.load(&r.scope("adam"))?;

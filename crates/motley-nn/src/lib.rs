@@ -3,6 +3,7 @@
 //! Every network keeps its parameters in one flat vector with a named layout ([`net::Net`]); losses are row functions on
 //! slices ([`dist`], and the objectives of `motley-algos`); steps go through one guarded optimiser ([`optim`]).
 
+pub mod action_critic;
 pub mod actor;
 pub mod burn_net;
 pub mod critic;
@@ -14,9 +15,11 @@ pub mod objective;
 pub mod optim;
 pub mod pick;
 pub mod policy;
+pub mod target;
 pub mod value_norm;
 
-pub use actor::{Actor, ActorRows, Ascent};
+pub use action_critic::{ActionCritic, ActionCriticConfig, Taken};
+pub use actor::{Actor, ActorRows, Ascent, Divergence};
 pub use critic::{Critic, CriticConfig, Source, Values};
 pub use dist::Head;
 pub use explore::Explore;

@@ -24,7 +24,7 @@ use motley_core::{ConfigError, Key, Metrics, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::dist::KlKind;
 use motley_nn::objective::Drift;
-use motley_nn::{Actor, ActorRows, Objective, Pool, Source, TeamPolicy, UpdateError};
+use motley_nn::{Actor, ActorRows, Divergence, Objective, Pool, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
@@ -34,8 +34,8 @@ use crate::schedule;
 
 /// Which policies an agent may move to.
 pub trait Neighbourhood: Send + Sync {
-    /// Whether a policy whose mean divergence from the old one is `kl` lies inside.
-    fn contains(&self, kl: f64) -> bool;
+    /// Whether a policy that diverges so from the old one lies inside.
+    fn contains(&self, kl: Divergence) -> bool;
 }
 
 /// The whole policy space.
@@ -43,7 +43,7 @@ pub trait Neighbourhood: Send + Sync {
 pub struct Everywhere;
 
 impl Neighbourhood for Everywhere {
-    fn contains(&self, _kl: f64) -> bool {
+    fn contains(&self, _kl: Divergence) -> bool {
         true
     }
 }
@@ -56,8 +56,22 @@ pub struct KlBall {
 }
 
 impl Neighbourhood for KlBall {
-    fn contains(&self, kl: f64) -> bool {
-        kl <= self.radius
+    fn contains(&self, kl: Divergence) -> bool {
+        kl.mean <= self.radius
+    }
+}
+
+/// `KL(pi_old(. | s) || pi(. | s)) <= radius` in every state (of the rollout, here): the ball that keeps Lemma 15's improvement in each
+/// state by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct StateWiseKlBall {
+    /// Largest divergence in any state.
+    pub radius: f64,
+}
+
+impl Neighbourhood for StateWiseKlBall {
+    fn contains(&self, kl: Divergence) -> bool {
+        kl.max <= self.radius
     }
 }
 
@@ -178,7 +192,10 @@ impl Algorithm for Learner {
     }
 }
 
-/// Passes until the next one would leave the neighbourhood; that one is taken back.
+/// How often a pass that left the neighbourhood is halved before it is taken back.
+const HALVINGS: i32 = 10;
+
+/// Passes while they stay in the neighbourhood. One that leaves it is shortened until it does not, and is the last.
 #[allow(clippy::too_many_arguments, reason = "one agent's whole turn")]
 fn climb_within(
     actor: &mut Actor,
@@ -192,18 +209,29 @@ fn climb_within(
     rng: &Stream,
 ) -> Result<Metrics, UpdateError> {
     let old = actor.old_policy(pool, roll, rows);
+    let inside = |actor: &Actor| {
+        let (_, kl) = actor.surrogate_and_kl(pool, roll, rows, weight, &old, KlKind::True);
+        neighbourhood.contains(kl)
+    };
     let mut metrics = Metrics::new();
     for epoch in 0..epochs {
-        let inside = actor.net.params().to_vec();
-        let m = pass.run(actor, pool, roll, rows, weight, &rng.fork(epoch as u64))?;
-        let (_, kl) = actor.surrogate_and_kl(pool, roll, rows, weight, &old, KlKind::True);
-        if !neighbourhood.contains(kl) {
-            actor.net.set_params(|p| p.copy_from_slice(&inside));
-            metrics.add("left_neighbourhood", 1.0);
-            break;
+        let from = actor.net.params().to_vec();
+        metrics.merge("", &pass.run(actor, pool, roll, rows, weight, &rng.fork(epoch as u64))?);
+        if inside(actor) {
+            metrics.add("left_neighbourhood", 0.0);
+            continue;
         }
-        metrics.merge("", &m);
-        metrics.add("left_neighbourhood", 0.0);
+        metrics.add("left_neighbourhood", 1.0);
+        let to = actor.net.params().to_vec();
+        let shortened = (1..=HALVINGS).any(|k| {
+            let share = 0.5f32.powi(k);
+            actor.net.set_params(|p| p.iter_mut().zip(from.iter().zip(&to)).for_each(|(p, (f, t))| *p = f + share * (t - f)));
+            inside(actor)
+        });
+        if !shortened {
+            actor.net.set_params(|p| p.copy_from_slice(&from));
+        }
+        break;
     }
     Ok(metrics)
 }

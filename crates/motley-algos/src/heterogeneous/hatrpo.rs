@@ -23,7 +23,7 @@ use std::sync::Arc;
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
 use motley_nn::dist::KlKind;
-use motley_nn::{Actor, ActorRows, Pick, Pool, Source, TeamPolicy, UpdateError};
+use motley_nn::{Actor, ActorRows, Cut, Pick, Pool, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
@@ -111,7 +111,10 @@ impl Algorithm for Learner {
         let estimates = core.estimate(pool, roll)?;
         let groups = core.actors.len();
         let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
-        let whole = core.cut(1).pass(roll.envs(), roll.steps(), context.rng.fork(1))?.remove(0);
+        // Recurrent networks are differentiated through the whole rollout, as the divergence is measured.
+        let cut = core.cut(1);
+        let whole = Cut { chunk: if cut.chunk > 0 { roll.steps() } else { 0 }, ..cut };
+        let whole = whole.pass(roll.envs(), roll.steps(), context.rng.fork(1))?.remove(0);
         let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |_, actor, rows, weight| {
             Ok(trust_region_step(actor, pool, roll, rows, &whole, weight, trust))
         })?;
@@ -129,7 +132,7 @@ impl Algorithm for Learner {
 }
 
 /// One agent's step. A gradient that is 0 or not finite, or curvature that is not positive, leaves the parameters as they are.
-fn trust_region_step(
+pub fn trust_region_step(
     actor: &mut Actor,
     pool: &Pool,
     roll: &Rollout,
@@ -169,7 +172,7 @@ fn trust_region_step(
             }
         });
         let (after, kl) = actor.surrogate_and_kl(pool, roll, rows, weight, &old, kind);
-        let gain = after - before;
+        let (gain, kl) = (after - before, kl.mean);
         if kl <= trust.kl_threshold && gain > 0.0 && gain / (expected * length) > trust.accept_ratio {
             let mut accepted = Metrics::new();
             accepted.add("trust_region_rejected", 0.0);

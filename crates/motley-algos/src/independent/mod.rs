@@ -2,3 +2,4 @@
 
 pub mod ia2c;
 pub mod ippo;
+pub mod reinforce;

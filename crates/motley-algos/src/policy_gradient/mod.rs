@@ -1,4 +1,6 @@
 //! Policy gradients with a centralised critic.
 
+pub mod coma;
 pub mod maa2c;
 pub mod mappo;
+pub mod pareto_ac;

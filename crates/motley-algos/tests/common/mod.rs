@@ -160,16 +160,15 @@ impl Env for ToyEnv {
     }
 }
 
-/// The keys of an algorithm with `device` and `task.reward`, some changed; `?key=value` only where the key exists.
+/// The keys of an algorithm with `device` and `task.reward`, some changed; `?key=value` only where there is such a key and value.
 pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
     let device = Key::new("device", "cpu", Kind::Text, "engine");
     let reward = Key::new("task.reward", "auto", Kind::Text, "reward");
     let mut all = Settings::new([keys, vec![device, reward]].concat());
     for text in overrides {
-        let optional = text.strip_prefix('?');
-        let text = optional.unwrap_or(text);
-        if optional.is_none() || all.value(text.split('=').next().unwrap()).is_ok() {
-            all.set_text(text, Origin::CommandLine).unwrap();
+        match text.strip_prefix('?') {
+            Some(text) => drop(all.set_text(text, Origin::CommandLine)),
+            None => all.set_text(text, Origin::CommandLine).unwrap(),
         }
     }
     all
@@ -205,6 +204,8 @@ pub struct Bench {
     pub algorithm: Box<dyn Algorithm>,
     pub field: Field,
     pub seed: u64,
+    /// What schedules are told of the budget used.
+    pub progress: f64,
     updates: u64,
 }
 
@@ -224,7 +225,7 @@ impl Bench {
         let algorithm = spec.build(&team, &settings, &Stream::new(seed, Purpose::Init, 0, 0))?;
         let Collect::Rollout { steps } = algorithm.collect();
         let memory_len = algorithm.policy().memory_len();
-        Ok(Self { algorithm, field: Field::new(make, envs, steps, memory_len, seed, threads), seed, updates: 0 })
+        Ok(Self { algorithm, field: Field::new(make, envs, steps, memory_len, seed, threads), seed, progress: 0.0, updates: 0 })
     }
 
     /// Four copies of a toy with small networks.
@@ -237,12 +238,22 @@ impl Bench {
     }
 
     pub fn update(&mut self) -> Metrics {
-        let rng = Stream::new(self.seed, Purpose::Shuffle, 0, 0).fork(self.updates);
-        let context = UpdateContext { pool: &self.field.pool, progress: 0.0, rng };
-        self.updates += 1;
-        let metrics = self.algorithm.update(&self.field.roll, &context).unwrap();
+        let metrics = self.update_kept();
         self.field.roll.carry();
         metrics
+    }
+
+    /// Learns from the rollout and leaves it as it is.
+    pub fn update_kept(&mut self) -> Metrics {
+        let rng = Stream::new(self.seed, Purpose::Shuffle, 0, 0).fork(self.updates);
+        let context = UpdateContext { pool: &self.field.pool, progress: self.progress, rng };
+        self.updates += 1;
+        self.algorithm.update(&self.field.roll, &context).unwrap()
+    }
+
+    /// As if so many updates had been made: later ones draw the same randomness.
+    pub fn skip_updates(&mut self, times: u64) {
+        self.updates += times;
     }
 
     pub fn iterate(&mut self, times: usize) {

@@ -6,6 +6,7 @@
 use motley_core::{ActionSpace, Stream};
 use serde::{Deserialize, Serialize};
 
+mod choices;
 mod softmax;
 
 use softmax::Normaliser;

@@ -1,0 +1,252 @@
+//! What every policy-gradient learner has: actors by group, how they are built from settings, and what they act with.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use motley_core::{ConfigError, Key, Kind, Settings, Share, Stream, TeamSpec, settings};
+use motley_nn::init::Init;
+use motley_nn::optim::decayed;
+use motley_nn::{Activation, Actor, AdamConfig, Cut, Engine, Head, NetSpec, TeamPolicy};
+use motley_run::{CheckpointError, StateReader, StateWriter};
+
+settings! {
+    /// Networks of actors and critics.
+    pub struct NetConfig in "net" {
+        /// Widths of the hidden layers.
+        hidden_sizes: Vec<usize> = vec![128, 128], Kind::Ints(1, 65_536);
+        /// After every hidden layer.
+        activation: String = "relu", Kind::Choice(&["relu", "tanh", "leaky_relu", "selu", "sigmoid", "elu", "identity"]);
+        /// LayerNorm on the input.
+        feature_norm: bool = true, Kind::Bool;
+        /// LayerNorm after each activation.
+        layer_norm: bool = true, Kind::Bool;
+        /// A GRU after the hidden layers, as wide as the last of them.
+        recurrent: bool = false, Kind::Bool;
+        /// Whether critics of a recurrent team have a GRU too; `false` leaves them feed-forward (EPyMARL).
+        critic_recurrent: bool = true, Kind::Bool;
+        /// Widths of the critics' hidden layers; empty for those of the actors.
+        critic_hidden_sizes: Vec<usize> = Vec::<i64>::new(), Kind::Ints(1, 65_536);
+        /// Steps of a recurrent training chunk; must divide `algo.rollout_steps`.
+        chunk_length: usize = 10, Kind::Int(1, 100_000);
+        /// Initial weights: `orthogonal`, or `uniform` in +-1/sqrt(fan_in).
+        init: String = "orthogonal", Kind::Choice(&["orthogonal", "uniform"]);
+        /// Gain of the actors' last layer at the start.
+        output_gain: f64 = 0.01, Kind::Float(0.0, 100.0);
+        /// Which agents share parameters.
+        share: Share = "none", Kind::Share;
+        /// Append a one-hot of the agent to the input where parameters are shared.
+        agent_id: bool = false, Kind::Bool;
+        /// Distribution over continuous actions.
+        distribution: String = "gaussian", Kind::Choice(&["gaussian", "tanh_gaussian"]);
+        /// Gaussian: scale and start of the deviation's parameter w in sigma = sigmoid(w / std_x_coef) * std_y_coef.
+        std_x_coef: f64 = 1.0, Kind::Float(1e-3, 1e3);
+        /// Gaussian: upper bound of the deviation, in units of the action.
+        std_y_coef: f64 = 0.5, Kind::Float(1e-3, 1e3);
+    }
+}
+
+settings! {
+    /// What is collected, and how fast actors learn from it.
+    pub struct LearnConfig in "algo" {
+        /// Steps of every environment between two updates.
+        rollout_steps: usize = 200, Kind::Int(1, 1_000_000);
+        /// Learning rate of the actors.
+        lr: f64 = 5e-4, Kind::Float(0.0, 1.0);
+        /// Lower learning rates linearly to 0 over the run.
+        lr_decay: bool = false, Kind::Bool;
+        /// Discount per step.
+        gamma: f64 = 0.99, Kind::Float(0.0, 1.0);
+    }
+}
+
+/// The settings of actors, with the algorithm's own default of `net.share`.
+pub fn keys(share: &str) -> Vec<Key> {
+    let mut keys = [LearnConfig::keys(), AdamConfig::keys(), NetConfig::keys()].concat();
+    for key in keys.iter_mut().filter(|k| k.name == "net.share") {
+        key.default = share.into();
+    }
+    keys
+}
+
+pub(crate) fn net_spec(config: &NetConfig) -> NetSpec {
+    NetSpec {
+        obs: motley_core::ObsSpace::vector(0),
+        extra: 0,
+        hidden_sizes: config.hidden_sizes.clone(),
+        activation: Activation::from_name(&config.activation).unwrap_or(Activation::Relu),
+        feature_norm: config.feature_norm,
+        layer_norm: config.layer_norm,
+        recurrent: config.recurrent,
+        output: 0,
+        output_gain: config.output_gain,
+        init: if config.init == "uniform" { Init::Uniform } else { Init::Orthogonal },
+        free: Vec::new(),
+    }
+}
+
+/// The same with what differs for critics.
+pub(crate) fn critic_spec(config: &NetConfig) -> NetSpec {
+    let hidden = if config.critic_hidden_sizes.is_empty() { &config.hidden_sizes } else { &config.critic_hidden_sizes };
+    NetSpec { hidden_sizes: hidden.clone(), recurrent: config.recurrent && config.critic_recurrent, ..net_spec(config) }
+}
+
+/// What computes gradients on the `device` of the settings.
+pub(crate) fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
+    let device: String = settings.get("device")?;
+    Engine::for_device(&device).ok_or_else(|| ConfigError::Missing {
+        what: format!("support for device={device}"),
+        mend: format!("build with --features {device}, or use device=cpu"),
+    })
+}
+
+/// What can be said about a team and settings before anything is built.
+///
+/// # Errors
+/// See [`crate::algorithm::AlgorithmSpec::check`].
+pub fn check(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
+    let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+    engine(settings)?;
+    let net = NetConfig::read(settings)?;
+    let config = LearnConfig::read(settings)?;
+    if net.recurrent && !config.rollout_steps.is_multiple_of(net.chunk_length) {
+        return Err(ConfigError::Value {
+            key: "net.chunk_length".into(),
+            expected: format!("a divisor of algo.rollout_steps = {}", config.rollout_steps),
+            found: net.chunk_length.to_string(),
+        });
+    }
+    if net.recurrent && net.hidden_sizes.is_empty() {
+        return Err(ConfigError::Value {
+            key: "net.hidden_sizes".into(),
+            expected: "at least one layer before a GRU".into(),
+            found: "[]".into(),
+        });
+    }
+    for group in team.groups(&net.share).map_err(incompatible)? {
+        let first = &team.agents[group[0]];
+        if let Some(odd) =
+            group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
+        {
+            return Err(incompatible(format!(
+                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
+                first.name,
+                first.obs.shape,
+                first.action.describe(),
+                odd.name,
+                odd.obs.shape,
+                odd.action.describe()
+            )));
+        }
+        if first.obs.is_image() && first.obs.shape[..2].iter().any(|d| *d < 3) {
+            return Err(incompatible(format!("images of {:?} are smaller than the 3 x 3 convolution", first.obs.shape)));
+        }
+    }
+    Ok(())
+}
+
+/// The actors of a team, one per group.
+#[derive(Debug)]
+pub struct Actors {
+    team: Arc<TeamSpec>,
+    learn: LearnConfig,
+    chunk: usize,
+    list: Vec<Actor>,
+}
+
+impl Actors {
+    /// Actors by `net.share`, with initial parameters.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn new(algo: &str, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Self, ConfigError> {
+        check(algo, team, settings)?;
+        let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+        let net = NetConfig::read(settings)?;
+        let adam = AdamConfig::read(settings)?;
+        let engine = engine(settings)?;
+        let groups = team.groups(&net.share).map_err(invalid)?;
+        let mut list: Vec<Actor> = Vec::with_capacity(groups.len());
+        for (g, members) in groups.into_iter().enumerate() {
+            let space = &team.agents[members[0]].action;
+            let head = Head::for_space(space, net.distribution == "tanh_gaussian", net.std_x_coef as f32, net.std_y_coef as f32);
+            let memory_at = list.last().map_or(0, Actor::memory_end);
+            let rng = rng.fork(g as u64);
+            let (adam, engine) = (adam.clone(), engine.clone());
+            let actor = Actor::new(team, members, head, net_spec(&net), net.agent_id, adam, engine, memory_at, &rng);
+            list.push(actor.map_err(invalid)?);
+        }
+        Ok(Self {
+            team: Arc::clone(team),
+            learn: LearnConfig::read(settings)?,
+            chunk: if net.recurrent { net.chunk_length } else { 0 },
+            list,
+        })
+    }
+
+    /// The team.
+    pub fn team(&self) -> &Arc<TeamSpec> {
+        &self.team
+    }
+
+    /// Steps collected between updates.
+    pub fn rollout_steps(&self) -> usize {
+        self.learn.rollout_steps
+    }
+
+    /// Discount per step.
+    pub fn gamma(&self) -> f64 {
+        self.learn.gamma
+    }
+
+    /// The actors' learning rate now.
+    pub fn lr(&self, progress: f64) -> f64 {
+        self.decayed(self.learn.lr, progress)
+    }
+
+    /// Any learning rate now, by the same schedule.
+    pub fn decayed(&self, lr: f64, progress: f64) -> f64 {
+        decayed(lr, self.learn.lr_decay, progress)
+    }
+
+    /// How actors cut rollouts.
+    pub fn cut(&self, minibatches: usize) -> Cut {
+        Cut { minibatches, chunk: self.chunk }
+    }
+
+    /// A copy of the actors that acts.
+    pub fn policy(&self) -> TeamPolicy {
+        TeamPolicy::new(Arc::clone(&self.team), self.list.iter().map(Actor::acting).collect())
+    }
+
+    /// Writes all of them.
+    pub fn save(&self, w: &mut StateWriter) {
+        for (g, actor) in self.list.iter().enumerate() {
+            actor.save(&mut w.scope(&format!("actor.{g}")));
+        }
+    }
+
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Entries that are missing or misshapen.
+    pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
+        for (g, actor) in self.list.iter_mut().enumerate() {
+            actor.load(&r.scope(&format!("actor.{g}")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Actors {
+    type Target = [Actor];
+
+    fn deref(&self) -> &[Actor] {
+        &self.list
+    }
+}
+
+impl DerefMut for Actors {
+    fn deref_mut(&mut self) -> &mut [Actor] {
+        &mut self.list
+    }
+}
