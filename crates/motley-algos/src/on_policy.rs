@@ -139,12 +139,37 @@ fn net_spec(config: &NetConfig) -> NetSpec {
 }
 
 /// What computes gradients on the `device` of the settings.
-fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
+pub(crate) fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
     let device: String = settings.get("device")?;
     Engine::for_device(&device).ok_or_else(|| ConfigError::Missing {
         what: format!("support for device={device}"),
         mend: format!("build with --features {device}, or use device=cpu"),
     })
+}
+
+/// Whether every group's members can share a network.
+pub(crate) fn check_groups(algo: &str, team: &TeamSpec, share: &Share) -> Result<(), ConfigError> {
+    let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+    for group in team.groups(share).map_err(incompatible)? {
+        let first = &team.agents[group[0]];
+        if let Some(odd) =
+            group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
+        {
+            return Err(incompatible(format!(
+                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
+                first.name,
+                first.obs.shape,
+                first.action.describe(),
+                odd.name,
+                odd.obs.shape,
+                odd.action.describe()
+            )));
+        }
+        if first.obs.is_image() && first.obs.shape[..2].iter().any(|d| *d < 3) {
+            return Err(incompatible(format!("images of {:?} are smaller than the 3 x 3 convolution", first.obs.shape)));
+        }
+    }
+    Ok(())
 }
 
 /// What can be said about a team and settings before anything is built.
@@ -177,25 +202,7 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, o
             found: settings.value("algo.target_update")?.to_string(),
         });
     }
-    for group in team.groups(&net.share).map_err(incompatible)? {
-        let first = &team.agents[group[0]];
-        if let Some(odd) =
-            group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
-        {
-            return Err(incompatible(format!(
-                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
-                first.name,
-                first.obs.shape,
-                first.action.describe(),
-                odd.name,
-                odd.obs.shape,
-                odd.action.describe()
-            )));
-        }
-        if first.obs.is_image() && first.obs.shape[..2].iter().any(|d| *d < 3) {
-            return Err(incompatible(format!("images of {:?} are smaller than the 3 x 3 convolution", first.obs.shape)));
-        }
-    }
+    check_groups(algo, team, &net.share)?;
     let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?;
     if source == Source::State && matches!(team.state, StateSpace::Ep(_)) && reward == RewardMode::Own {
         return Err(incompatible(

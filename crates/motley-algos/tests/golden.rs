@@ -34,7 +34,11 @@ const TABLE: &[(&str, bool, u64)] = &[
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.
 fn golden(algo: &str, recurrent: bool, threads: usize) -> Option<u64> {
-    let recurrent = format!("net.recurrent={recurrent}");
+    let has_memory = Registry::builtin().get(algo).ok()?.keys().iter().any(|k| k.name == "net.recurrent");
+    if recurrent && !has_memory {
+        return None;
+    }
+    let recurrent = format!("?net.recurrent={recurrent}");
     // Steps large enough for ratios to be clipped: without that HAPPO is HAA2C.
     let overrides = [&SMALL[..], &["?net.share=none", &recurrent, "?algo.minibatches=2", "?algo.lr=0.02"]].concat();
     let mut bench = Bench::try_new(algo, Toy::discrete().make(), &overrides, 5, 17, threads).ok()?;

@@ -9,7 +9,7 @@ use crate::dist::{Evaluation, Head, KlKind};
 use crate::explore::Explore;
 use crate::net::{Batch, Engine, Net, NetSpec, NetWork, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
-use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::optim::{Adam, AdamConfig, StepReport, UpdateError};
 use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_input};
 
@@ -211,6 +211,33 @@ impl Actor {
         net.set_params(|params| report = adam.step(name, params, grad, ascent.lr).map(Some));
         let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
         Ok(describe(&stats, count, report.grad_norm, report.applied))
+    }
+
+    /// Whether a one-hot of the member follows the observation.
+    pub fn agent_id(&self) -> bool {
+        self.agent_id
+    }
+
+    /// One guarded step downhill along a row loss of a network without memory, on input rows `[rows, input]`; what the loss reported
+    /// and what the step did.
+    ///
+    /// # Errors
+    /// [`UpdateError::Diverged`].
+    pub fn descend(
+        &mut self,
+        pool: &Pool,
+        x: &[f32],
+        rows: usize,
+        loss: &dyn RowLoss,
+        lr: f64,
+    ) -> Result<(Vec<f64>, StepReport), UpdateError> {
+        let Self { net, adam, grad, name, work, engine, .. } = self;
+        let mut stats = vec![0.0; loss.stats_len()];
+        net.loss_grad(engine, pool, Batch { x, rows, sequence: None }, loss, grad, &mut stats, work);
+        let mut report = Ok(None);
+        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
+        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+        Ok((stats, report))
     }
 
     /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics and active rows, or `None` without any.

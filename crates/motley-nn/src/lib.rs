@@ -3,27 +3,33 @@
 //! Every network keeps its parameters in one flat vector with a named layout ([`net::Net`]); losses are row functions on
 //! slices ([`dist`], and the objectives of `motley-algos`); steps go through one guarded optimiser ([`optim`]).
 
+pub mod action_critic;
 pub mod actor;
 pub mod burn_net;
 pub mod critic;
 pub mod dist;
+pub mod dueling;
 pub mod explore;
 pub mod init;
 pub mod net;
 pub mod objective;
 pub mod optim;
+pub mod pathwise;
 pub mod pick;
 pub mod policy;
 pub mod value_norm;
 
+pub use action_critic::ActionCritic;
 pub use actor::{Actor, ActorRows, Ascent};
 pub use critic::{Critic, CriticConfig, Source, Values};
 pub use dist::Head;
+pub use dueling::Dueling;
 pub use explore::Explore;
 pub use motley_kernels::{Activation, Pool, RowLoss};
 pub use net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
 pub use objective::Objective;
 pub use optim::{Adam, AdamConfig, StepReport, UpdateError};
+pub use pathwise::Noise;
 pub use pick::{Cut, Pick};
 pub use policy::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
 pub use value_norm::ValueNorm;

@@ -1,4 +1,6 @@
 //! Policy gradients with a centralised critic.
 
 pub mod maa2c;
+pub mod maddpg;
 pub mod mappo;
+pub mod matd3;

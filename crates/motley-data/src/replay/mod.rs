@@ -14,6 +14,10 @@ use motley_core::{Status, Stream, TeamSpec};
 
 use crate::rollout::{Lane, Rollout};
 
+mod save;
+
+pub use save::Saved;
+
 /// A slot without a step: the newest frame, a final one, or the last before a hole.
 const FRAME: u8 = 0;
 const RUNNING: u8 = 1;

@@ -177,6 +177,9 @@ proptest! {
             world.play();
             memory.push(&world.roll, &own);
             check(&memory, &world, n_step, seed);
+            let mut again = Replay::new(team(), envs, capacity, 2);
+            again.load(&memory.save()).unwrap();
+            prop_assert!(again == memory);
         }
         let taken: usize = world.past.iter().map(Vec::len).sum();
         prop_assert!(memory.len() <= taken && memory.len() <= capacity + 2 * envs);
@@ -228,6 +231,28 @@ fn a_new_episode_after_a_resume_is_not_the_old_one() {
         check(&memory, &world, 3, 1);
     }
     assert!(resumed);
+}
+
+#[test]
+fn damaged_memories_are_refused() {
+    let mut world = World::new(2, 9, 3);
+    let mut memory = Replay::new(team(), 2, 30, 2);
+    world.play();
+    memory.push(&world.roll, &own);
+    let good = memory.save();
+    let load = |saved: &Saved| Replay::new(team(), 2, 30, 2).load(saved);
+    assert_eq!(load(&good), Ok(()));
+    for k in 0..4 {
+        let mut bad = good.clone();
+        bad.rings[4 + k] += 1 << (8 * k);
+        assert!(k == 3 || load(&bad).is_err(), "entry {k}");
+    }
+    let (mut short, mut long, mut kinds) = (good.clone(), good.clone(), good.clone());
+    short.floats.pop();
+    long.flags.push(0);
+    kinds.flags.iter_mut().for_each(|f| *f = 9);
+    assert!(load(&short).is_err() && load(&long).is_err() && load(&kinds).is_err());
+    assert!(Replay::new(team(), 3, 30, 2).load(&good).is_err());
 }
 
 #[test]
