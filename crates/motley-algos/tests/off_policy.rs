@@ -236,12 +236,12 @@ fn critics_step_down_their_error() {
             .collect();
         core.fit(&context(&pool), &batch, &goals, &mut Metrics::new()).unwrap();
         let oracle = Oracle::new(&toy, &core, per_agent, &rng());
-        for c in 0..critics {
+        for (c, goal) in goals.iter().enumerate() {
             let mine: Vec<usize> = if per_agent { vec![c] } else { rows.clone() };
             for twin in 0..2 {
                 let value = |params: &[f64]| {
                     let (mut sum, mut count) = (0.0, 0.0);
-                    for (r, y) in goals[c].iter().enumerate() {
+                    for (r, y) in goal.iter().enumerate() {
                         let (k, at) = (mine[r / batch.rows], oracle.sample.at[r % batch.rows]);
                         if (per_agent || toy.fp) && !oracle.replay.alive(at, k) {
                             continue;

@@ -142,10 +142,9 @@ impl Memory {
         w.put_u64("counters", &[self.steps, self.updates]);
         w.put_f64("due", &[self.due]);
         if let Some(replay) = &self.replay {
-            let Saved { rings, floats, flags } = replay.save();
+            let Saved { rings, pieces } = replay.save();
             w.put_u64("rings", &rings);
-            w.put_f32("floats", &floats);
-            w.put_u8("flags", &flags);
+            w.put_pieces("slots", pieces);
         }
     }
 
@@ -159,10 +158,10 @@ impl Memory {
         let due = r.f64("due")?;
         let mut replay = None;
         if r.has("rings") {
-            let saved = Saved { rings: r.u64s("rings")?, floats: r.f32s("floats")?, flags: r.u8s("flags")? };
+            let rings = r.u64s("rings")?;
             let mut held =
-                Replay::new(Arc::clone(&self.team), saved.envs(), self.config.buffer_size, columns(&self.team, self.reward));
-            held.load(&saved).map_err(|found| {
+                Replay::new(Arc::clone(&self.team), rings.len() / 4, self.config.buffer_size, columns(&self.team, self.reward));
+            held.load(&rings, &r.pieces("slots")?).map_err(|found| {
                 let expected = format!("a replay memory of algo.buffer_size = {} slots", self.config.buffer_size);
                 CheckpointError::Entry(Difference { name: "memory".into(), expected, found })
             })?;
