@@ -24,12 +24,17 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("maa2c", true, 0xd2e2be408b09f421),
     ("mappo", false, 0x4f294d2a48985da2),
     ("mappo", true, 0xa37085770e107197),
+    ("maddpg", false, 0xa6d06e7f401ec363),
+    ("matd3", false, 0x732456d1bca8fe70),
     ("haa2c", false, 0x7af694f95a55d871),
     ("haa2c", true, 0xeaddeee5e4aeb893),
     ("happo", false, 0x32689ed73d2508e6),
     ("happo", true, 0x9825bcc2b9d0d9ff),
     ("hatrpo", false, 0x8cb16cb50c9ae474),
     ("hatrpo", true, 0xe8421ef9e3ec767a),
+    ("haddpg", false, 0xdd177dd96ed8cc92),
+    ("hatd3", false, 0x5f915ccab6c2af1f),
+    ("hasac", false, 0x649c8a79d442bf7e),
 ];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.

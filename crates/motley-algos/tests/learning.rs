@@ -85,7 +85,7 @@ const REPLAY: [&str; 6] = [
 fn deterministic_and_soft_agents_leave_the_saddle_of_the_bilinear_game() {
     let make = task("matrix/bilinear", &[]);
     for algo in ["haddpg", "hatd3", "maddpg", "matd3", "hasac"] {
-        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02"]].concat(), 20, 40);
+        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02", "?algo.alpha=0.05"]].concat(), 20, 40);
         let after = score(&bench, &make, 1, Mode::Greedy);
         assert!(before.abs() < 0.2 && after > 0.5, "{algo}: {before} to {after}");
     }

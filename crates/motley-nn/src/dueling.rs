@@ -9,6 +9,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::action_critic::{follow, load_params};
 use crate::net::{Batch, Engine, Net, NetSpec, NetWork};
+use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
 
 /// A dueling network with its target copy.
@@ -50,7 +51,7 @@ impl Dueling {
         rng: &Stream,
     ) -> Self {
         spec.hidden_sizes.push(2 * stream);
-        (spec.recurrent, spec.output_gain, spec.free) = (false, 1.0, Vec::new());
+        (spec.recurrent, spec.free) = (false, Vec::new());
         let acting = Net::new(NetSpec { output: actions, ..spec.clone() }, rng);
         let mut net = Net::new(NetSpec { output: 1 + actions, ..spec }, rng);
         let crossing = Crossing::of(&net, stream, actions);
@@ -105,17 +106,24 @@ impl Dueling {
         acting
     }
 
-    /// One guarded step on `sum w (Q(x, pick) - goal)^2 / 2 / sum w`; nothing where no row counts.
+    /// One guarded step on `sum w l(Q(x, pick) - goal) / sum w`; nothing where no row counts.
     ///
     /// # Errors
     /// [`UpdateError::Diverged`].
-    pub fn fit(&mut self, pool: &Pool, x: &[f32], goals: &[Goal], lr: f64) -> Result<Metrics, UpdateError> {
+    pub fn fit(
+        &mut self,
+        pool: &Pool,
+        x: &[f32],
+        goals: &[Goal],
+        regression: Regression,
+        lr: f64,
+    ) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
         let total: f32 = goals.iter().map(|g| g.weight).sum();
         if total <= 0.0 {
             return Ok(metrics);
         }
-        let loss = PickLoss { goals, actions: self.actions, scale: 1.0 / total };
+        let loss = PickLoss { goals, actions: self.actions, scale: 1.0 / total, regression };
         let mut stats = [0.0; 2];
         let batch = Batch { x, rows: goals.len(), sequence: None };
         self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
@@ -178,11 +186,12 @@ impl Crossing {
     }
 }
 
-/// Statistics: `sum w e^2 / 2`, `sum w Q`.
+/// Statistics: `sum w l`, `sum w Q`.
 struct PickLoss<'a> {
     goals: &'a [Goal],
     actions: usize,
     scale: f32,
+    regression: Regression,
 }
 
 impl RowLoss for PickLoss<'_> {
@@ -199,11 +208,12 @@ impl RowLoss for PickLoss<'_> {
                 continue;
             }
             let q = row[0] + row[1 + pick] - mean(&row[1..]);
-            let slope = self.scale * weight * (q - goal);
+            let (value, slope) = self.regression.term(q - goal);
+            let slope = self.scale * weight * slope;
             d[1..].fill(-slope / self.actions as f32);
             d[1 + pick] += slope;
             d[0] = slope;
-            stats[0] += f64::from(0.5 * weight * (q - goal) * (q - goal));
+            stats[0] += f64::from(weight * value);
             stats[1] += f64::from(weight * q);
         }
     }
@@ -266,7 +276,7 @@ mod tests {
                 assert_eq!(argmax(&out, &[true; 3]), argmax(found, &[true; 3]));
             }
             let goals: Vec<Goal> = (0..5).map(|k| Goal { pick: k % 3, goal: 2.0, weight: f32::from(k as u8 % 2) }).collect();
-            dueling.fit(&pool, &x, &goals, 0.01).unwrap();
+            dueling.fit(&pool, &x, &goals, Regression::Squared, 0.01).unwrap();
         }
     }
 
@@ -282,7 +292,7 @@ mod tests {
                 / 4.0
         };
         let held = dueling.net.params().to_vec();
-        dueling.fit(&pool, &x, &goals, 0.0).unwrap();
+        dueling.fit(&pool, &x, &goals, Regression::Squared, 0.0).unwrap();
         let grad = dueling.grad.clone();
         let crossing = Crossing::of(&dueling.net, 6, 3);
         let mut free = vec![1.0; held.len()];

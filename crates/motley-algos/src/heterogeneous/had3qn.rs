@@ -93,7 +93,6 @@ impl AlgorithmSpec for Had3qn {
 
     fn keys(&self) -> Vec<Key> {
         let mut keys = [off_policy::keys(), DuelingConfig::keys(), OrderConfig::keys()].concat();
-        keys.retain(|k| !["algo.value_loss", "algo.huber_delta", "net.output_gain"].contains(&k.name.as_str()));
         keys.iter_mut().filter(|k| k.name == "algo.gamma").for_each(|k| k.default = default_value(0.95));
         keys
     }
@@ -149,7 +148,7 @@ impl Learner {
         }
         let groups = locals.iter().map(|(m, l)| Group::new(m.clone(), l.input_len(), net.agent_id && m.len() > 1)).collect();
         let heads = choices.iter().enumerate().map(|(i, n)| (i, Head::Categorical(vec![*n]))).collect();
-        let spec = NetSpec { obs: ObsSpace::vector(team.state.row()), ..net_spec(&net) };
+        let spec = NetSpec { obs: ObsSpace::vector(team.state.row()), output_gain: 1.0, ..net_spec(&net) };
         let central = make("critic".into(), spec, choices.iter().product(), 1_000_000);
         Ok(Self {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
@@ -227,7 +226,7 @@ impl Learner {
             })
             .collect();
         let lr = decayed(self.config.critic_lr, self.config.lr_decay, context.progress);
-        self.central.fit(pool, &self.layout.states(&batch.now, &self.rows), &goals, lr)
+        self.central.fit(pool, &self.layout.states(&batch.now, &self.rows), &goals, self.config.regression(), lr)
     }
 
     fn central_outputs(&self) -> usize {
@@ -264,7 +263,7 @@ impl Learner {
             };
             let goals: Vec<Goal> = (0..group.alive.len()).map(goal).collect();
             let (_, local) = &mut self.locals[g];
-            metrics.merge(&format!("loss/{}/", local.name()), &local.fit(pool, &group.x, &goals, lr)?);
+            metrics.merge(&format!("loss/{}/", local.name()), &local.fit(pool, &group.x, &goals, self.config.regression(), lr)?);
             for (m, &i) in members.iter().enumerate() {
                 let (n, stride) = (self.choices[i], self.choices[..i].iter().product::<usize>());
                 for b in (0..batch.rows).filter(|b| group.alive[m * batch.rows + b]) {

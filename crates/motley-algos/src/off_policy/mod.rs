@@ -61,7 +61,7 @@ settings! {
         lr_decay: bool = false, Kind::Bool;
         /// Step of the targets towards the networks.
         tau: f64 = 0.005, Kind::Float(0.0, 1.0);
-        /// Error of the critics: `squared` or `huber`.
+        /// Error of values: `squared` or `huber`.
         value_loss: String = "squared", Kind::Choice(&["squared", "huber"]);
         /// Threshold of the Huber loss.
         huber_delta: f64 = 10.0, Kind::Float(1e-6, 1e9);
@@ -77,6 +77,13 @@ settings! {
         gumbel_temperature: f64 = 1.0, Kind::Float(1e-3, 1e3);
         /// Choices: weight of the mean squared logit in the actors' loss.
         logit_penalty: f64 = 1e-3, Kind::Float(0.0, 1e3);
+    }
+}
+
+impl OffPolicyConfig {
+    /// The error's form.
+    pub fn regression(&self) -> Regression {
+        if self.value_loss == "huber" { Regression::Huber { delta: self.huber_delta as f32 } } else { Regression::Squared }
     }
 }
 
@@ -411,10 +418,7 @@ impl OffPolicy {
         metrics: &mut Metrics,
     ) -> Result<(), UpdateError> {
         let lr = decayed(self.config.critic_lr, self.config.lr_decay, context.progress);
-        let regression = match self.config.value_loss.as_str() {
-            "huber" => Regression::Huber { delta: self.config.huber_delta as f32 },
-            _ => Regression::Squared,
-        };
+        let regression = self.config.regression();
         let per_row = self.per_agent || matches!(self.team.state, StateSpace::Fp(_));
         for (unit, goal) in self.critics.iter_mut().zip(goals) {
             let x = self.layout.critic_input(&batch.now, &unit.rows, &batch.joint);
