@@ -14,7 +14,8 @@
 //!     Q', Q'_i  follow  Q, Q_i  by tau
 //! ```
 //!
-//! The central Q has one output a joint action, so teams with more than [`MAX_JOINT`] are refused. A local Q learns the value of its
+//! The central Q has one output a joint action, so teams with more than [`crate::off_policy::joint::MAX_JOINT`] are
+//! refused. A local Q learns the value of its
 //! own greedy action only. Deviations from the HARL code: every copy of the environment and every agent draws its own epsilon (there,
 //! all copies explore together); masks hold everywhere; the streams' hidden layer has the trunk's activation instead of a
 //! hard swish.
@@ -22,7 +23,7 @@
 use std::sync::Arc;
 
 use motley_core::config::default_value;
-use motley_core::{ActionSpace, ConfigError, Key, Kind, Metrics, ObsSpace, Settings, Stream, TeamSpec, settings};
+use motley_core::{ConfigError, Key, Kind, Metrics, ObsSpace, Settings, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
 use motley_nn::dist::argmax;
 use motley_nn::dueling::Goal;
@@ -34,12 +35,10 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::batch::{Batch, Group, Layout, Side};
+use crate::off_policy::joint::JointActions;
 use crate::off_policy::memory::{Memory, ReplayConfig};
 use crate::off_policy::{self, OffNetConfig, OffPolicyConfig, net_spec};
 use crate::on_policy::engine;
-
-/// Joint actions that the central network may have outputs for.
-pub const MAX_JOINT: usize = 4096;
 
 settings! {
     /// Exploration and streams.
@@ -54,29 +53,6 @@ settings! {
 /// The registered algorithm.
 #[derive(Debug)]
 pub struct Had3qn;
-
-/// Choices of every agent.
-fn choices(algo: &str, team: &TeamSpec) -> Result<Vec<usize>, ConfigError> {
-    let refuse = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
-    let mut all = Vec::with_capacity(team.n());
-    for agent in &team.agents {
-        let ActionSpace::Discrete(n) = agent.action else {
-            let found = agent.action.describe();
-            return Err(refuse(format!(
-                "agent \"{}\" acts in {found}, values are for one discrete choice: hasac or hatd3 take others",
-                agent.name
-            )));
-        };
-        all.push(n);
-    }
-    match all.iter().try_fold(1_usize, |product, n| product.checked_mul(*n)) {
-        Some(joint) if joint <= MAX_JOINT => Ok(all),
-        joint => Err(refuse(format!(
-            "its team has {} joint actions, the central network holds at most {MAX_JOINT}: hasac or hatd3 have no such bound",
-            joint.map_or_else(|| "more than can be counted of".to_owned(), |j| j.to_string())
-        ))),
-    }
-}
 
 impl AlgorithmSpec for Had3qn {
     fn name(&self) -> &'static str {
@@ -102,7 +78,7 @@ impl AlgorithmSpec for Had3qn {
     }
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-        choices(self.name(), team)?;
+        JointActions::new(self.name(), team)?;
         off_policy::check(self.name(), team, settings, self.own_reward(), false).map(|_| ())
     }
 
@@ -119,7 +95,7 @@ struct Learner {
     config: OffPolicyConfig,
     dueling: DuelingConfig,
     random_order: bool,
-    choices: Vec<usize>,
+    joint: JointActions,
     /// State rows that the central Q values.
     rows: Vec<usize>,
     central: Dueling,
@@ -131,7 +107,7 @@ struct Learner {
 impl Learner {
     fn new(algo: &str, team: &Arc<TeamSpec>, settings: &Settings, own: RewardMode, rng: &Stream) -> Result<Self, ConfigError> {
         let reward = off_policy::check(algo, team, settings, own, false)?;
-        let choices = choices(algo, team)?;
+        let joint = JointActions::new(algo, team)?;
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
         let dueling = DuelingConfig::read(settings)?;
         let make = |name: String, spec: NetSpec, actions: usize, id: u64| {
@@ -143,13 +119,13 @@ impl Learner {
             let name = members.iter().map(|i| team.agents[*i].name.as_str()).collect::<Vec<_>>().join("+");
             let extra = if net.agent_id && members.len() > 1 { members.len() } else { 0 };
             let spec = NetSpec { obs: team.agents[members[0]].obs.clone(), extra, ..net_spec(&net) };
-            let local = make(name, spec, choices[members[0]], g as u64);
+            let local = make(name, spec, joint.sizes()[members[0]], g as u64);
             locals.push((members, local));
         }
         let groups = locals.iter().map(|(m, l)| Group::new(m.clone(), l.input_len(), net.agent_id && m.len() > 1)).collect();
-        let heads = choices.iter().enumerate().map(|(i, n)| (i, Head::Categorical(vec![*n]))).collect();
+        let heads = joint.sizes().iter().enumerate().map(|(i, n)| (i, Head::Categorical(vec![*n]))).collect();
         let spec = NetSpec { obs: ObsSpace::vector(team.state.row()), output_gain: 1.0, ..net_spec(&net) };
-        let central = make("critic".into(), spec, choices.iter().product(), 1_000_000);
+        let central = make("critic".into(), spec, joint.count(), 1_000_000);
         Ok(Self {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
             layout: Layout::new(team, groups, heads),
@@ -159,28 +135,17 @@ impl Learner {
             team: Arc::clone(team),
             agent_id: net.agent_id,
             dueling,
-            choices,
+            joint,
             central,
             locals,
         })
-    }
-
-    /// The joint action's number: `sum_i a_i prod_{j < i} |A_j|`.
-    fn joint(&self, actions: impl Iterator<Item = usize>) -> usize {
-        let mut stride = 1;
-        let mut sum = 0;
-        for (a, n) in actions.zip(&self.choices) {
-            sum += a * stride;
-            stride *= n;
-        }
-        sum
     }
 
     /// Everybody's greedy choices by the local networks, `[agents][rows]`; the no-ops of the dead.
     fn greedy(&self, pool: &Pool, side: &Side, rows: usize, target: bool) -> Vec<Vec<usize>> {
         let mut all = vec![Vec::new(); self.team.n()];
         for ((members, local), group) in self.locals.iter().zip(&side.groups) {
-            let n = self.choices[members[0]];
+            let n = self.joint.sizes()[members[0]];
             let values = local.values(pool, &group.x, group.alive.len(), target);
             for (m, i) in members.iter().enumerate() {
                 let pick = |r: usize| {
@@ -203,16 +168,16 @@ impl Learner {
     /// What was done in row `b`, as a joint action.
     fn done(&self, batch: &Batch, b: usize) -> usize {
         let row = &batch.joint[b * self.layout.joint..(b + 1) * self.layout.joint];
-        self.joint(self.layout.blocks.iter().map(|at| row[at.clone()].iter().position(|x| *x == 1.0).unwrap_or(0)))
+        self.joint.number(self.layout.blocks.iter().map(|at| row[at.clone()].iter().position(|x| *x == 1.0).unwrap_or(0)))
     }
 
     fn joint_of(&self, actions: &[Vec<usize>], b: usize) -> usize {
-        self.joint(actions.iter().map(|a| a[b]))
+        self.joint.number(actions.iter().map(|a| a[b]))
     }
 
     /// The central Q's targets, and one step towards them.
     fn fit(&mut self, context: &UpdateContext<'_>, batch: &Batch) -> Result<Metrics, UpdateError> {
-        let (pool, joints) = (context.pool, self.central_outputs());
+        let (pool, joints) = (context.pool, self.joint.count());
         let next = self.greedy(pool, &batch.next, batch.rows, true);
         let x = self.layout.states(&batch.next, &self.rows);
         let values = self.central.values(pool, &x, self.rows.len() * batch.rows, true);
@@ -229,10 +194,6 @@ impl Learner {
         self.central.fit(pool, &self.layout.states(&batch.now, &self.rows), &goals, self.config.regression(), lr)
     }
 
-    fn central_outputs(&self) -> usize {
-        self.choices.iter().product()
-    }
-
     /// Local networks in turn towards the central one, at what everybody does now.
     fn climb(
         &mut self,
@@ -241,7 +202,7 @@ impl Learner {
         rng: &Stream,
         metrics: &mut Metrics,
     ) -> Result<(), UpdateError> {
-        let (pool, joints) = (context.pool, self.central_outputs());
+        let (pool, joints) = (context.pool, self.joint.count());
         let lr = decayed(self.config.lr, self.config.lr_decay, context.progress);
         let x = self.layout.states(&batch.now, &self.rows);
         let central = self.central.values(pool, &x, self.rows.len() * batch.rows, false);
@@ -265,7 +226,7 @@ impl Learner {
             let (_, local) = &mut self.locals[g];
             metrics.merge(&format!("loss/{}/", local.name()), &local.fit(pool, &group.x, &goals, self.config.regression(), lr)?);
             for (m, &i) in members.iter().enumerate() {
-                let (n, stride) = (self.choices[i], self.choices[..i].iter().product::<usize>());
+                let (n, stride) = (self.joint.sizes()[i], self.joint.stride(i));
                 for b in (0..batch.rows).filter(|b| group.alive[m * batch.rows + b]) {
                     let base = self.joint_of(&actions, b) - actions[i][b] * stride;
                     let own: Vec<f32> = (0..n).map(|a| value(i, b, base + a * stride)).collect();
@@ -287,7 +248,7 @@ impl Algorithm for Learner {
         let explore = if self.memory.warming_up() { Explore::Uniform } else { Explore::Epsilon(self.dueling.epsilon as f32) };
         let group = |(members, local): &(Vec<usize>, Dueling)| ActingGroup {
             net: local.acting(),
-            head: Head::Categorical(vec![self.choices[members[0]]]),
+            head: Head::Categorical(vec![self.joint.sizes()[members[0]]]),
             agent_id: self.agent_id && members.len() > 1,
             memory_at: vec![0..0; members.len()],
             members: members.clone(),
