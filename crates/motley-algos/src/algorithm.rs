@@ -161,7 +161,6 @@ impl Registry {
             Arc::new(crate::heterogeneous::haddpg::Haddpg),
             Arc::new(crate::heterogeneous::hatd3::Hatd3),
             Arc::new(crate::heterogeneous::hasac::Hasac),
-            Arc::new(crate::heterogeneous::had3qn::Had3qn),
         ];
         Self { specs }
     }
