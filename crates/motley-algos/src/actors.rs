@@ -104,7 +104,6 @@ pub(crate) fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
 /// # Errors
 /// See [`crate::algorithm::AlgorithmSpec::check`].
 pub fn check(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-    let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
     engine(settings)?;
     let net = NetConfig::read(settings)?;
     let config = LearnConfig::read(settings)?;
@@ -122,7 +121,13 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), Con
             found: "[]".into(),
         });
     }
-    for group in team.groups(&net.share).map_err(incompatible)? {
+    check_groups(algo, team, &net.share)
+}
+
+/// Whether every group's members can share a network.
+pub(crate) fn check_groups(algo: &str, team: &TeamSpec, share: &Share) -> Result<(), ConfigError> {
+    let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+    for group in team.groups(share).map_err(incompatible)? {
         let first = &team.agents[group[0]];
         if let Some(odd) =
             group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)

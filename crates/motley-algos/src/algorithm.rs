@@ -156,9 +156,14 @@ impl Registry {
             Arc::new(crate::policy_gradient::maa2c::Maa2c),
             Arc::new(crate::policy_gradient::mappo::Mappo),
             Arc::new(crate::policy_gradient::pareto_ac::ParetoAc),
+            Arc::new(crate::policy_gradient::maddpg::Maddpg),
+            Arc::new(crate::policy_gradient::matd3::Matd3),
             Arc::new(crate::heterogeneous::haa2c::Haa2c),
             Arc::new(crate::heterogeneous::happo::Happo),
             Arc::new(crate::heterogeneous::hatrpo::Hatrpo),
+            Arc::new(crate::heterogeneous::haddpg::Haddpg),
+            Arc::new(crate::heterogeneous::hatd3::Hatd3),
+            Arc::new(crate::heterogeneous::hasac::Hasac),
         ];
         Self { specs }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use motley_core::{ConfigError, Settings, Status, Stream, TeamSpec};
 use motley_data::returns::{Series, SeriesError};
 use motley_data::rollout::{Final, Rollout};
-use motley_nn::action_critic::ActionCriticConfig;
-use motley_nn::{ActScratch, ActionCritic, AdamConfig, Decision, Head, Mode, ObsBatch, Policy, Pool, TeamPolicy, UpdateError};
+use motley_nn::choice_critic::ChoiceCriticConfig;
+use motley_nn::{ActScratch, ChoiceCritic, AdamConfig, Decision, Head, Mode, ObsBatch, Policy, Pool, TeamPolicy, UpdateError};
 
 use crate::actors::{self, NetConfig};
 
@@ -293,7 +293,7 @@ pub struct JointCritic {
     input: JointInput,
     mask_dead: bool,
     /// The network with its target.
-    pub critic: ActionCritic,
+    pub critic: ChoiceCritic,
 }
 
 /// Refuses teams with continuous actions, whose choices cannot be counted.
@@ -328,14 +328,14 @@ impl JointCritic {
         settings: &Settings,
         rng: &Stream,
     ) -> Result<Vec<Self>, ConfigError> {
-        let (net, config, adam) = (NetConfig::read(settings)?, ActionCriticConfig::read(settings)?, AdamConfig::read(settings)?);
+        let (net, config, adam) = (NetConfig::read(settings)?, ChoiceCriticConfig::read(settings)?, AdamConfig::read(settings)?);
         let engine = actors::engine(settings)?;
         let heads: Vec<Head> = team.agents.iter().map(|a| Head::for_space(&a.action, false, 1.0, 1.0)).collect();
         let one = |(g, members): (usize, &Vec<usize>)| {
             let obs = if config.critic_obs { team.agents[members[0]].obs.size() } else { 0 };
             let names: Vec<&str> = members.iter().map(|&i| team.agents[i].name.as_str()).collect();
             let input = JointInput { team: Arc::clone(team), heads: heads.clone(), members: members.clone(), obs };
-            let critic = ActionCritic::new(
+            let critic = ChoiceCritic::new(
                 format!("critic of {}", names.join("+")),
                 input.width(),
                 outputs.unwrap_or_else(|| input.heads[members[0]].joint_choices()),

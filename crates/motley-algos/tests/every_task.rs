@@ -13,7 +13,7 @@ use motley_algos::Registry;
 use motley_core::{ActionSpace, ConfigError, ObsSpace, Task};
 use motley_train::MakeEnv;
 
-const QUICK: [&str; 8] = [
+const QUICK: [&str; 11] = [
     "net.hidden_sizes=[8]",
     "?algo.rollout_steps=8",
     "?net.chunk_length=4",
@@ -22,6 +22,9 @@ const QUICK: [&str; 8] = [
     "?algo.critic_epochs=2",
     "?algo.minibatches=2",
     "?algo.critic_minibatches=2",
+    "?algo.warmup_steps=0",
+    "?algo.batch_size=8",
+    "?algo.updates_per_step=0.25",
 ];
 
 /// One update; `Ok(false)` where the algorithm is not defined, the complaint where something is wrong.
@@ -112,7 +115,7 @@ fn on_every_task() {
 #[test]
 fn on_every_kind_of_agent() {
     let kinds: Vec<(String, MakeEnv)> = kinds().into_iter().map(|(name, toy)| (name, toy.make())).collect();
-    for net in ["net.recurrent=false", "net.recurrent=true"] {
+    for net in ["?net.recurrent=false", "?net.recurrent=true"] {
         for distribution in ["gaussian", "tanh_gaussian"] {
             let distribution = format!("?net.distribution={distribution}");
             let (ran, refused) = all_pairs(&kinds, &["?net.share=none", net, &distribution]);

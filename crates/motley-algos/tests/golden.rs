@@ -30,17 +30,26 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("mappo", true, 0xa37085770e107197),
     ("pareto-ac", false, 0x4cbc9d10eba8c2b3),
     ("pareto-ac", true, 0xdf272d8898a7d376),
+    ("maddpg", false, 0xa6d06e7f401ec363),
+    ("matd3", false, 0x732456d1bca8fe70),
     ("haa2c", false, 0x7af694f95a55d871),
     ("haa2c", true, 0xeaddeee5e4aeb893),
     ("happo", false, 0x32689ed73d2508e6),
     ("happo", true, 0x9825bcc2b9d0d9ff),
     ("hatrpo", false, 0x8cb16cb50c9ae474),
     ("hatrpo", true, 0x64cb295adfd6624d),
+    ("haddpg", false, 0xdd177dd96ed8cc92),
+    ("hatd3", false, 0x5f915ccab6c2af1f),
+    ("hasac", false, 0x649c8a79d442bf7e),
 ];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.
 fn golden(algo: &str, recurrent: bool, threads: usize) -> Option<u64> {
-    let recurrent = format!("net.recurrent={recurrent}");
+    let has_memory = Registry::builtin().get(algo).ok()?.keys().iter().any(|k| k.name == "net.recurrent");
+    if recurrent && !has_memory {
+        return None;
+    }
+    let recurrent = format!("?net.recurrent={recurrent}");
     // Steps large enough for ratios to be clipped: without that HAPPO is HAA2C.
     let overrides = [&SMALL[..], &["?net.share=none", &recurrent, "?algo.minibatches=2", "?algo.lr=0.02"]].concat();
     let mut bench = Bench::try_new(algo, Toy::discrete().make(), &overrides, 5, 17, threads).ok()?;

@@ -11,7 +11,7 @@ use motley_algos::actors::{self, Actors};
 use motley_algos::joint::{JointCritic, Moments, taken};
 use motley_core::{ActionSpace, Purpose, Status, Stream};
 use motley_data::returns::n_step;
-use motley_nn::{ActionCriticConfig, Net, NetScratch, Policy};
+use motley_nn::{ChoiceCriticConfig, Net, NetScratch, Policy};
 
 fn rng() -> Stream {
     Stream::new(6, Purpose::Check, 0, 0)
@@ -24,7 +24,7 @@ fn toy(fp: bool) -> Toy {
 }
 
 fn built(toy: &Toy, overrides: &[&str]) -> (Actors, Vec<JointCritic>, Field) {
-    let keys = [actors::keys("none"), ActionCriticConfig::keys()].concat();
+    let keys = [actors::keys("none"), ChoiceCriticConfig::keys()].concat();
     let settings = settings(keys, &[&SMALL[..], overrides].concat());
     let actors = Actors::new("test", &toy.team(), &settings, &rng()).unwrap();
     let groups = [vec![0], vec![1], vec![2]];
@@ -190,7 +190,7 @@ fn comas_critic_learns_the_payoffs() {
     let mut bench = Bench::try_new("coma", make, &overrides, 8, 1, 1).unwrap();
     bench.iterate(60);
     let saved = bench.saved();
-    let keys = [actors::keys("none"), ActionCriticConfig::keys()].concat();
+    let keys = [actors::keys("none"), ChoiceCriticConfig::keys()].concat();
     let settings = settings(keys, &overrides[..2]);
     for i in 0..2 {
         let team = &bench.field.team;

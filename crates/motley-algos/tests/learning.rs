@@ -126,6 +126,49 @@ fn particles_reach_their_landmark() {
     }
 }
 
+/// Quick off-policy learning: the first 400 env steps at random, then an update a step of all copies.
+const REPLAY: [&str; 6] = [
+    "net.hidden_sizes=[32]",
+    "algo.rollout_steps=20",
+    "algo.warmup_steps=400",
+    "algo.batch_size=64",
+    "algo.lr=0.003",
+    "algo.critic_lr=0.003",
+];
+
+#[test]
+fn deterministic_agents_from_memory_leave_the_saddle_of_the_bilinear_game() {
+    let make = task("matrix/bilinear", &[]);
+    for algo in ["haddpg", "hatd3", "maddpg", "matd3"] {
+        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02"]].concat(), 20, 40);
+        let after = score(&bench, &make, 1, Mode::Greedy);
+        assert!(before.abs() < 0.2 && after > 0.5, "{algo}: {before} to {after}");
+    }
+}
+
+/// Choices through the straight-through Gumbel-softmax: a safe pair.
+#[test]
+fn choices_climb_through_the_gumbel_softmax() {
+    let make = task("matrix/climbing", &[]);
+    for algo in ["haddpg", "hatd3", "maddpg", "hasac"] {
+        let (bench, _) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02"]].concat(), 20, 40);
+        let after = score(&bench, &make, 1, Mode::Greedy);
+        assert!(after >= 5.0, "{algo}: {after}");
+    }
+}
+
+/// As [`particles_reach_their_landmark`], with continuous actions and with discrete ones.
+#[test]
+fn particles_reach_their_landmark_from_memory() {
+    for (algo, form) in [("hatd3", &["continuous=true"][..]), ("hasac", &["continuous=true"]), ("hasac", &[])] {
+        let make = task("mpe/simple_v3", form);
+        let words = ["?algo.n_step=1", "?algo.alpha=0.1", "algo.tau=0.02"];
+        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &words].concat(), 20, 50);
+        let after = score(&bench, &make, 100, Mode::Greedy);
+        assert!(before < -25.0 && after > -16.0, "{algo} {form:?}: {before} to {after}");
+    }
+}
+
 /// Each agent is shown its own cue once and paid for repeating it three steps later, when it sees nothing but the time.
 struct Recall {
     team: Arc<TeamSpec>,

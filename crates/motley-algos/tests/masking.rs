@@ -58,7 +58,7 @@ fn the_dead_and_holes_leave_no_trace() {
         for toy in
             [Toy { deaths: true, masks: true, faults: true, length: 6, ..Toy::mixed() }, Toy { faults: true, ..Toy::discrete() }]
         {
-            for recurrent in ["net.recurrent=false", "net.recurrent=true"] {
+            for recurrent in ["?net.recurrent=false", "?net.recurrent=true"] {
                 let result = |bad: bool| {
                     let overrides = [&SMALL[..], &["?net.share=none", recurrent, "?algo.minibatches=2"]].concat();
                     let mut bench = Bench::try_new(spec.name(), toy.make(), &overrides, 4, 1, 1).ok()?;

@@ -14,7 +14,7 @@ use motley_nn::dist::KlKind;
 use motley_nn::init::Init;
 use motley_nn::objective::{KlDrift, SquareDrift};
 use motley_nn::{
-    ActionCritic, ActionCriticConfig, Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, Net,
+    ChoiceCritic, ChoiceCriticConfig, Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, Net,
     NetSpec, Objective, Pick, Pool, Source, Taken,
 };
 use motley_run::{StateReader, StateWriter};
@@ -66,8 +66,8 @@ fn main() -> Out<()> {
         actor(13, "log probability", &five, false, &tanh, &Objective::LogProb, 1)?,
         all_actions(14, "all actions, multi-discrete", &ActionSpace::MultiDiscrete(vec![3, 2]), &relu)?,
         all_actions(15, "all actions, recurrent", &ActionSpace::Discrete(4), &gru)?,
-        action_critic(16, "action values", &relu, "none")?,
-        action_critic(17, "action values, running norm", &tanh, "running")?,
+        choice_critic(16, "action values", &relu, "none")?,
+        choice_critic(17, "action values, running norm", &tanh, "running")?,
         fisher(18, "fisher, categorical", &five, false, &relu)?,
         fisher(19, "fisher, multi-discrete", &ActionSpace::MultiDiscrete(vec![3, 2]), false, &tanh)?,
         fisher(20, "fisher, gaussian", &space, false, &bare)?,
@@ -234,21 +234,21 @@ fn all_actions(case: u64, name: &str, action: &ActionSpace, spec: &NetSpec) -> O
 }
 
 /// A critic with a value for each action, fitted to those taken.
-fn action_critic(case: u64, name: &str, spec: &NetSpec, norm: &str) -> Out<String> {
+fn choice_critic(case: u64, name: &str, spec: &NetSpec, norm: &str) -> Out<String> {
     const ROWS: usize = 40;
     let (rng, pool) = (rng(case), Pool::serial());
-    let mut settings = Settings::new(ActionCriticConfig::keys());
+    let mut settings = Settings::new(ChoiceCriticConfig::keys());
     settings.set_text(&format!("algo.value_norm={norm}"), Origin::CommandLine)?;
-    let config = ActionCriticConfig::read(&settings)?;
+    let config = ChoiceCriticConfig::read(&settings)?;
     let adam = adam()?;
     let make =
-        |engine: Engine| ActionCritic::new("critic".into(), 6, 4, spec.clone(), config.clone(), adam.clone(), engine, &rng);
+        |engine: Engine| ChoiceCritic::new("critic".into(), 6, 4, spec.clone(), config.clone(), adam.clone(), engine, &rng);
     let mut draw = rng.fork(1);
     let x: Vec<f32> = (0..6 * ROWS).map(|_| draw.normal() as f32).collect();
     let actions: Vec<usize> = (0..ROWS).map(|_| draw.below(4) as usize).collect();
     let targets: Vec<f32> = (0..ROWS).map(|_| (2.0 + 3.0 * draw.normal()) as f32).collect();
     let counts: Vec<bool> = (0..ROWS).map(|_| draw.bernoulli(0.8)).collect();
-    let mut fields = vec![text("name", name), text("kind", "action_critic"), describe_net(make(Engine::Fused).net())];
+    let mut fields = vec![text("name", name), text("kind", "choice_critic"), describe_net(make(Engine::Fused).net())];
     for (field, engine) in engines()? {
         let mut critic = make(engine);
         critic.fit(&pool, Taken { x: &x, actions: &actions, targets: &targets, counts: &counts }, 0.0)?;

@@ -1,199 +1,272 @@
-//! Critics with a value for each of an agent's discrete actions, `Q(x, .)`, and a target network.
+//! Critics of joint actions, Q(s, a_1 .. a_n): one network or twins, their targets, their regression, and their derivative by the
+//! actions, which is what deterministic and reparameterised policies climb.
 
-use motley_core::{Kind, Metrics, ObsSpace, Stream, settings};
-use motley_kernels::{Pool, RowLoss};
+use motley_core::{Metrics, Stream};
+use motley_kernels::mlp::{input_grad, loss_input_grad};
+use motley_kernels::{Pool, RowLoss, Workspace};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::net::{Batch, Engine, Net, NetSpec, NetWork};
+use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
-use crate::target::Target;
 use crate::value_norm::ValueNorm;
 
-settings! {
-    /// Settings of an [`ActionCritic`].
-    pub struct ActionCriticConfig in "algo" {
-        /// Learning rate of the critics.
-        critic_lr: f64 = 5e-4, Kind::Float(0.0, 1.0);
-        /// Passes of the critics over each rollout.
-        critic_epochs: usize = 1, Kind::Int(1, 1000);
-        /// Target network: below 1 the soft step per update, from 1 on a copy every that many updates.
-        target_update: f64 = 0.1, Kind::Float(1e-6, 1e9);
-        /// `running` normalises targets, `none` leaves returns as they are.
-        value_norm: String = "running", Kind::Choice(&["running", "none"]);
-        /// Whether rows of dead agents are left out of the loss.
-        mask_dead: bool = true, Kind::Bool;
-        /// Whether critics read the agent's own observation beside the state.
-        critic_obs: bool = false, Kind::Bool;
-    }
-}
-
-/// `Q(x, .)` as one feed-forward network with an output per action.
+/// One Q-function: a network or twins (Fujimoto et al. 2018), with target copies.
 #[derive(Debug)]
 pub struct ActionCritic {
     name: String,
-    net: Net,
-    target: Target,
-    norm: ValueNorm,
-    adam: Adam,
-    config: ActionCriticConfig,
+    twins: Vec<Twin>,
+    norm: Option<ValueNorm>,
     grad: Vec<f32>,
     work: NetWork,
+    input_work: Workspace,
     engine: Engine,
 }
 
-/// Rows to learn from.
+#[derive(Debug)]
+struct Twin {
+    net: Net,
+    target: Net,
+    adam: Adam,
+}
+
+/// Rows to fit.
 #[derive(Debug, Clone, Copy)]
-pub struct Taken<'a> {
-    /// `[rows, input]`
+pub struct Fit<'a> {
+    /// States with joint actions, `[rows, input]`.
     pub x: &'a [f32],
-    /// The action taken, `[rows]`.
-    pub actions: &'a [usize],
-    /// What it was worth, `[rows]`.
-    pub targets: &'a [f32],
-    /// Which rows count, `[rows]`.
-    pub counts: &'a [bool],
+    /// What Q should be, in the units of the rewards, `[rows]`.
+    pub goal: &'a [f32],
+    /// How much each row counts, `[rows]`.
+    pub weight: &'a [f32],
+    /// The error's form.
+    pub regression: Regression,
+}
+
+/// Which of the twins an actor climbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Climb {
+    /// The first (deterministic policy gradients).
+    First,
+    /// The smaller one of each row (soft actor-critic).
+    Least,
 }
 
 impl ActionCritic {
-    /// A critic of `actions` values over `input` numbers, named `name` in messages. Of `spec` the hidden layers are taken.
-    #[allow(clippy::too_many_arguments, reason = "called in one place, which has all of them by name")]
+    /// A critic of rows that `spec` describes (its observation is state and joint action together); `norm`, where given, normalises
+    /// its targets.
     pub fn new(
         name: String,
-        input: usize,
-        actions: usize,
-        spec: NetSpec,
-        config: ActionCriticConfig,
-        adam: AdamConfig,
+        mut spec: NetSpec,
+        twins: usize,
+        norm: Option<ValueNorm>,
+        adam: &AdamConfig,
         engine: Engine,
         rng: &Stream,
     ) -> Self {
-        let plain = NetSpec {
-            obs: ObsSpace::vector(input),
-            extra: 0,
-            recurrent: false,
-            output: actions,
-            output_gain: 1.0,
-            free: Vec::new(),
-            ..spec
+        (spec.extra, spec.recurrent, spec.output, spec.output_gain, spec.free) = (0, false, 1, 1.0, Vec::new());
+        let twin = |k: usize| {
+            let net = Net::new(spec.clone(), &rng.fork(k as u64));
+            Twin { target: net.clone(), adam: Adam::new(net.params().len(), adam.clone()), net }
         };
-        let net = Net::new(plain, rng);
-        Self {
-            name,
-            target: Target::new(net.clone()),
-            norm: ValueNorm::new(false),
-            adam: Adam::new(net.params().len(), adam),
-            config,
-            grad: vec![0.0; net.params().len()],
-            work: NetWork::default(),
-            engine,
-            net,
+        let twins: Vec<Twin> = (0..twins).map(twin).collect();
+        let len = twins.first().map_or(0, |t| t.net.params().len());
+        Self { name, twins, norm, grad: vec![0.0; len], work: NetWork::default(), input_work: Workspace::default(), engine }
+    }
+
+    /// For logs and tensor names.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Entries of one input row.
+    pub fn input_len(&self) -> usize {
+        self.twins.first().map_or(0, |t| t.net.input_len())
+    }
+
+    /// What each network says about rows `[rows, input]`, in its own units.
+    pub fn values(&self, pool: &Pool, x: &[f32], rows: usize) -> Vec<Vec<f32>> {
+        self.twins.iter().map(|t| forward(&t.net, pool, x, rows)).collect()
+    }
+
+    /// The least of the targets' values, in the units of the rewards, `[rows]`.
+    pub fn target_values(&self, pool: &Pool, x: &[f32], rows: usize) -> Vec<f32> {
+        let mut twins = self.twins.iter().map(|t| forward(&t.target, pool, x, rows));
+        let mut least = twins.next().unwrap_or_default();
+        for other in twins {
+            least.iter_mut().zip(other).for_each(|(a, b)| *a = a.min(b));
         }
-    }
-
-    /// Its network.
-    pub fn net(&self) -> &Net {
-        &self.net
-    }
-
-    /// Values of every action, `[rows, actions]`, in the units of the rewards.
-    pub fn values(&self, pool: &Pool, x: &[f32]) -> Vec<f32> {
-        self.run(&self.net, pool, x)
-    }
-
-    /// The same by the target network.
-    pub fn target_values(&self, pool: &Pool, x: &[f32]) -> Vec<f32> {
-        self.run(self.target.net(), pool, x)
-    }
-
-    fn run(&self, net: &Net, pool: &Pool, x: &[f32]) -> Vec<f32> {
-        let rows = x.len() / net.input_len();
-        let mut out = vec![0.0; rows * net.output_len()];
-        net.forward_all(pool, x, rows, &mut out);
-        if self.config.value_norm != "none" {
-            let (mean, std) = self.norm.moments();
-            out.iter_mut().for_each(|v| *v = (f64::from(*v) * std + mean) as f32);
+        if let Some(norm) = &self.norm {
+            least.iter_mut().for_each(|v| *v = norm.denormalize(*v));
         }
-        out
+        least
     }
 
-    /// Fits the values of the actions taken to their targets, `sum counts (Q(x, a) - G)^2 / (2 sum counts)`, in one or more passes;
-    /// then the target network follows. Rows that do not count may hold anything finite. Without a row that counts nothing changes.
+    /// One guarded step of each network on `sum w l(Q - goal) / sum w`; nothing where no row counts.
     ///
     /// # Errors
-    /// [`UpdateError`].
-    pub fn fit(&mut self, pool: &Pool, taken: Taken<'_>, lr: f64) -> Result<Metrics, UpdateError> {
+    /// [`UpdateError::Diverged`].
+    pub fn fit(&mut self, pool: &Pool, fit: Fit<'_>, lr: f64) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
-        let kept: Vec<f32> = taken.targets.iter().zip(taken.counts).filter(|(_, c)| **c).map(|(t, _)| *t).collect();
-        if kept.is_empty() {
+        let total: f32 = fit.weight.iter().sum();
+        if total <= 0.0 {
             return Ok(metrics);
         }
-        let normalise = self.config.value_norm != "none";
-        if normalise {
-            self.norm.update(&kept);
+        let mut normed = Vec::new();
+        if let Some(norm) = &mut self.norm {
+            let kept: Vec<f32> = fit.goal.iter().zip(fit.weight).filter(|(_, w)| **w > 0.0).map(|(y, _)| *y).collect();
+            norm.update(&kept);
+            normed.extend(fit.goal.iter().map(|y| norm.normalize(*y)));
         }
-        let goal: Vec<f32> = taken.targets.iter().map(|t| if normalise { self.norm.normalize(*t) } else { *t }).collect();
-        let loss = TakenLoss { taken, goal: &goal, width: self.net.output_len(), scale: 1.0 / kept.len() as f32 };
-        for _ in 0..self.config.critic_epochs {
-            let mut stats = [0.0; 1];
-            let batch = Batch { x: taken.x, rows: goal.len(), sequence: None };
-            self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
-            let Self { net, adam, grad, name, .. } = self;
+        let goal = if self.norm.is_some() { &normed } else { fit.goal };
+        let loss = TdLoss { goal, weight: fit.weight, scale: 1.0 / total, regression: fit.regression };
+        for twin in &mut self.twins {
+            let mut stats = [0.0; 2];
+            let batch = Batch { x: fit.x, rows: fit.goal.len(), sequence: None };
+            twin.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
+            let Twin { net, adam, .. } = twin;
             let mut report = Ok(None);
-            net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
+            net.set_params(|params| report = adam.step(&self.name, params, &self.grad, lr).map(Some));
             let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
-            metrics.add("value", stats[0] / kept.len() as f64);
+            metrics.add("td", stats[0] / f64::from(total));
+            metrics.add("q", stats[1] / f64::from(total));
             metrics.add("grad_norm", report.grad_norm);
             metrics.add("skipped_steps", f64::from(u8::from(!report.applied)));
         }
-        self.target.follow(&self.net, self.config.target_update);
         Ok(metrics)
     }
 
-    /// Writes weights, target, statistics and optimiser.
-    pub fn save(&self, w: &mut StateWriter) {
-        w.put_f32("params", self.net.params());
-        self.target.save(w);
-        self.norm.save(w);
-        self.adam.save(&mut w.scope("adam"));
+    /// Writes `d(-sum w Q) / dx`, `[rows, input]`, and returns `sum w Q`, both in the units of the rewards.
+    pub fn climb(&mut self, pool: &Pool, x: &[f32], weight: &[f32], climb: Climb, dx: &mut [f32]) -> f64 {
+        let (shift, scale) = self.norm.as_ref().map_or((0.0, 1.0), |n| n.moments());
+        let total: f64 = weight.iter().copied().map(f64::from).sum();
+        let rows = weight.len();
+        if climb == Climb::First || self.twins.len() == 1 {
+            let loss = Uphill { weight, scale: scale as f32 };
+            let mut stats = [0.0];
+            let Some(first) = self.twins.first() else { return 0.0 };
+            loss_input_grad(pool, &first.net.stages().trunk, x, rows, &loss, dx, &mut stats, &mut self.input_work);
+            return scale * stats[0] + shift * total;
+        }
+        let values = self.values(pool, x, rows);
+        let mut sum = shift * total;
+        let mut part = vec![0.0; dx.len()];
+        dx.fill(0.0);
+        for (k, twin) in self.twins.iter().enumerate() {
+            // Of equal twins the first is the least one.
+            let least =
+                |r: usize| (0..values.len()).all(|j| values[k][r] < values[j][r] || (values[k][r] == values[j][r] && k <= j));
+            let mut d_out = vec![0.0; rows];
+            for r in (0..rows).filter(|r| least(*r)) {
+                d_out[r] = -weight[r] * scale as f32;
+                sum += scale * f64::from(weight[r] * values[k][r]);
+            }
+            input_grad(pool, &twin.net.stages().trunk, x, rows, &d_out, &mut part, &mut self.input_work);
+            dx.iter_mut().zip(&part).for_each(|(a, b)| *a += b);
+        }
+        sum
     }
 
-    /// Reads weights, target, statistics and optimiser.
+    /// `target <- target + tau (online - target)`.
+    pub fn move_targets(&mut self, tau: f32) {
+        self.twins.iter_mut().for_each(|t| follow(&mut t.target, &t.net, tau));
+    }
+
+    /// Writes weights, targets, optimisers, statistics.
+    pub fn save(&self, w: &mut StateWriter) {
+        for (k, twin) in self.twins.iter().enumerate() {
+            let mut w = w.scope(&k.to_string());
+            w.put_f32("params", twin.net.params());
+            w.put_f32("target", twin.target.params());
+            twin.adam.save(&mut w.scope("adam"));
+        }
+        if let Some(norm) = &self.norm {
+            norm.save(w);
+        }
+    }
+
+    /// Reads weights, targets, optimisers, statistics.
     ///
     /// # Errors
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        let mut params = self.net.params().to_vec();
-        r.f32s_into("params", &mut params)?;
-        self.target.load(r)?;
-        self.norm.load(r)?;
-        self.adam.load(&r.scope("adam"))?;
-        self.net.set_params(|p| p.copy_from_slice(&params));
-        Ok(())
+        for (k, twin) in self.twins.iter_mut().enumerate() {
+            let r = r.scope(&k.to_string());
+            load_params(&mut twin.net, &r, "params")?;
+            load_params(&mut twin.target, &r, "target")?;
+            twin.adam.load(&r.scope("adam"))?;
+        }
+        self.norm.as_mut().map_or(Ok(()), |norm| norm.load(r))
     }
 }
 
-struct TakenLoss<'a> {
-    taken: Taken<'a>,
+fn forward(net: &Net, pool: &Pool, x: &[f32], rows: usize) -> Vec<f32> {
+    let mut out = vec![0.0; rows * net.output_len()];
+    net.forward_all(pool, x, rows, &mut out);
+    out
+}
+
+/// `target <- target + tau (online - target)`, parameter by parameter.
+pub fn follow(target: &mut Net, online: &Net, tau: f32) {
+    let online = online.params();
+    target.set_params(|p| p.iter_mut().zip(online).for_each(|(t, o)| *t += tau * (o - *t)));
+}
+
+/// Reads a network's parameters.
+///
+/// # Errors
+/// An entry that is missing or of another length.
+pub fn load_params(net: &mut Net, r: &StateReader, name: &str) -> Result<(), CheckpointError> {
+    let mut params = net.params().to_vec();
+    r.f32s_into(name, &mut params)?;
+    net.set_params(|p| p.copy_from_slice(&params));
+    Ok(())
+}
+
+/// Statistics: `sum w l`, `sum w Q`.
+struct TdLoss<'a> {
     goal: &'a [f32],
-    width: usize,
+    weight: &'a [f32],
+    scale: f32,
+    regression: Regression,
+}
+
+impl RowLoss for TdLoss<'_> {
+    fn stats_len(&self) -> usize {
+        2
+    }
+
+    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
+        for (k, (q, d)) in out.iter().zip(d_out).enumerate() {
+            let (weight, goal) = (self.weight[start + k], self.goal[start + k]);
+            if weight == 0.0 {
+                *d = 0.0;
+                continue;
+            }
+            let (value, slope) = self.regression.term(q - goal);
+            *d = self.scale * weight * slope;
+            stats[0] += f64::from(weight * value);
+            stats[1] += f64::from(weight * q);
+        }
+    }
+}
+
+/// `-scale sum w Q`; statistics: `sum w Q`.
+struct Uphill<'a> {
+    weight: &'a [f32],
     scale: f32,
 }
 
-impl RowLoss for TakenLoss<'_> {
+impl RowLoss for Uphill<'_> {
     fn stats_len(&self) -> usize {
         1
     }
 
     fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
-        d_out.fill(0.0);
-        for (k, (out, d_out)) in out.chunks_exact(self.width).zip(d_out.chunks_exact_mut(self.width)).enumerate() {
-            let r = start + k;
-            if self.taken.counts[r] {
-                let action = self.taken.actions[r];
-                let error = out[action] - self.goal[r];
-                d_out[action] = self.scale * error;
-                stats[0] += f64::from(0.5 * error * error);
-            }
+        for (k, (q, d)) in out.iter().zip(d_out).enumerate() {
+            let weight = self.weight[start + k];
+            *d = -self.scale * weight;
+            stats[0] += f64::from(weight * q);
         }
     }
 }

@@ -249,7 +249,7 @@ impl Actor {
         let head = self.head.clone();
         let loss = AllActionsLoss { head: &head, all, indices: &indices, values, entropy_coef, scale: 1.0 / count as f32 };
         let stats = self.pull_back(pool, roll, all, pick, &loss);
-        let report = self.descend(lr)?;
+        let report = self.take_step(lr)?;
         let mut m = Metrics::new();
         m.add("policy", -stats[0] / count as f64);
         m.add("entropy", stats[1] / count as f64);
@@ -259,11 +259,38 @@ impl Actor {
     }
 
     /// One step along `self.grad`.
-    fn descend(&mut self, lr: f64) -> Result<StepReport, UpdateError> {
+    fn take_step(&mut self, lr: f64) -> Result<StepReport, UpdateError> {
         let Self { net, adam, grad, name, .. } = self;
         let mut report = Ok(None);
         net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
         report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))
+    }
+
+    /// Whether a one-hot of the member follows the observation.
+    pub fn agent_id(&self) -> bool {
+        self.agent_id
+    }
+
+    /// One guarded step downhill along a row loss of a network without memory, on input rows `[rows, input]`; what the loss reported
+    /// and what the step did.
+    ///
+    /// # Errors
+    /// [`UpdateError::Diverged`].
+    pub fn descend(
+        &mut self,
+        pool: &Pool,
+        x: &[f32],
+        rows: usize,
+        loss: &dyn RowLoss,
+        lr: f64,
+    ) -> Result<(Vec<f64>, StepReport), UpdateError> {
+        let Self { net, adam, grad, name, work, engine, .. } = self;
+        let mut stats = vec![0.0; loss.stats_len()];
+        net.loss_grad(engine, pool, Batch { x, rows, sequence: None }, loss, grad, &mut stats, work);
+        let mut report = Ok(None);
+        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
+        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+        Ok((stats, report))
     }
 
     /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics and active rows, or `None` without any.

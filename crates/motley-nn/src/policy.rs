@@ -113,7 +113,7 @@ impl ActingGroup {
 }
 
 /// Copies an observation and appends a one-hot where an index is given.
-pub(crate) fn fill_input(obs: &[f32], one_hot: Option<usize>, into: &mut [f32]) {
+pub fn fill_input(obs: &[f32], one_hot: Option<usize>, into: &mut [f32]) {
     let (head, tail) = into.split_at_mut(obs.len());
     head.copy_from_slice(obs);
     tail.fill(0.0);

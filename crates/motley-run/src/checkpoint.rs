@@ -1,8 +1,10 @@
 //! Checkpoints as folder transactions: after a crash at any moment the last complete one loads.
 //!
 //! Order of a save: write `step-N.tmp-<pid>/` and sync it; read it back and compare hashes; rename it to `step-N/`; sync the
-//! folder above; replace `latest`; only then delete old ones.
+//! folder above; replace `latest`; only then delete old ones. What is large and changes little by little lies in pieces named by
+//! their hashes; those that the checkpoint before holds too are linked.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use crate::manifest::{CheckpointInfo, FORMAT, FileEntry, Manifest};
 use crate::state::{StateReader, StateWriter};
 
 const STATE: &str = "state.safetensors";
+/// What stands behind the hash in the name of a piece's file.
+const PIECE: &str = ".piece";
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_LIMIT: u64 = 16 << 20;
 
@@ -128,12 +132,11 @@ impl CheckpointStore {
         }
         let entry =
             FileEntry { bytes: parts.iter().map(|p| p.len() as u64).sum(), blake3: hasher.finalize().to_hex().to_string() };
-        let manifest = Manifest {
-            format: FORMAT,
-            motley: env!("CARGO_PKG_VERSION").to_owned(),
-            info: info.clone(),
-            files: [(STATE.to_owned(), entry.clone())].into(),
-        };
+        let mut files: BTreeMap<String, FileEntry> = [(STATE.to_owned(), entry.clone())].into();
+        for (hash, piece) in state.pieces() {
+            files.insert(format!("{hash}{PIECE}"), FileEntry { bytes: piece.len() as u64, blake3: hash.clone() });
+        }
+        let manifest = Manifest { format: FORMAT, motley: env!("CARGO_PKG_VERSION").to_owned(), info: info.clone(), files };
         let manifest_path = temp.join(MANIFEST);
         let encoded = manifest.encode().map_err(|e| CheckpointError::damaged(&manifest_path, e))?;
 
@@ -141,11 +144,68 @@ impl CheckpointStore {
         self.disk.create_dir(temp).map_err(CheckpointError::io("create", temp))?;
         let state_path = temp.join(STATE);
         self.disk.write(&state_path, &parts).map_err(CheckpointError::io("write", &state_path))?;
+        let mut bytes = entry.bytes;
+        let before = self.piece_files();
+        for (hash, piece) in state.pieces() {
+            bytes += self.write_piece(&temp.join(format!("{hash}{PIECE}")), hash, piece, &before)?;
+        }
         self.disk.write(&manifest_path, &[&encoded]).map_err(CheckpointError::io("write", &manifest_path))?;
         self.disk.sync_dir(temp).map_err(CheckpointError::io("sync", temp))?;
         self.verify(temp, &manifest, &entry)?;
         replace_dir(&*self.disk, temp, target).map_err(CheckpointError::io("rename", temp))?;
-        Ok(entry.bytes)
+        Ok(bytes)
+    }
+
+    /// The folder of the latest checkpoint and the files of pieces that it lists.
+    fn piece_files(&self) -> Option<(PathBuf, BTreeMap<String, FileEntry>)> {
+        let dir = self.dir.join(step_name(self.latest().ok()??));
+        let files = self.read_manifest(&dir).ok()?.files;
+        Some((dir, files))
+    }
+
+    /// Links a piece that the checkpoint before holds, or writes it and reads it back; returns the bytes written.
+    fn write_piece(
+        &self,
+        path: &Path,
+        hash: &str,
+        piece: &[u8],
+        before: &Option<(PathBuf, BTreeMap<String, FileEntry>)>,
+    ) -> Result<u64, CheckpointError> {
+        let name = format!("{hash}{PIECE}");
+        if let Some((dir, files)) = before
+            && files.get(&name).is_some_and(|f| f.bytes == piece.len() as u64)
+            && self.disk.link(&dir.join(&name), path).is_ok()
+        {
+            return Ok(0);
+        }
+        self.disk.write(path, &[piece]).map_err(CheckpointError::io("write", path))?;
+        let (file, _) = self.disk.open(path).map_err(CheckpointError::io("read", path))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file.take(piece.len() as u64 + 1)).map_err(CheckpointError::io("read", path))?;
+        if hasher.finalize().to_hex().as_str() == hash {
+            Ok(piece.len() as u64)
+        } else {
+            Err(CheckpointError::damaged(path, "it reads back differently"))
+        }
+    }
+
+    /// The pieces that a manifest lists. Names are hashes and nothing else, so that they never lead out of the folder.
+    fn read_pieces(&self, dir: &Path, manifest: &Manifest) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError> {
+        let mut pieces = BTreeMap::new();
+        for (name, entry) in &manifest.files {
+            let Some(hash) = name.strip_suffix(PIECE) else { continue };
+            let path = dir.join(MANIFEST);
+            if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) || hash != entry.blake3 {
+                return Err(CheckpointError::damaged(&path, format!("it lists \"{name}\", which is no piece's name")));
+            }
+            let path = dir.join(name);
+            let bytes = disk::read_exactly(&*self.disk, &path, entry.bytes).map_err(CheckpointError::io("read", &path))?;
+            if blake3::hash(&bytes).to_hex().as_str() != hash {
+                return Err(CheckpointError::damaged(&path, "its hash does not fit its content"));
+            }
+            pieces.insert(hash.to_owned(), bytes);
+        }
+        Ok(pieces)
     }
 
     /// Reads back what was written, before anything older may be deleted.
@@ -266,6 +326,7 @@ impl CheckpointStore {
             return Err(damaged(STATE, "its hash does not fit its content"));
         }
         let state = StateReader::from_bytes(bytes).map_err(|e| damaged(STATE, &e.to_string()))?;
+        let state = state.with_pieces(self.read_pieces(dir, &manifest)?);
         Ok(Loaded { step, manifest, state, warnings: Vec::new() })
     }
 

@@ -18,6 +18,12 @@ pub trait Disk: Send + Sync {
     /// `AlreadyExists` where something (a planted link, say) has that name; else the system's.
     fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()>;
 
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    /// The system's, also where the file system has no such names.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Gives a file or folder another name, at once. A file in the way is replaced.
     ///
     /// # Errors
@@ -64,6 +70,10 @@ impl Disk for RealDisk {
             file.write_all(part)?;
         }
         file.sync_all()
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

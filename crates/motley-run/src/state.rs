@@ -28,7 +28,12 @@ pub struct StateWriter {
     data: [Vec<u8>; 4],
     names: BTreeSet<String>,
     twice: Option<String>,
+    /// By hash, in hexadecimal.
+    pieces: BTreeMap<String, Vec<u8>>,
 }
+
+/// What stands before the hash of a piece where pieces lie in the state itself.
+const PIECE: &str = "piece.";
 
 /// A writer whose names begin with a prefix, until it is dropped.
 #[derive(Debug)]
@@ -108,7 +113,23 @@ impl StateWriter {
         self.entries[slot].push((name, start, self.data[slot].len()));
     }
 
-    /// Bytes of all entries together, without names.
+    /// Adds arrays of bytes that a checkpoint keeps in files of their own, named by their hashes: one that the checkpoint before holds
+    /// too is linked, not written again. For what is large and changes little by little.
+    pub fn put_pieces(&mut self, name: &str, pieces: impl IntoIterator<Item = Vec<u8>>) {
+        let mut hashes = Vec::new();
+        for piece in pieces {
+            let hash = blake3::hash(&piece);
+            hashes.extend_from_slice(hash.as_bytes());
+            self.pieces.insert(hash.to_hex().to_string(), piece);
+        }
+        self.put_u8(name, &hashes);
+    }
+
+    pub(crate) fn pieces(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.pieces
+    }
+
+    /// Bytes of all entries together, without names and pieces.
     pub fn data_len(&self) -> usize {
         self.data.iter().map(Vec::len).sum()
     }
@@ -135,11 +156,17 @@ impl StateWriter {
         Ok((head, self.data.each_ref().map(Vec::as_slice)))
     }
 
-    /// The whole state as one safetensors file.
+    /// The whole state, pieces included, as one safetensors file.
     ///
     /// # Errors
     /// [`CheckpointError::Duplicate`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+        if !self.pieces.is_empty() {
+            let (entries, data, names) = (self.entries.clone(), self.data.clone(), self.names.clone());
+            let mut whole = Self { entries, data, names, twice: self.twice.clone(), ..Self::default() };
+            self.pieces.iter().for_each(|(hash, bytes)| whole.put_u8(&format!("{PIECE}{hash}"), bytes));
+            return whole.to_bytes();
+        }
         let (head, data) = self.parts()?;
         Ok([head.as_slice(), data.concat().as_slice()].concat())
     }
@@ -151,6 +178,7 @@ pub struct StateReader {
     bytes: Arc<Vec<u8>>,
     entries: Arc<BTreeMap<String, (Dtype, Range<usize>)>>,
     prefix: String,
+    pieces: Arc<BTreeMap<String, Vec<u8>>>,
 }
 
 impl StateReader {
@@ -162,7 +190,35 @@ impl StateReader {
         let damaged = |why: String| CheckpointError::damaged(Path::new("state"), why);
         let entries = tensor_table(&bytes).map_err(damaged)?;
         let entries = entries.into_iter().map(|e| (e.name, (e.dtype, e.data))).collect();
-        Ok(Self { bytes: Arc::new(bytes), entries: Arc::new(entries), prefix: String::new() })
+        Ok(Self { bytes: Arc::new(bytes), entries: Arc::new(entries), prefix: String::new(), pieces: Arc::default() })
+    }
+
+    /// The same with pieces that lie in files of their own, by their hashes.
+    pub(crate) fn with_pieces(mut self, pieces: BTreeMap<String, Vec<u8>>) -> Self {
+        self.pieces = Arc::new(pieces);
+        self
+    }
+
+    /// The arrays of bytes that [`StateWriter::put_pieces`] was given.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Entry`], also for a piece that is not there.
+    pub fn pieces(&self, name: &str) -> Result<Vec<&[u8]>, CheckpointError> {
+        let hashes = self.raw::<u8>(name, None)?;
+        let (hashes, rest) = hashes.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(self.wrong(name, "whole hashes of 32 bytes", format!("{} bytes more", rest.len())));
+        }
+        let piece = |hash: &[u8; 32]| {
+            let hex = blake3::Hash::from_bytes(*hash).to_hex();
+            let inside = || Some(&self.bytes[self.entries.get(&format!("{PIECE}{hex}"))?.1.clone()]);
+            self.pieces
+                .get(hex.as_str())
+                .map(Vec::as_slice)
+                .or_else(inside)
+                .ok_or_else(|| self.wrong(name, format!("the piece {hex}"), "no such piece"))
+        };
+        hashes.iter().map(piece).collect()
     }
 
     /// The entries whose names begin with `name.`, that beginning left out.

@@ -36,7 +36,13 @@ fn state(step: u64) -> StateWriter {
     let mut w = StateWriter::new();
     w.put_u64("step", &[step]);
     w.put_f32("weights", &vec![step as f32; 500]);
+    w.put_pieces("memory", pieces(step));
     w
+}
+
+/// One piece that never changes, one that does.
+fn pieces(step: u64) -> [Vec<u8>; 2] {
+    [vec![7; 300], step.to_le_bytes().repeat(40)]
 }
 
 fn store(dir: &Path, keep: usize) -> CheckpointStore {
@@ -51,6 +57,7 @@ fn loaded_step(store: &CheckpointStore) -> u64 {
     let loaded = store.load_latest().unwrap();
     assert_eq!(loaded.state.u64("step").unwrap(), loaded.step);
     assert_eq!(loaded.state.f32s("weights").unwrap(), vec![loaded.step as f32; 500]);
+    assert_eq!(loaded.state.pieces("memory").unwrap(), pieces(loaded.step));
     assert_eq!(loaded.manifest.info, info(loaded.step));
     loaded.step
 }
@@ -94,10 +101,16 @@ fn the_order_of_calls_is_durable() {
     let s = CheckpointStore::new(&dir.path().join("checkpoints"), 1, disk.clone());
     save(&s, 2);
     let pid = std::process::id();
+    // What the checkpoint before holds is linked.
+    let [old, new] = pieces(2).map(|p| format!("{}.piece", blake3::hash(&p).to_hex()));
+    let mut of_pieces = [(old.clone(), format!("link {old} {old}")), (new.clone(), format!("write {new}"))];
+    of_pieces.sort();
     let expected = [
         format!("remove step-2.tmp-{pid}"),
         format!("create step-2.tmp-{pid}"),
         "write state.safetensors".into(),
+        of_pieces[0].1.clone(),
+        of_pieces[1].1.clone(),
         "write manifest.json".into(),
         format!("sync step-2.tmp-{pid}"),
         format!("rename step-2.tmp-{pid} step-2"),
@@ -213,14 +226,15 @@ fn every_flipped_byte_is_detected() {
     let s = store(dir.path(), 2);
     save(&s, 10);
     save(&s, 20);
-    let files: Vec<(PathBuf, Vec<u8>)> = ["step-20/manifest.json", "step-20/state.safetensors", "latest"]
+    let piece = format!("step-20/{}.piece", blake3::hash(&pieces(20)[1]).to_hex());
+    let files: Vec<(PathBuf, Vec<u8>)> = ["step-20/manifest.json", "step-20/state.safetensors", &piece, "latest"]
         .iter()
         .map(|f| s.dir().join(f))
         .map(|p| (p.clone(), std::fs::read(&p).unwrap()))
         .collect();
     let mut rng = Stream::new(7, Purpose::Check, 0, 0);
     for _ in 0..10_000 {
-        let (path, bytes) = &files[(rng.next_u32() % 3) as usize];
+        let (path, bytes) = &files[rng.next_u32() as usize % files.len()];
         let at = rng.next_u32() as usize % bytes.len();
         put(path, at, bytes[at] ^ (1 + (rng.next_u32() % 255) as u8));
         let loaded = s.load_latest().unwrap();

@@ -39,7 +39,7 @@ impl FaultyDisk {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// The changing calls: `write NAME`, `rename FROM TO`, `sync NAME`, `create NAME`, `remove NAME` (last path part only).
+    /// The changing calls: `write NAME`, `link FROM TO`, `rename FROM TO`, `sync NAME`, `create NAME`, `remove NAME` (last path part only).
     pub fn trace(&self) -> Vec<String> {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -82,6 +82,11 @@ impl Disk for FaultyDisk {
             RealDisk.write(path, &[&whole[..whole.len() / 2]])?;
         }
         Err(error)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.before("link", &[from, to])?;
+        RealDisk.link(from, to)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -31,7 +31,7 @@ struct File {
 }
 
 /// The shipped files.
-const FILES: [&str; 10] = [
+const FILES: &[&str] = &[
     include_str!("../../../presets/a2c.toml"),
     include_str!("../../../presets/haa2c.toml"),
     include_str!("../../../presets/hatrpo.toml"),
@@ -42,6 +42,7 @@ const FILES: [&str; 10] = [
     include_str!("../../../presets/reinforce.toml"),
     include_str!("../../../presets/coma.toml"),
     include_str!("../../../presets/pareto-ac.toml"),
+    include_str!("../../../presets/off_policy.toml"),
 ];
 
 static PRESETS: LazyLock<Vec<Preset>> =

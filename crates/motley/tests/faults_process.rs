@@ -105,7 +105,13 @@ fn environments_without_snapshots_are_replayed() {
 #[test]
 fn threads_do_not_change_a_run() {
     let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
-    for (algo, settings) in [("happo", vec![]), ("mappo", vec![RECURRENT]), ("ippo", vec!["task.continuous=true"])] {
+    for (algo, settings) in [
+        ("happo", vec![]),
+        ("mappo", vec![RECURRENT]),
+        ("ippo", vec!["task.continuous=true"]),
+        ("hatd3", vec!["task.continuous=true"]),
+        ("hasac", vec![]),
+    ] {
         let run = |name: &str, more: &str| {
             let settings = [settings.as_slice(), &["num_envs=5", more]].concat();
             whole(&registry, algo, "mpe/simple_spread_v3", &settings, &dir.path().join(format!("{algo}-{name}")))

@@ -22,7 +22,7 @@ use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, s
 use motley_data::returns::{Series, n_step, td_lambda};
 use motley_data::rollout::Rollout;
 use motley_data::stats::normalize_masked;
-use motley_nn::action_critic::{ActionCriticConfig, Taken};
+use motley_nn::choice_critic::{ChoiceCriticConfig, Taken};
 use motley_nn::{Objective, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -67,7 +67,7 @@ impl AlgorithmSpec for Coma {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [actors::keys("type"), ActionCriticConfig::keys(), ComaConfig::keys()].concat()
+        [actors::keys("type"), ChoiceCriticConfig::keys(), ComaConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -87,7 +87,7 @@ impl AlgorithmSpec for Coma {
             critics: JointCritic::build(team, &groups, None, settings, &rng.fork(1_000_000))?,
             actors,
             config: ComaConfig::read(settings)?,
-            critic_lr: ActionCriticConfig::read(settings)?.critic_lr,
+            critic_lr: ChoiceCriticConfig::read(settings)?.critic_lr,
             reward: RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward())?,
         }))
     }

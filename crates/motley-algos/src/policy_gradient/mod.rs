@@ -2,5 +2,7 @@
 
 pub mod coma;
 pub mod maa2c;
+pub mod maddpg;
 pub mod mappo;
 pub mod pareto_ac;
+pub mod matd3;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
 use motley_data::returns::n_step;
 use motley_data::rollout::Rollout;
-use motley_nn::action_critic::{ActionCriticConfig, Taken};
+use motley_nn::choice_critic::{ChoiceCriticConfig, Taken};
 use motley_nn::{Objective, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -75,7 +75,7 @@ impl AlgorithmSpec for ParetoAc {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [actors::keys("none"), ActionCriticConfig::keys(), ParetoConfig::keys()].concat()
+        [actors::keys("none"), ChoiceCriticConfig::keys(), ParetoConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -113,7 +113,7 @@ impl AlgorithmSpec for ParetoAc {
             baselines: JointCritic::build(team, baselines, Some(1), settings, &rng.fork(2_000_000))?,
             actors,
             config,
-            critic_lr: ActionCriticConfig::read(settings)?.critic_lr,
+            critic_lr: ChoiceCriticConfig::read(settings)?.critic_lr,
             reward: RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward())?,
         }))
     }

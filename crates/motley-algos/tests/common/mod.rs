@@ -175,7 +175,14 @@ pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
 }
 
 /// Small and quick.
-pub const SMALL: [&str; 3] = ["net.hidden_sizes=[16]", "?algo.rollout_steps=20", "?net.chunk_length=5"];
+pub const SMALL: [&str; 6] = [
+    "net.hidden_sizes=[16]",
+    "?algo.rollout_steps=20",
+    "?net.chunk_length=5",
+    "?algo.warmup_steps=50",
+    "?algo.batch_size=16",
+    "?algo.updates_per_step=0.2",
+];
 
 /// Environments and the memory that they write into.
 pub struct Field {

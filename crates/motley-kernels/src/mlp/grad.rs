@@ -215,3 +215,25 @@ pub fn input_grad(pool: &Pool, mlp: &Mlp, x: &[f32], rows: usize, dout: &[f32], 
     assert_eq!(dx.len(), rows * mlp.shape.input, "input gradient slice");
     run(pool, mlp, x, rows, Source::Given(dout), false, Some(dx), work);
 }
+
+/// Gradient of a loss by the input alone, with the loss evaluated where the output is still in cache: what climbs a critic through its
+/// action input. `dx` (`[rows, input]`) and `stats` are overwritten.
+///
+/// # Panics
+/// When a slice has not the length its shape says.
+#[allow(clippy::too_many_arguments)]
+pub fn loss_input_grad(
+    pool: &Pool,
+    mlp: &Mlp,
+    x: &[f32],
+    rows: usize,
+    loss: &dyn RowLoss,
+    dx: &mut [f32],
+    stats: &mut [f64],
+    work: &mut Workspace,
+) {
+    assert_eq!(dx.len(), rows * mlp.shape.input, "input gradient slice");
+    assert_eq!(stats.len(), loss.stats_len(), "statistics slice");
+    run(pool, mlp, x, rows, Source::Loss(loss), false, Some(dx), work);
+    stats.copy_from_slice(&work.lanes[0].stats);
+}

@@ -108,8 +108,12 @@ fn values_and_derivatives_match_the_oracle_on_random_shapes() {
         let loss = Quadratic { width: shape.out_width(), c };
         let mut stats = [9.0; 2];
         loss_grad(&pool, &net, &x, rows, &loss, &mut grad, &mut stats, &mut work);
-        let (by_param, _) = oracle(&shape, &params, &x, rows, &loss.c, 1.0);
+        let (by_param, by_input) = oracle(&shape, &params, &x, rows, &loss.c, 1.0);
         assert_close(&format!("loss_grad, {name}"), &grad, &by_param, tolerance);
+        let mut again = [9.0; 2];
+        loss_input_grad(&pool, &net, &x, rows, &loss, &mut dx, &mut again, &mut work);
+        assert_close(&format!("loss_input_grad, {name}"), &dx, &by_input, tolerance);
+        assert_eq!(again, stats);
         let value: f64 = exact.iter().zip(&loss.c).map(|(e, c)| f64::from(*c) * e.v + 0.5 * e.v * e.v).sum();
         assert!((stats[0] - value).abs() <= 1e-4 * (1.0 + value.abs()) && stats[1] == rows as f64, "{name}");
     }

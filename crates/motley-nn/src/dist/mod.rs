@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 mod choices;
 mod softmax;
 
-use softmax::Normaliser;
+pub(crate) use softmax::Normaliser;
 
 const LN_SQRT_TAU: f32 = 0.918_938_5;
-const LOG_STD_MIN: f32 = -20.0;
-const LOG_STD_MAX: f32 = 2.0;
+pub(crate) const LOG_STD_MIN: f32 = -20.0;
+pub(crate) const LOG_STD_MAX: f32 = 2.0;
 
 /// Which distribution an agent's network parametrises.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub enum KlKind {
 }
 
 /// `u` squashed by tanh onto `[low, high]`.
-fn squash(u: f32, low: f32, high: f32) -> f32 {
+pub(crate) fn squash(u: f32, low: f32, high: f32) -> f32 {
     (0.5 * (high - low)).mul_add(u.tanh(), 0.5 * (high + low)).clamp(low, high)
 }
 
@@ -392,7 +392,7 @@ impl Head {
 }
 
 /// Calls `f(choice, offset, size)` for each independent choice.
-fn for_choices(sizes: &[usize], mut f: impl FnMut(usize, usize, usize)) {
+pub(crate) fn for_choices(sizes: &[usize], mut f: impl FnMut(usize, usize, usize)) {
     let mut at = 0;
     for (c, &k) in sizes.iter().enumerate() {
         f(c, at, k);

@@ -1,7 +1,7 @@
 //! The masked softmax of one categorical.
 
 /// The normaliser of a masked softmax: `log p_j = z_j - max - ln sum exp(z - max)` over available entries.
-pub(super) struct Normaliser {
+pub(crate) struct Normaliser {
     max: f32,
     ln_sum: f32,
 }

@@ -23,6 +23,9 @@ pub const TINY: [&str; 8] = [
     "eval.every=600",
 ];
 
+/// What makes off-policy learners begin early and stay quick; others do not have these keys.
+const OFF_POLICY: [&str; 3] = ["algo.warmup_steps=200", "algo.batch_size=32", "algo.updates_per_step=0.2"];
+
 /// Everything that ships, and the probes.
 pub fn registry() -> Registry {
     let mut registry = Registry::builtin();
@@ -48,7 +51,7 @@ pub fn plan(registry: &Registry, algo: &str, task: &str, settings: &[&str]) -> R
     let known = |word: &String| {
         word.starts_with("preset=") || word.split_once('=').is_some_and(|(name, _)| keys.iter().any(|k| k.name == name))
     };
-    let overrides = words(settings).into_iter().filter(known).collect();
+    let overrides = OFF_POLICY.iter().map(ToString::to_string).chain(words(settings)).filter(known).collect();
     Request { algo: algo.into(), task: task.into(), overrides, ..Request::default() }.plan(registry)
 }
 

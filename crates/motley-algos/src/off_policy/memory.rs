@@ -1,0 +1,173 @@
+//! The replay memory with what decides when it is filled, when it is learned from, and how much.
+
+use std::sync::Arc;
+
+use motley_core::{ConfigError, Kind, Settings, Stream, TeamSpec, settings};
+use motley_data::replay::{Replay, Sample, Saved};
+use motley_data::rollout::Rollout;
+use motley_nn::UpdateError;
+use motley_run::{CheckpointError, Difference, StateReader, StateWriter};
+
+use crate::algorithm::RewardMode;
+
+settings! {
+    /// What is collected and kept, and how much is learned from it.
+    pub struct ReplayConfig in "algo" {
+        /// Steps of every environment between two updates (HARL's train_interval).
+        rollout_steps: usize = 50, Kind::Int(1, 1_000_000);
+        /// Gradient updates per step of all environments together: 1 is one update every num_envs env steps.
+        updates_per_step: f64 = 1.0, Kind::Float(0.0, 1000.0);
+        /// Env steps of random actions before anything is learned.
+        warmup_steps: u64 = 10_000, Kind::Int(0, 1_000_000_000_000);
+        /// Transitions of a gradient update.
+        batch_size: usize = 1000, Kind::Int(1, 1_000_000);
+        /// Slots of the replay memory: one a transition, and one for the end of each episode that a time limit cut.
+        buffer_size: usize = 1_000_000, Kind::Int(1, 1_000_000_000);
+        /// Steps of the return that critics learn.
+        n_step: usize = 1, Kind::Int(1, 100_000);
+        /// Discount per step.
+        gamma: f64 = 0.99, Kind::Float(0.0, 1.0);
+    }
+}
+
+/// Refuses a memory that this machine cannot hold, before any of it is taken, and one smaller than a batch.
+pub(crate) fn check(team: &TeamSpec, settings: &Settings, reward: RewardMode, available: Option<u64>) -> Result<(), ConfigError> {
+    let config = ReplayConfig::read(settings)?;
+    if config.batch_size > config.buffer_size {
+        return Err(ConfigError::Value {
+            key: "algo.batch_size".into(),
+            expected: format!("at most algo.buffer_size = {}", config.buffer_size),
+            found: config.batch_size.to_string(),
+        });
+    }
+    let needed = Replay::bytes(team, config.buffer_size, columns(team, reward));
+    let gib = |b: f64| b / f64::from(1 << 30);
+    match available {
+        Some(available) if needed.is_none_or(|n| n as u64 > available) => Err(ConfigError::Value {
+            key: "algo.buffer_size".into(),
+            expected: format!(
+                "a replay memory that fits: this one takes {:.1} GiB ({} bytes), {:.1} GiB are available",
+                needed.map_or(f64::INFINITY, |n| gib(n as f64)),
+                needed.map_or_else(|| "more than can be counted".to_owned(), |n| n.to_string()),
+                gib(available as f64)
+            ),
+            found: config.buffer_size.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Rewards kept a step.
+fn columns(team: &TeamSpec, reward: RewardMode) -> usize {
+    if reward == RewardMode::Own { team.n() } else { 1 }
+}
+
+/// The memory and its schedule.
+#[derive(Debug)]
+pub struct Memory {
+    team: Arc<TeamSpec>,
+    config: ReplayConfig,
+    reward: RewardMode,
+    replay: Option<Replay>,
+    /// Env steps collected.
+    steps: u64,
+    /// Updates that are due, with the fraction carried on.
+    due: f64,
+    /// Gradient updates done.
+    updates: u64,
+}
+
+impl Memory {
+    /// Nothing yet.
+    pub fn new(team: Arc<TeamSpec>, config: ReplayConfig, reward: RewardMode) -> Self {
+        Self { team, config, reward, replay: None, steps: 0, due: 0.0, updates: 0 }
+    }
+
+    /// Steps per environment between two updates.
+    pub fn rollout_steps(&self) -> usize {
+        self.config.rollout_steps
+    }
+
+    /// Whether actions are still to be random.
+    pub fn warming_up(&self) -> bool {
+        self.steps < self.config.warmup_steps
+    }
+
+    /// Transitions in memory.
+    pub fn len(&self) -> usize {
+        self.replay.as_ref().map_or(0, Replay::len)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes a rollout in.
+    pub fn remember(&mut self, roll: &Rollout) {
+        let (reward, width) = (self.reward, columns(&self.team, self.reward));
+        let make = || Replay::new(Arc::clone(&self.team), roll.envs(), self.config.buffer_size, width);
+        let replay = self.replay.get_or_insert_with(make);
+        replay.push(roll, &|rewards, into| {
+            into.iter_mut().enumerate().for_each(|(i, to)| *to = reward.of(rewards, i) as f32);
+        });
+        self.steps += roll.rows() as u64;
+        if self.steps > self.config.warmup_steps {
+            self.due += self.config.updates_per_step * roll.steps() as f64;
+        }
+    }
+
+    /// The gradient updates to make now, each with its number since the run began; none while memory holds less than a batch.
+    pub fn due(&mut self) -> std::ops::Range<u64> {
+        if self.len() < self.config.batch_size {
+            self.due = 0.0;
+        }
+        let from = self.updates;
+        self.updates += self.due as u64;
+        self.due = self.due.fract();
+        from..self.updates
+    }
+
+    /// A batch's transitions.
+    ///
+    /// # Errors
+    /// Nothing was collected: a fault of the program.
+    pub fn sample(&self, rng: &Stream) -> Result<(&Replay, Sample), UpdateError> {
+        let replay = self.replay.as_ref().ok_or_else(|| UpdateError::Data("the replay memory is empty".into()))?;
+        Ok((replay, replay.sample(self.config.batch_size, self.config.n_step, self.config.gamma, &mut rng.clone())))
+    }
+
+    /// Writes counters and transitions.
+    pub fn save(&self, w: &mut StateWriter) {
+        w.put_u64("counters", &[self.steps, self.updates]);
+        w.put_f64("due", &[self.due]);
+        if let Some(replay) = &self.replay {
+            let Saved { rings, pieces } = replay.save();
+            w.put_u64("rings", &rings);
+            w.put_pieces("slots", pieces);
+        }
+    }
+
+    /// Reads counters and transitions.
+    ///
+    /// # Errors
+    /// Entries that are missing or contradict each other.
+    pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
+        let mut counters = [0; 2];
+        r.u64s_into("counters", &mut counters)?;
+        let due = r.f64("due")?;
+        let mut replay = None;
+        if r.has("rings") {
+            let rings = r.u64s("rings")?;
+            let mut held =
+                Replay::new(Arc::clone(&self.team), rings.len() / 4, self.config.buffer_size, columns(&self.team, self.reward));
+            held.load(&rings, &r.pieces("slots")?).map_err(|found| {
+                let expected = format!("a replay memory of algo.buffer_size = {} slots", self.config.buffer_size);
+                CheckpointError::Entry(Difference { name: "memory".into(), expected, found })
+            })?;
+            replay = Some(held);
+        }
+        ([self.steps, self.updates], self.due, self.replay) = (counters, due, replay);
+        Ok(())
+    }
+}
