@@ -7,9 +7,10 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::dist::{Evaluation, Head, KlKind};
 use crate::explore::Explore;
-use crate::net::{Batch, Engine, Net, NetSpec, NetWork, Sequence};
+use crate::net::{Batch, Engine, Net, NetSpec, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
 use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::passes::NetWork;
 use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_input};
 
@@ -123,6 +124,8 @@ impl Actor {
             members: self.members.clone(),
             net: self.net.clone(),
             head: self.head.clone(),
+            constants: Vec::new(),
+            last_action: false,
             agent_id: self.agent_id,
             memory_at: self.memory_at.clone(),
             explore: Explore::Draw,
