@@ -156,6 +156,10 @@ impl Registry {
             Arc::new(crate::heterogeneous::haa2c::Haa2c),
             Arc::new(crate::heterogeneous::happo::Happo),
             Arc::new(crate::heterogeneous::hatrpo::Hatrpo),
+            Arc::new(crate::value_decomposition::iql::Iql),
+            Arc::new(crate::value_decomposition::vdn::Vdn),
+            Arc::new(crate::value_decomposition::qmix::Qmix),
+            Arc::new(crate::value_decomposition::qtran::Qtran),
         ];
         Self { specs }
     }

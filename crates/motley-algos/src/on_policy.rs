@@ -139,7 +139,7 @@ fn net_spec(config: &NetConfig) -> NetSpec {
 }
 
 /// What computes gradients on the `device` of the settings.
-fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
+pub(crate) fn engine(settings: &Settings) -> Result<Engine, ConfigError> {
     let device: String = settings.get("device")?;
     Engine::for_device(&device).ok_or_else(|| ConfigError::Missing {
         what: format!("support for device={device}"),

@@ -13,7 +13,7 @@ use motley_algos::Registry;
 use motley_core::{ActionSpace, ConfigError, ObsSpace, Task};
 use motley_train::MakeEnv;
 
-const QUICK: [&str; 8] = [
+const QUICK: [&str; 11] = [
     "net.hidden_sizes=[8]",
     "?algo.rollout_steps=8",
     "?net.chunk_length=4",
@@ -22,6 +22,9 @@ const QUICK: [&str; 8] = [
     "?algo.critic_epochs=2",
     "?algo.minibatches=2",
     "?algo.critic_minibatches=2",
+    "?algo.batch_episodes=2",
+    "?algo.buffer_episodes=8",
+    "?algo.episode_limit=4",
 ];
 
 /// One update; `Ok(false)` where the algorithm is not defined, the complaint where something is wrong.

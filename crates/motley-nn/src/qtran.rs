@@ -10,6 +10,9 @@ use motley_kernels::{Activation, Entry, Mlp, MlpShape, Pool, Workspace};
 
 use crate::qmix::start;
 
+/// In place of a choice: the agent is dead, and has no part in the joint value.
+pub const ABSENT: u32 = u32::MAX;
+
 /// Agents that share a network, as the joint value sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JointGroup {
@@ -119,7 +122,8 @@ impl Moments<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct JointTape {
     x: Vec<f32>,
-    codes: Vec<Vec<f32>>,
+    /// Per group the inputs of its encoder, and which of them are of the living.
+    codes: Vec<(Vec<f32>, Vec<bool>)>,
 }
 
 /// The joint networks with their parameters.
@@ -180,7 +184,7 @@ impl Qtran {
         backward(pool, &self.nets[1], at.state, d_value.len(), d_value, &mut grad[self.part(1)], None, work);
     }
 
-    /// `Q(s, a)`, `[rows]`, for the choices `actions` (`[rows, agents]`).
+    /// `Q(s, a)`, `[rows]`, for the choices `actions` (`[rows, agents]`; [`ABSENT`] for the dead).
     pub fn joint(&self, pool: &Pool, at: Moments<'_>, actions: &[u32], tape: &mut JointTape) -> Vec<f32> {
         let rows = at.rows(&self.shape);
         let (state, code) = (self.shape.state, self.shape.code());
@@ -197,7 +201,9 @@ impl Qtran {
             for i in 0..agents {
                 let from = state + self.shape.one_hot_at(i);
                 for (row, taken) in tape.x.chunks_exact_mut(width).zip(actions.chunks_exact(agents)) {
-                    row[from + taken[i] as usize] = 1.0;
+                    if taken[i] != ABSENT {
+                        row[from + taken[i] as usize] = 1.0;
+                    }
                 }
             }
         }
@@ -210,24 +216,29 @@ impl Qtran {
     fn encode(&self, pool: &Pool, at: Moments<'_>, actions: &[u32], tape: &mut JointTape) {
         let (rows, code) = (at.rows(&self.shape), self.shape.code());
         let (agents, width) = (actions.len() / rows.max(1), self.shape.state + code);
-        tape.codes.resize_with(self.shape.groups.len(), Vec::new);
+        tape.codes.resize_with(self.shape.groups.len(), Default::default);
         for (g, group) in self.shape.groups.iter().enumerate() {
             let (input, count) = (group.hidden + group.actions, group.members.len());
-            let x = &mut tape.codes[g];
+            let (x, present) = &mut tape.codes[g];
             x.clear();
             x.resize(rows * count * input, 0.0);
+            present.clear();
             let order = |r: usize| {
                 let (step, rest) = (r / (count * at.episodes), r % (count * at.episodes));
                 (step * at.episodes + rest % at.episodes, group.members[rest / at.episodes])
             };
             for (r, (to, h)) in x.chunks_exact_mut(input).zip(at.hidden[g].chunks_exact(group.hidden)).enumerate() {
                 let (row, agent) = order(r);
-                to[..group.hidden].copy_from_slice(h);
-                to[group.hidden + actions[row * agents + agent] as usize] = 1.0;
+                let taken = actions[row * agents + agent];
+                present.push(taken != ABSENT);
+                if taken != ABSENT {
+                    to[..group.hidden].copy_from_slice(h);
+                    to[group.hidden + taken as usize] = 1.0;
+                }
             }
             let mut out = vec![0.0; rows * count * code];
             self.nets[2 + g].forward_pool(pool, x, rows * count, &mut out);
-            for (r, from) in out.chunks_exact(code).enumerate() {
+            for (r, from) in out.chunks_exact(code).enumerate().filter(|(r, _)| present[*r]) {
                 let row = order(r).0;
                 let to = &mut tape.x[(row + 1) * width - code..(row + 1) * width];
                 to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
@@ -257,9 +268,9 @@ impl Qtran {
         let (code, width) = (self.shape.code(), self.shape.state + self.shape.code());
         for (g, group) in self.shape.groups.iter().enumerate() {
             let (input, count) = (group.hidden + group.actions, group.members.len());
-            let x = &tape.codes[g];
+            let (x, present) = &tape.codes[g];
             let mut d_out = vec![0.0; rows * count * code];
-            for (r, to) in d_out.chunks_exact_mut(code).enumerate() {
+            for (r, to) in d_out.chunks_exact_mut(code).enumerate().filter(|(r, _)| present[*r]) {
                 let row = r / (count * episodes) * episodes + r % episodes;
                 to.copy_from_slice(&d_x[(row + 1) * width - code..(row + 1) * width]);
             }

@@ -23,6 +23,9 @@ pub const TINY: [&str; 8] = [
     "eval.every=600",
 ];
 
+/// A replay that [`TINY`] runs fill and wrap.
+const REPLAY: [&str; 3] = ["algo.batch_episodes=4", "algo.buffer_episodes=30", "algo.episode_limit=15"];
+
 /// Everything that ships, and the probes.
 pub fn registry() -> Registry {
     let mut registry = Registry::builtin();
@@ -48,7 +51,8 @@ pub fn plan(registry: &Registry, algo: &str, task: &str, settings: &[&str]) -> R
     let known = |word: &String| {
         word.starts_with("preset=") || word.split_once('=').is_some_and(|(name, _)| keys.iter().any(|k| k.name == name))
     };
-    let overrides = words(settings).into_iter().filter(known).collect();
+    let replay = REPLAY.iter().map(ToString::to_string);
+    let overrides = replay.chain(words(settings)).filter(known).collect();
     Request { algo: algo.into(), task: task.into(), overrides, ..Request::default() }.plan(registry)
 }
 
