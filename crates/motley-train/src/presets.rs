@@ -31,7 +31,7 @@ struct File {
 }
 
 /// The shipped files.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("../../../presets/a2c.toml"),
     include_str!("../../../presets/haa2c.toml"),
     include_str!("../../../presets/hatrpo.toml"),
@@ -39,6 +39,7 @@ const FILES: [&str; 7] = [
     include_str!("../../../presets/mappo.toml"),
     include_str!("../../../presets/ippo.toml"),
     include_str!("../../../presets/mamujoco.toml"),
+    include_str!("../../../presets/value_decomposition.toml"),
 ];
 
 static PRESETS: LazyLock<Vec<Preset>> =

@@ -28,7 +28,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::config::ValueConfig;
 use super::learner::{Needs, Seen};
-use super::{EpisodeBatch, Learner, check, keys};
+use super::{EpisodeBatch, Learner, add, check, keys, report};
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
 
 settings! {
@@ -228,11 +228,11 @@ impl Algorithm for Independent {
             let scale = (2.0 * self.learner.config.loss_coef / count as f64) as f32;
             // d (y - q)^2 / dq = -2 (y - q)
             let d_chosen: Vec<f32> = errors.iter().zip(&weights).map(|(e, w)| -scale * w * e).collect();
+            let mut sums = [0.0; 3];
             for at in (0..errors.len()).filter(learns) {
-                metrics.add("loss/td", f64::from(errors[at]).powi(2));
-                metrics.add("loss/q", seen.chosen[at].into());
-                metrics.add("loss/weight", weights[at].into());
+                add(&mut sums, [f64::from(errors[at]).powi(2), seen.chosen[at].into(), weights[at].into()]);
             }
+            report(&mut metrics, ["loss/td", "loss/q", "loss/weight"], sums, count as f64);
             self.learner.backward(context.pool, &batch, &seen, &d_chosen, None, None);
             self.learner.step(None, context, &mut metrics)?;
             self.learner.follow();

@@ -19,12 +19,25 @@ use learner::{Learner, blend};
 ///
 /// Returns the derivative by every row's value.
 fn squared_error(batch: &EpisodeBatch, q: &[f32], y: &[f32], coef: f64, metrics: &mut Metrics) -> Vec<f32> {
-    let scale = (2.0 * coef / batch.rows_that_count().max(1) as f64) as f32;
-    let error = |r: usize| if batch.counts[r] { q[r] - y[r] } else { 0.0 };
+    let count = batch.rows_that_count().max(1) as f64;
+    let scale = (2.0 * coef / count) as f32;
+    let mut sums = [0.0; 3];
+    let mut slope = vec![0.0; q.len()];
     for r in (0..q.len()).filter(|r| batch.counts[*r]) {
-        metrics.add("loss/td", f64::from(error(r)).powi(2));
-        metrics.add("loss/q", q[r].into());
-        metrics.add("loss/target", y[r].into());
+        slope[r] = scale * (q[r] - y[r]);
+        add(&mut sums, [f64::from(q[r] - y[r]).powi(2), q[r].into(), y[r].into()]);
     }
-    (0..q.len()).map(|r| scale * error(r)).collect()
+    report(metrics, ["loss/td", "loss/q", "loss/target"], sums, count);
+    slope
+}
+
+fn add(sums: &mut [f64; 3], terms: [f64; 3]) {
+    sums.iter_mut().zip(terms).for_each(|(sum, x)| *sum += x);
+}
+
+/// Means of sums over `count` rows.
+fn report(metrics: &mut Metrics, names: [&str; 3], sums: [f64; 3], count: f64) {
+    for (name, sum) in names.into_iter().zip(sums) {
+        metrics.add_weighted(name, sum / count, count);
+    }
 }

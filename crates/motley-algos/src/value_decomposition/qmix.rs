@@ -21,7 +21,7 @@ use motley_nn::{QmixMixer, QmixShape, QmixWork, RowLoss, TeamPolicy, UpdateError
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::{Needs, load_weights};
-use super::{EpisodeBatch, Learner, blend, check, check_team_reward, keys};
+use super::{EpisodeBatch, Learner, blend, check, check_team_reward, keys, report};
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
 
 settings! {
@@ -101,8 +101,8 @@ impl RowLoss for Squared<'_> {
             if self.batch.counts[r] {
                 let error = q - self.y[r];
                 *d = self.scale * error;
-                for (stat, x) in stats.iter_mut().zip([error * error, *q, self.y[r]]) {
-                    *stat += f64::from(x);
+                for (stat, x) in stats.iter_mut().zip([f64::from(error).powi(2), (*q).into(), self.y[r].into()]) {
+                    *stat += x;
                 }
             }
         }
@@ -139,9 +139,7 @@ impl Algorithm for Mixed {
             let (mut d_chosen, mut grad) = (vec![0.0; seen.chosen.len()], vec![0.0; mixer.params().len()]);
             let (here, mut stats) = (&batch.state[..batch.rows() * states], [0.0; 3]);
             mixer.loss_grad(pool, (&seen.chosen, here), &loss, &mut d_chosen, &mut grad, &mut stats, work);
-            for (name, sum) in ["loss/td", "loss/q", "loss/target"].into_iter().zip(stats) {
-                metrics.add_weighted(name, sum / count, count);
-            }
+            report(&mut metrics, ["loss/td", "loss/q", "loss/target"], stats, count);
             learner.backward(pool, &batch, &seen, &d_chosen, None, None);
             learner.step(Some((&mut *mixer, &grad)), context, &mut metrics)?;
             blend(target, mixer, learner.follow());

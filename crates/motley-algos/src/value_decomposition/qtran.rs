@@ -24,7 +24,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::config::UtilityConfig;
 use super::learner::{Needs, Seen, load_weights};
-use super::{EpisodeBatch, Learner, blend, check, check_team_reward, keys, squared_error};
+use super::{EpisodeBatch, Learner, add, blend, check, check_team_reward, keys, report, squared_error};
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
 
 settings! {
@@ -134,18 +134,19 @@ impl Tied {
         let joint = squared_error(batch, &values.taken, y, self.learner.config.loss_coef, metrics);
         let mut slopes =
             Slopes { value: vec![0.0; joint.len()], chosen: vec![0.0; joint.len() * n], best: vec![0.0; joint.len() * n], joint };
-        let scale = 2.0 / batch.rows_that_count().max(1) as f64;
-        let (opt, nopt) = ((scale * self.config.opt_coef) as f32, (scale * self.config.nopt_coef) as f32);
+        let count = batch.rows_that_count().max(1) as f64;
+        let (opt, nopt) = ((2.0 * self.config.opt_coef / count) as f32, (2.0 * self.config.nopt_coef / count) as f32);
+        let mut sums = [0.0; 3];
         for r in (0..batch.rows()).filter(|r| batch.counts[*r]) {
             let mine = r * n..(r + 1) * n;
             let best = seen.best[mine.clone()].iter().sum::<f32>() - values.best[r] + values.state[r];
             let other = (seen.chosen[mine.clone()].iter().sum::<f32>() - values.taken[r] + values.state[r]).min(0.0);
-            metrics.add("loss/opt", f64::from(best).powi(2));
-            metrics.add("loss/nopt", f64::from(other).powi(2));
+            add(&mut sums, [f64::from(best).powi(2), f64::from(other).powi(2), values.state[r].into()]);
             slopes.value[r] = opt * best + nopt * other;
             slopes.best[mine.clone()].fill(opt * best);
             slopes.chosen[mine].fill(nopt * other);
         }
+        report(metrics, ["loss/opt", "loss/nopt", "loss/value"], sums, count);
         slopes
     }
 
