@@ -30,6 +30,14 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("happo", true, 0x9825bcc2b9d0d9ff),
     ("hatrpo", false, 0x8cb16cb50c9ae474),
     ("hatrpo", true, 0xe8421ef9e3ec767a),
+    ("iql", false, 0x88d1e9f524a10a63),
+    ("iql", true, 0x2cc59b71039b9173),
+    ("vdn", false, 0x42892489605578cb),
+    ("vdn", true, 0x805c523bfe84fb3a),
+    ("qmix", false, 0x2f5f66580671aa18),
+    ("qmix", true, 0xbebbcb3e383647cf),
+    ("qtran", false, 0x792d71182a40cb70),
+    ("qtran", true, 0xd0de4dbee282e5b8),
 ];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.
