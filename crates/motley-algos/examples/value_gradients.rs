@@ -20,8 +20,8 @@ use serde_json::{Map, Value, json};
 
 type Out<T> = Result<T, Box<dyn Error>>;
 
-const ENVS: usize = 3;
-const STEPS: usize = 18;
+const ENVS: usize = 2;
+const STEPS: usize = 14;
 
 const COMMON: [&str; 6] = [
     "algo.max_grad_norm=0",
