@@ -10,7 +10,7 @@ use motley_core::{ConfigError, Settings, Status, Stream, TeamSpec};
 use motley_data::returns::{Series, SeriesError};
 use motley_data::rollout::{Final, Rollout};
 use motley_nn::choice_critic::ChoiceCriticConfig;
-use motley_nn::{ActScratch, ChoiceCritic, AdamConfig, Decision, Head, Mode, ObsBatch, Policy, Pool, TeamPolicy, UpdateError};
+use motley_nn::{ActScratch, AdamConfig, ChoiceCritic, Decision, Head, Mode, ObsBatch, Policy, Pool, TeamPolicy, UpdateError};
 
 use crate::actors::{self, NetConfig};
 

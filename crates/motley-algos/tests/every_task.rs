@@ -13,7 +13,7 @@ use motley_algos::Registry;
 use motley_core::{ActionSpace, ConfigError, ObsSpace, Task};
 use motley_train::MakeEnv;
 
-const QUICK: [&str; 11] = [
+const QUICK: [&str; 14] = [
     "net.hidden_sizes=[8]",
     "?algo.rollout_steps=8",
     "?net.chunk_length=4",
@@ -25,6 +25,9 @@ const QUICK: [&str; 11] = [
     "?algo.warmup_steps=0",
     "?algo.batch_size=8",
     "?algo.updates_per_step=0.25",
+    "?algo.batch_episodes=2",
+    "?algo.buffer_episodes=8",
+    "?algo.episode_limit=4",
 ];
 
 /// One update; `Ok(false)` where the algorithm is not defined, the complaint where something is wrong.

@@ -41,6 +41,14 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("haddpg", false, 0xdd177dd96ed8cc92),
     ("hatd3", false, 0x5f915ccab6c2af1f),
     ("hasac", false, 0x649c8a79d442bf7e),
+    ("iql", false, 0x88d1e9f524a10a63),
+    ("iql", true, 0x2cc59b71039b9173),
+    ("vdn", false, 0x42892489605578cb),
+    ("vdn", true, 0x805c523bfe84fb3a),
+    ("qmix", false, 0x2f5f66580671aa18),
+    ("qmix", true, 0xbebbcb3e383647cf),
+    ("qtran", false, 0x792d71182a40cb70),
+    ("qtran", true, 0xd0de4dbee282e5b8),
 ];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.

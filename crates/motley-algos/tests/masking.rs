@@ -67,7 +67,7 @@ fn the_dead_and_holes_leave_no_trace() {
                         assert!(!bad || spoil(&mut bench.field.roll, obs) > 10);
                         bench.update();
                     }
-                    Some(bench.bytes())
+                    Some(bench.learned())
                 };
                 let clean = result(false);
                 assert!(clean == result(true), "{} {recurrent}: garbage in rows that do not count was learned from", spec.name());

@@ -11,6 +11,7 @@ pub mod gru;
 pub mod math;
 pub mod mlp;
 pub mod pool;
+pub mod qmix;
 #[cfg(test)]
 mod reference;
 mod simd;
@@ -19,4 +20,5 @@ pub use conv::{Conv, ConvScratch, ConvShape};
 pub use gru::{Gru, GruScratch, GruShape, GruTape};
 pub use mlp::{Activation, Entry, Mlp, MlpShape, RowLoss, Scratch, Workspace};
 pub use pool::{Pool, PoolError};
+pub use qmix::{Qmix, QmixShape, QmixWork};
 pub use simd::Isa;

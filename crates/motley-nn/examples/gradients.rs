@@ -14,7 +14,7 @@ use motley_nn::dist::KlKind;
 use motley_nn::init::Init;
 use motley_nn::objective::{KlDrift, SquareDrift};
 use motley_nn::{
-    ChoiceCritic, ChoiceCriticConfig, Activation, Actor, AdamConfig, Ascent, Critic, CriticConfig, Cut, Engine, Head, Net,
+    Activation, Actor, AdamConfig, Ascent, ChoiceCritic, ChoiceCriticConfig, Critic, CriticConfig, Cut, Engine, Head, Net,
     NetSpec, Objective, Pick, Pool, Source, Taken,
 };
 use motley_run::{StateReader, StateWriter};

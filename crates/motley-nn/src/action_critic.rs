@@ -6,9 +6,10 @@ use motley_kernels::mlp::{input_grad, loss_input_grad};
 use motley_kernels::{Pool, RowLoss, Workspace};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::net::{Batch, Engine, Net, NetSpec, NetWork};
+use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::passes::NetWork;
 use crate::value_norm::ValueNorm;
 
 /// One Q-function: a network or twins (Fujimoto et al. 2018), with target copies.

@@ -7,9 +7,10 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::dist::{Evaluation, Head, KlKind};
 use crate::explore::Explore;
-use crate::net::{Batch, Engine, Net, NetSpec, NetWork, Sequence};
+use crate::net::{Batch, Engine, Net, NetSpec, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
 use crate::optim::{Adam, AdamConfig, StepReport, UpdateError};
+use crate::passes::NetWork;
 use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_input};
 
@@ -123,6 +124,8 @@ impl Actor {
             members: self.members.clone(),
             net: self.net.clone(),
             head: self.head.clone(),
+            constants: Vec::new(),
+            last_action: false,
             agent_id: self.agent_id,
             memory_at: self.memory_at.clone(),
             explore: Explore::Draw,
@@ -220,7 +223,7 @@ impl Actor {
         let Some((stats, count)) = self.gradient(pool, roll, all, pick, ascent) else {
             return Ok(Metrics::new());
         };
-        let report = self.descend(ascent.lr)?;
+        let report = self.take_step(ascent.lr)?;
         Ok(describe(&stats, count, report.grad_norm, report.applied))
     }
 

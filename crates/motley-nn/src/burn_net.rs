@@ -8,7 +8,8 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use motley_kernels::{Activation, ConvShape, MlpShape, RowLoss};
 
-use crate::net::{Batch, Memory, Net, apply_loss};
+use crate::net::{Batch, Memory, Net};
+use crate::passes::apply_loss;
 
 const LAYER_NORM_EPS: f64 = 1e-5;
 
@@ -100,8 +101,8 @@ fn conv(cursor: &mut Cursor, shape: &ConvShape, x: Tensor<2>) -> Tensor<2> {
     act(maps.permute([0, 2, 3, 1]).reshape([rows, shape.out_len()]), shape.activation)
 }
 
-/// The recurrent stages over time-major rows; returns the head's output rows.
-fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, device: &Device) -> Tensor<2> {
+/// The recurrent stages over time-major rows; returns what the head reads, and its output rows.
+fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, device: &Device) -> (Tensor<2>, Tensor<2>) {
     let shape = stage.gru.shape();
     let h = shape.hidden;
     let (w_ih, w_hh) = (cursor.matrix(shape.input, 3 * h), cursor.matrix(h, 3 * h));
@@ -133,7 +134,7 @@ fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, d
     if let Some((gamma, beta)) = norm {
         out = layer_norm(out, gamma, beta);
     }
-    mlp(cursor, stage.head.shape(), out)
+    (out.clone(), mlp(cursor, stage.head.shape(), out))
 }
 
 /// Outputs `[rows, output]` of a batch as a function of the flat parameters.
@@ -141,6 +142,11 @@ fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, d
 /// # Shapes
 /// `params` is `[parameters]` (free ones may follow and are not read).
 pub fn forward(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device) -> Tensor<2> {
+    forward_parts(net, params, batch, device).1
+}
+
+/// What the head reads (recurrent networks), and the outputs.
+fn forward_parts(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device) -> (Option<Tensor<2>>, Tensor<2>) {
     let mut cursor = Cursor { params, at: 0 };
     let mut x: Tensor<2> = tensor(batch.x, [batch.rows, net.input_len()], device);
     let stages = net.stages();
@@ -151,8 +157,11 @@ pub fn forward(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device)
     }
     let x = mlp(&mut cursor, stages.trunk.shape(), x);
     match &stages.memory {
-        None => x,
-        Some(stage) => recur(&mut cursor, stage, x, batch, device),
+        None => (None, x),
+        Some(stage) => {
+            let (states, out) = recur(&mut cursor, stage, x, batch, device);
+            (Some(states), out)
+        }
     }
 }
 
@@ -166,6 +175,22 @@ pub fn loss_grad(net: &Net, device: &Device, batch: Batch<'_>, loss: &dyn RowLos
     let mut d_out = vec![0.0; held.len()];
     apply_loss(loss, &held, width, &mut d_out, stats);
     let pulled = (out * tensor(&d_out, [batch.rows, width], &device)).sum();
+    let grads = pulled.backward();
+    if let Some(g) = params.grad(&grads) {
+        grad.copy_from_slice(&values(g)[..grad.len()]);
+    }
+}
+
+/// Gradient by the parameters, from that by the outputs and, for recurrent networks, that by what the head reads.
+pub fn pull_back(net: &Net, device: &Device, batch: Batch<'_>, d_out: &[f32], d_states: Option<&[f32]>, grad: &mut [f32]) {
+    let device = device.clone().autodiff();
+    let params = tensor(net.params(), [net.params().len()], &device).require_grad();
+    let (states, out) = forward_parts(net, params.clone(), &batch, &device);
+    let mut pulled = (out * tensor(d_out, [batch.rows, net.output_len()], &device)).sum();
+    if let (Some(states), Some(d_states)) = (states, d_states) {
+        let width = states.dims()[1];
+        pulled = pulled + (states * tensor(d_states, [batch.rows, width], &device)).sum();
+    }
     let grads = pulled.backward();
     if let Some(g) = params.grad(&grads) {
         grad.copy_from_slice(&values(g)[..grad.len()]);

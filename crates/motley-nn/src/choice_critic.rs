@@ -4,8 +4,9 @@ use motley_core::{Kind, Metrics, ObsSpace, Stream, settings};
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::net::{Batch, Engine, Net, NetSpec, NetWork};
+use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::passes::NetWork;
 use crate::target::Target;
 use crate::value_norm::ValueNorm;
 

@@ -6,9 +6,10 @@ use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actor::gather;
-use crate::net::{Batch, Engine, Net, NetScratch, NetSpec, NetWork, Sequence};
+use crate::net::{Batch, Engine, Net, NetScratch, NetSpec, Sequence};
 use crate::objective::{Regression, value_term};
 use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::passes::NetWork;
 use crate::pick::{Cut, Pick};
 use crate::policy::fill_input;
 use crate::target::Target;

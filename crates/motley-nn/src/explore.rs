@@ -1,13 +1,15 @@
 //! How agents explore while they collect. Evaluation never explores.
 
 use motley_core::Stream;
+use serde::{Deserialize, Serialize};
 
 use crate::dist::Head;
 
 /// What [`crate::Mode::Sample`] does with a network's output.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub enum Explore {
     /// Draw from the distribution: stochastic policies.
+    #[default]
     Draw,
     /// The best available choice, or with this probability one of the available choices at random (each dimension of a
     /// multi-discrete action by itself): the outputs are action values.
@@ -25,14 +27,17 @@ impl Explore {
             (Self::Draw, _) | (Self::Noise(_), Head::Categorical(_)) => head.sample(out, free, mask, rng, raw),
             (Self::Epsilon(epsilon), Head::Categorical(sizes)) => {
                 head.mode(out, free, mask, raw);
-                let mut from = 0;
+                let (mut from, mut log_prob) = (0, 0.0);
                 for (raw, size) in raw.iter_mut().zip(sizes) {
+                    let (best, mask) = (*raw, &mask[from..from + size]);
                     if rng.uniform_f32() < epsilon {
-                        *raw = any_available(&mask[from..from + size], rng);
+                        *raw = any_available(mask, rng);
                     }
+                    let available = mask.iter().filter(|m| **m).count();
+                    log_prob += epsilon_greedy(epsilon, available, *raw == best).ln();
                     from += size;
                 }
-                0.0
+                log_prob
             }
             (Self::Epsilon(_), _) => head.mode(out, free, mask, raw),
             (Self::Noise(deviation), _) => {
@@ -66,6 +71,11 @@ impl Explore {
     }
 }
 
+/// Probability of a choice under an epsilon-greedy policy: `epsilon / available`, and `1 - epsilon` more for the best one.
+pub fn epsilon_greedy(epsilon: f32, available: usize, best: bool) -> f32 {
+    epsilon / available.max(1) as f32 + if best { 1.0 - epsilon } else { 0.0 }
+}
+
 /// One of the available choices, each equally likely.
 fn any_available(mask: &[bool], rng: &mut Stream) -> f32 {
     let available = mask.iter().filter(|m| **m).count();
@@ -88,7 +98,9 @@ mod tests {
         let (head, out, mask) = (Head::Categorical(vec![4]), [3.0, 2.0, 1.0, 0.0], [false, true, true, false]);
         let (mut rng, mut raw, mut counts) = (rng(), [0.0], [0_u32; 4]);
         for _ in 0..20_000 {
-            Explore::Epsilon(0.3).choose(&head, &out, &[], &mask, &mut rng, &mut raw);
+            let log_prob = Explore::Epsilon(0.3).choose(&head, &out, &[], &mask, &mut rng, &mut raw);
+            let expected: f32 = if raw[0] == 1.0 { 0.85 } else { 0.15 };
+            assert!((log_prob.exp() - expected).abs() < 1e-6);
             counts[raw[0] as usize] += 1;
         }
         assert_eq!((counts[0], counts[3]), (0, 0));

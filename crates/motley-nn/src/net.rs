@@ -5,14 +5,10 @@
 
 use burn::tensor::Device;
 use motley_core::{ObsSpace, Stream};
-use motley_kernels::mlp::{backward, jvp, loss_grad};
-use motley_kernels::{
-    Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, GruTape, Mlp, MlpShape, Pool, RowLoss, Scratch,
-    Workspace,
-};
+use motley_kernels::mlp::jvp;
+use motley_kernels::{Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, Mlp, MlpShape, Pool, Scratch};
 use serde::{Deserialize, Serialize};
 
-use crate::burn_net;
 use crate::init::{Init, gain, orthogonal, uniform};
 
 /// What a network looks like.
@@ -29,7 +25,7 @@ pub struct NetSpec {
     pub activation: Activation,
     /// LayerNorm on the input.
     pub feature_norm: bool,
-    /// LayerNorm after each activation.
+    /// LayerNorm after each activation, and on the GRU's output.
     pub layer_norm: bool,
     /// A GRU between trunk and head, as wide as the last hidden layer.
     pub recurrent: bool,
@@ -120,14 +116,6 @@ pub struct NetScratch {
     next: Vec<f32>,
 }
 
-/// Reusable memory for gradient steps.
-#[derive(Debug, Default)]
-pub struct NetWork {
-    mlp: Workspace,
-    conv: ConvScratch,
-    tape: GruTape,
-}
-
 /// What computes gradients. Acting and values are always on slices.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Engine {
@@ -191,7 +179,7 @@ impl Net {
         let width = trunk_shape.out_width();
         let trunk_at = layout.push("", trunk_shape.entries());
         let memory = spec.recurrent.then(|| {
-            let gru = GruShape { input: width, hidden: width, output_norm: true };
+            let gru = GruShape { input: width, hidden: width, output_norm: spec.layer_norm };
             let head = linear(width, spec.output);
             let gru_at = layout.push("gru.", gru.entries());
             let head_at = layout.push("", head.entries());
@@ -330,7 +318,7 @@ impl Net {
     }
 
     /// Images to feature rows: `x / 255 -> convolution -> flatten`, the extra entries appended.
-    fn convolve(
+    pub(crate) fn convolve(
         &self,
         x: &[f32],
         rows: usize,
@@ -426,115 +414,6 @@ impl Net {
             jvp(pool, &self.stages.trunk, v, x, rows, &mut tangent);
             tangent
         })
-    }
-
-    /// Gradient of a row loss with respect to all parameters (free ones excluded: their part is the loss's own business and is
-    /// left 0). `stats` accumulates what the loss reports.
-    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
-    pub fn loss_grad(
-        &self,
-        engine: &Engine,
-        pool: &Pool,
-        batch: Batch<'_>,
-        loss: &dyn RowLoss,
-        grad: &mut [f32],
-        stats: &mut [f64],
-        work: &mut NetWork,
-    ) {
-        let network = self.params.len() - self.spec.free.len();
-        grad[network..].fill(0.0);
-        let grad = &mut grad[..network];
-        match engine {
-            Engine::Burn(device) => burn_net::loss_grad(self, device, batch, loss, grad, stats),
-            Engine::Fused if self.is_plain() => {
-                loss_grad(pool, &self.stages.trunk, batch.x, batch.rows, loss, grad, stats, &mut work.mlp);
-            }
-            Engine::Fused => self.staged_loss_grad(pool, batch, loss, grad, stats, work),
-        }
-    }
-
-    /// Stage by stage forward, then backward.
-    fn staged_loss_grad(
-        &self,
-        pool: &Pool,
-        batch: Batch<'_>,
-        loss: &dyn RowLoss,
-        grad: &mut [f32],
-        stats: &mut [f64],
-        work: &mut NetWork,
-    ) {
-        let Stages { conv, trunk, trunk_at, memory } = &self.stages;
-        let NetWork { mlp, conv: conv_scratch, tape } = work;
-        let rows = batch.rows;
-        let (mut pixels, mut features) = (Vec::new(), Vec::new());
-        let x = if conv.is_some() {
-            self.convolve(batch.x, rows, &mut pixels, &mut Vec::new(), &mut features, conv_scratch);
-            &features
-        } else {
-            batch.x
-        };
-        let mut trunk_out = vec![0.0; rows * trunk.shape().out_width()];
-        trunk.forward_pool(pool, x, rows, &mut trunk_out);
-        let d_trunk = match memory {
-            None => {
-                let mut d_out = vec![0.0; trunk_out.len()];
-                apply_loss(loss, &trunk_out, self.spec.output, &mut d_out, stats);
-                d_out
-            }
-            Some(stage) => stage.loss_grad(pool, &trunk_out, &batch, loss, grad, stats, (mlp, tape)),
-        };
-        let mut d_x = conv.as_ref().map(|_| vec![0.0; x.len()]);
-        let part = &mut grad[*trunk_at..*trunk_at + trunk.shape().param_len()];
-        backward(pool, trunk, x, rows, &d_trunk, part, d_x.as_deref_mut(), mlp);
-        if let (Some((conv, at)), Some(d_x)) = (conv, d_x) {
-            let (flat, width) = (conv.shape().out_len(), conv.shape().out_len() + self.spec.extra);
-            let d_maps: Vec<f32> = d_x.chunks_exact(width).flat_map(|row| &row[..flat]).copied().collect();
-            conv.backward(pool, &pixels, rows, &d_maps, &mut grad[*at..*at + conv.shape().param_len()], conv_scratch);
-        }
-    }
-}
-
-impl Memory {
-    /// Through GRU and head and back; returns the gradient at the trunk's output.
-    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
-    fn loss_grad(
-        &self,
-        pool: &Pool,
-        x: &[f32],
-        batch: &Batch<'_>,
-        loss: &dyn RowLoss,
-        grad: &mut [f32],
-        stats: &mut [f64],
-        (mlp, tape): (&mut Workspace, &mut GruTape),
-    ) -> Vec<f32> {
-        let (width, output) = (self.gru.shape().hidden, self.head.shape().output);
-        let length = batch.sequence.map_or(1, |s| s.length);
-        let sequences = batch.rows / length;
-        let zeros = vec![0.0; sequences * width];
-        let start = batch.sequence.map_or(&zeros[..], |s| s.memory);
-        let keep: Vec<f32> =
-            batch.sequence.map_or_else(|| vec![1.0; batch.rows], |s| s.first.iter().map(|f| f32::from(u8::from(!f))).collect());
-        let mut y = vec![0.0; batch.rows * width];
-        self.gru.forward_seq(pool, x, start, &keep, (length, sequences), &mut y, None, tape);
-        let mut out = vec![0.0; batch.rows * output];
-        self.head.forward_pool(pool, &y, batch.rows, &mut out);
-        let mut d_out = vec![0.0; out.len()];
-        apply_loss(loss, &out, output, &mut d_out, stats);
-        let mut d_y = vec![0.0; y.len()];
-        let head = self.head_at..self.head_at + self.head.shape().param_len();
-        backward(pool, &self.head, &y, batch.rows, &d_out, &mut grad[head], Some(&mut d_y), mlp);
-        let mut d_x = vec![0.0; x.len()];
-        let gru = self.gru_at..self.gru_at + self.gru.shape().param_len();
-        self.gru.backward_seq(pool, &d_y, &keep, &mut grad[gru], Some(&mut d_x), None, tape);
-        d_x
-    }
-}
-
-/// Runs a row loss over a whole output, block by block.
-pub(crate) fn apply_loss(loss: &dyn RowLoss, out: &[f32], width: usize, d_out: &mut [f32], stats: &mut [f64]) {
-    const BLOCK: usize = 256;
-    for (k, (out, d_out)) in out.chunks(BLOCK * width).zip(d_out.chunks_mut(BLOCK * width)).enumerate() {
-        loss.rows(k * BLOCK, out, d_out, stats);
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Noise {
 }
 
 impl Head {
-    /// Entries of an action's block in a critic's input.
+    /// Entries of an action as an input of a network: one per option of each choice, or one per dimension.
     pub fn block(&self) -> usize {
         match self {
             Self::Categorical(n) => n.iter().sum(),
@@ -34,7 +34,7 @@ impl Head {
         }
     }
 
-    /// The block of a stored raw action.
+    /// A stored raw action as an input of a network: a one-hot for each choice, or the environment's action.
     pub fn encode(&self, raw: &[f32], block: &mut [f32]) {
         match self {
             Self::Categorical(n) => {

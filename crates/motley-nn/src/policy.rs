@@ -97,18 +97,36 @@ pub struct ActingGroup {
     pub net: Net,
     /// Their distribution.
     pub head: Head,
-    /// Whether a one-hot of the agent follows the observation.
+    /// Numbers that follow every observation, the same for all members (what the policy tells about itself).
+    pub constants: Vec<f32>,
+    /// Whether the member's last action follows, encoded as [`Head::encode`] says; zeros at the start of an episode.
+    pub last_action: bool,
+    /// Whether a one-hot of the agent comes last.
     pub agent_id: bool,
-    /// Where each member's memory lies in an environment's.
+    /// Where each member's memory lies in an environment's: the network's, then the last action where it is an input.
     pub memory_at: Vec<Range<usize>>,
     /// How [`Mode::Sample`] explores.
     pub explore: Explore,
 }
 
 impl ActingGroup {
-    /// One input row: observation, then the member's one-hot.
-    pub fn input(&self, obs: &[f32], member: usize, into: &mut [f32]) {
-        fill_input(obs, self.agent_id.then_some(member), into);
+    /// One input row: observation, constants, last action, the member's one-hot. `memory` is the member's.
+    pub fn input(&self, obs: &[f32], memory: &[f32], member: usize, into: &mut [f32]) {
+        let (shown, rest) = into.split_at_mut(obs.len() + self.constants.len());
+        fill_input(obs, None, &mut shown[..obs.len()]);
+        shown[obs.len()..].copy_from_slice(&self.constants);
+        fill_input(&memory[self.net.memory_len()..], self.agent_id.then_some(member), rest);
+    }
+
+    /// Entries of an input row behind the observation.
+    pub fn extra(&self) -> usize {
+        let last = if self.last_action { self.head.block() } else { 0 };
+        self.constants.len() + last + if self.agent_id { self.members.len() } else { 0 }
+    }
+
+    /// Recurrent numbers per member.
+    pub fn memory_width(&self) -> usize {
+        self.net.memory_len() + if self.last_action { self.head.block() } else { 0 }
     }
 }
 
@@ -191,17 +209,17 @@ impl Policy for TeamPolicy {
                 for e in 0..envs {
                     let row = m * envs + e;
                     let obs = &batch.obs[e * team.obs_len()..][team.obs_range(agent)];
-                    group.input(obs, m, &mut x[row * input..(row + 1) * input]);
-                    let from = e * self.memory_len;
-                    held[row * width..(row + 1) * width].copy_from_slice(&memory[from..][group.memory_at[m].clone()]);
+                    let mine = &memory[e * self.memory_len..][group.memory_at[m].clone()];
+                    group.input(obs, mine, m, &mut x[row * input..(row + 1) * input]);
+                    held[row * width..(row + 1) * width].copy_from_slice(&mine[..width]);
                 }
             }
             group.net.forward(x, rows, held, out, net_scratch);
             for (m, &agent) in group.members.iter().enumerate() {
                 for (e, rng) in rng.iter().enumerate() {
                     let row = m * envs + e;
-                    let from = e * self.memory_len;
-                    memory[from..][group.memory_at[m].clone()].copy_from_slice(&held[row * width..(row + 1) * width]);
+                    let (recurrent, last) = memory[e * self.memory_len..][group.memory_at[m].clone()].split_at_mut(width);
+                    recurrent.copy_from_slice(&held[row * width..(row + 1) * width]);
                     let (free, out) = (group.net.free(), &out[row * output..(row + 1) * output]);
                     let mask = &batch.avail[e * team.mask_len()..][team.mask_range(agent)];
                     let raw = &mut decision.raw[e * team.action_len()..][team.action_range(agent)];
@@ -209,6 +227,9 @@ impl Policy for TeamPolicy {
                         Mode::Sample => group.explore.choose(&group.head, out, free, mask, &mut rng.fork(agent as u64), raw),
                         Mode::Greedy => group.head.mode(out, free, mask, raw),
                     };
+                    if group.last_action {
+                        group.head.encode(raw, last);
+                    }
                     group.head.to_env(raw, &mut decision.env[e * team.action_len()..][team.action_range(agent)]);
                 }
             }

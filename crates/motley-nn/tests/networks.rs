@@ -199,3 +199,44 @@ proptest! {
         }
     }
 }
+
+/// Forward and backward apart give the gradient of the row loss in one go; what the head of a recurrent network reads takes part
+/// where it is asked to, by both engines.
+#[test]
+fn passes_apart_equal_one_pass() {
+    let pool = Pool::serial();
+    for (recurrent, layer_norm) in [(false, true), (true, true), (true, false)] {
+        let mut rng = rng(40 + u64::from(recurrent));
+        let net =
+            Net::new(NetSpec { layer_norm, ..spec(ObsSpace::vector(4), &[8, 6], recurrent, Activation::Relu) }, &rng.fork(0));
+        let (length, sequences) = if recurrent { (5, 3) } else { (1, 9) };
+        let rows = length * sequences;
+        let x = numbers(rows * net.input_len(), 1.0, &mut rng);
+        let memory = numbers(sequences * net.memory_len(), 0.5, &mut rng);
+        let first: Vec<bool> = (0..rows).map(|_| rng.bernoulli(0.2)).collect();
+        let sequence = recurrent.then_some(Sequence { length, memory: &memory, first: &first });
+        let batch = Batch { x: &x, rows, sequence };
+        let loss = Bowl { c: numbers(rows * 3, 0.3, &mut rng) };
+        let mut whole = vec![0.0; net.params().len()];
+        net.loss_grad(&Engine::Fused, &pool, batch, &loss, &mut whole, &mut [0.0], &mut NetWork::default());
+        let (mut work, mut out) = (NetWork::default(), vec![0.0; rows * 3]);
+        net.forward_batch(&pool, batch, &mut out, &mut work);
+        let mut d_out = vec![0.0; out.len()];
+        loss.rows(0, &out, &mut d_out, &mut [0.0]);
+        let mut apart = vec![9.0; whole.len()];
+        net.backward_batch(&Engine::Fused, &pool, batch, &d_out, None, &mut apart, &mut work);
+        assert_eq!(apart, whole, "recurrent {recurrent}");
+        assert_eq!(work.states().len(), rows * net.memory_len());
+        let d_states = numbers(work.states().len(), 0.5, &mut rng);
+        let mut gradients = Vec::new();
+        for engine in [Engine::Fused, flex()] {
+            net.forward_batch(&pool, batch, &mut out, &mut work);
+            let mut grad = vec![9.0; whole.len()];
+            net.backward_batch(&engine, &pool, batch, &d_out, Some(&d_states), &mut grad, &mut work);
+            gradients.push(grad);
+        }
+        let error = relative(&gradients[0], &gradients[1]);
+        assert!(error < 1e-5, "recurrent {recurrent}: {error}");
+        assert!(!recurrent || relative(&gradients[0], &whole) > 1e-2, "the gradient by the states makes a difference");
+    }
+}

@@ -332,7 +332,8 @@ impl StateReader {
         format!("{}{name}", self.prefix)
     }
 
-    fn wrong(&self, name: &str, expected: impl ToString, found: impl ToString) -> CheckpointError {
+    /// The error of an entry whose values its reader cannot use.
+    pub fn wrong(&self, name: &str, expected: impl ToString, found: impl ToString) -> CheckpointError {
         CheckpointError::Entry(Difference { name: self.full(name), expected: expected.to_string(), found: found.to_string() })
     }
 

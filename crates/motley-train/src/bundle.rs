@@ -39,6 +39,12 @@ pub struct PolicyInfo {
 struct GroupInfo {
     members: Vec<usize>,
     agent_id: bool,
+    #[serde(default)]
+    last_action: bool,
+    #[serde(default)]
+    constants: Vec<f32>,
+    #[serde(default)]
+    explore: Explore,
     memory_at: Vec<(usize, usize)>,
     head: Head,
     net: NetSpec,
@@ -59,6 +65,9 @@ pub fn to_bundle(
     let group = |g: &ActingGroup| GroupInfo {
         members: g.members.clone(),
         agent_id: g.agent_id,
+        last_action: g.last_action,
+        constants: g.constants.clone(),
+        explore: g.explore,
         memory_at: g.memory_at.iter().map(|r| (r.start, r.end)).collect(),
         head: g.head.clone(),
         net: g.net.spec().clone(),
@@ -121,8 +130,10 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
             net,
             head: group.head.clone(),
             agent_id: group.agent_id,
+            last_action: group.last_action,
+            constants: group.constants.clone(),
             memory_at: group.memory_at.iter().map(|(a, b)| *a..*b).collect(),
-            explore: Explore::Draw,
+            explore: group.explore,
         });
     }
     if let Some(i) = acted.iter().position(|a| !a) {
@@ -143,7 +154,12 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
     if group.net.recurrent && group.net.hidden_sizes.is_empty() {
         return wrong("a recurrent network needs a hidden layer".into());
     }
-    let memory = if group.net.recurrent { group.net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };
+    let last = if group.last_action { group.head.block() } else { 0 };
+    let recurrent = if group.net.recurrent { group.net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };
+    if last > MAX_WIDTH || group.constants.len() > MAX_WIDTH {
+        return wrong("a layer is too wide or there are too many".into());
+    }
+    let memory = recurrent + last;
     if group.memory_at.len() != group.members.len()
         || group.memory_at.iter().any(|(a, b)| a.checked_add(memory) != Some(*b) || *b > (1 << 30))
     {
@@ -163,6 +179,6 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
             return wrong(format!("its network does not fit agent \"{}\"", agent.name));
         }
     }
-    let extra = if group.agent_id { group.members.len() } else { 0 };
+    let extra = group.constants.len() + last + if group.agent_id { group.members.len() } else { 0 };
     if group.net.extra == extra { Ok(()) } else { wrong("its input does not fit its members".into()) }
 }

@@ -43,6 +43,7 @@ const FILES: &[&str] = &[
     include_str!("../../../presets/coma.toml"),
     include_str!("../../../presets/pareto-ac.toml"),
     include_str!("../../../presets/off_policy.toml"),
+    include_str!("../../../presets/value_decomposition.toml"),
 ];
 
 static PRESETS: LazyLock<Vec<Preset>> =

@@ -10,8 +10,8 @@ use motley_run::platform;
 
 use super::Ascent;
 use super::memory::{self, ReplayConfig};
-use crate::algorithm::RewardMode;
 use crate::actors::{check_groups, engine};
+use crate::algorithm::RewardMode;
 
 settings! {
     /// Networks of off-policy learners.

@@ -23,8 +23,8 @@ use motley_nn::{
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Collect, RewardMode, UpdateContext};
 use crate::actors::engine;
+use crate::algorithm::{Collect, RewardMode, UpdateContext};
 use batch::{Batch, Group, Layout};
 use memory::{Memory, ReplayConfig};
 

@@ -4,5 +4,5 @@ pub mod coma;
 pub mod maa2c;
 pub mod maddpg;
 pub mod mappo;
-pub mod pareto_ac;
 pub mod matd3;
+pub mod pareto_ac;

@@ -175,13 +175,16 @@ pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
 }
 
 /// Small and quick.
-pub const SMALL: [&str; 6] = [
+pub const SMALL: [&str; 9] = [
     "net.hidden_sizes=[16]",
     "?algo.rollout_steps=20",
     "?net.chunk_length=5",
     "?algo.warmup_steps=50",
     "?algo.batch_size=16",
     "?algo.updates_per_step=0.2",
+    "?algo.batch_episodes=4",
+    "?algo.buffer_episodes=32",
+    "?algo.episode_limit=10",
 ];
 
 /// Environments and the memory that they write into.
@@ -281,6 +284,18 @@ impl Bench {
         let mut w = StateWriter::new();
         self.algorithm.save(&mut w);
         w.to_bytes().unwrap()
+    }
+
+    /// Every saved number but those of replay, which is data and not yet learned.
+    pub fn learned(&self) -> Vec<(String, Vec<u64>)> {
+        let saved = self.saved();
+        let bits = |name: &str| {
+            let floats = saved.f32s(name).map(|v| v.iter().map(|x| u64::from(x.to_bits())).collect());
+            let doubles = || saved.f64s(name).map(|v| v.iter().map(|x| x.to_bits()).collect());
+            let bytes = || saved.u8s(name).map(|v| v.iter().map(|x| u64::from(*x)).collect());
+            floats.or_else(|_| doubles()).or_else(|_| saved.u64s(name)).or_else(|_| bytes()).unwrap()
+        };
+        saved.names().filter(|n| !n.starts_with("replay.")).map(|n| (n.to_owned(), bits(n))).collect()
     }
 
     /// The weights of every network.

@@ -33,7 +33,7 @@ struct LaneWork {
 }
 
 /// Rows of a block and number of lanes, from the number of rows alone.
-fn cut(rows: usize) -> (usize, usize) {
+pub(crate) fn cut(rows: usize) -> (usize, usize) {
     let block = rows.div_ceil(4).next_multiple_of(12).clamp(24, BLOCK);
     (block, rows.div_ceil(block).min(MOST_LANES))
 }
@@ -128,7 +128,7 @@ fn run(
 }
 
 /// Gradients by the folded weights and biases to gradients by the flat parameters.
-fn unfold(mlp: &Mlp, acc: &[f32], grad: &mut [f32]) {
+pub(crate) fn unfold(mlp: &Mlp, acc: &[f32], grad: &mut [f32]) {
     for layer in &mlp.layers {
         let (k, n) = (layer.k, layer.n);
         let db = &acc[layer.acc_b..][..n];

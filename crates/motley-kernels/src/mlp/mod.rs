@@ -12,6 +12,7 @@ mod shape;
 mod tests;
 
 pub use grad::{RowLoss, Workspace, backward, input_grad, loss_grad, loss_input_grad};
+pub(crate) use grad::{cut, unfold};
 pub use jvp::jvp;
 pub(crate) use shape::lay_out;
 pub use shape::{Activation, Entry, MlpShape};
@@ -183,6 +184,16 @@ impl Mlp {
 
     fn check(&self, x: &[f32], rows: usize) {
         assert_eq!(x.len(), rows * self.shape.input, "input slice: {rows} rows of {}", self.shape.input);
+    }
+
+    /// Stages behind the input.
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Length of an accumulator of its gradients.
+    pub(crate) fn sums_len(&self) -> usize {
+        self.acc_len
     }
 
     fn affine(&self, affine: Affine, width: usize) -> (&[f32], &[f32]) {

@@ -1,0 +1,122 @@
+//! Episodes side by side, gathered from replay for one gradient step.
+
+use motley_core::Status;
+use motley_data::episodes::EpisodeReplay;
+use motley_data::returns::{Series, n_step, td_lambda};
+use motley_nn::UpdateError;
+
+use super::config::ValueConfig;
+
+/// B episodes of up to T steps. A row is a step of an episode, `t * B + b`; what comes with the final frames too has `(T + 1) * B`
+/// rows. Rows behind an episode's end are zeros and count for nothing.
+#[derive(Debug)]
+pub struct EpisodeBatch {
+    /// Where the episodes lie in replay.
+    pub slots: Vec<usize>,
+    /// Steps of the longest episode, T.
+    pub steps: usize,
+    /// Agents, n.
+    pub agents: usize,
+    /// Whether a row is a step of its episode, `[T * B]`.
+    pub counts: Vec<bool>,
+    /// Who is alive, `[(T + 1) * B, n]`; false behind an episode's end.
+    pub alive: Vec<bool>,
+    /// States, `[(T + 1) * B, state_len]`.
+    pub state: Vec<f32>,
+    /// Rewards by column (one for the team, or one an agent), `[T * B]` each.
+    pub rewards: Vec<Vec<f64>>,
+    lengths: Vec<usize>,
+    terminated: Vec<bool>,
+}
+
+impl EpisodeBatch {
+    /// Gathers the episodes in `slots`; `reward(rewards, column)` is what column `column` learns from.
+    pub fn gather(
+        replay: &EpisodeReplay,
+        slots: Vec<usize>,
+        (agents, state_len, columns): (usize, usize, usize),
+        reward: &dyn Fn(&[f64], usize) -> f64,
+    ) -> Self {
+        let lengths: Vec<usize> = slots.iter().map(|s| replay.length(*s)).collect();
+        let (steps, episodes) = (lengths.iter().copied().max().unwrap_or(0), slots.len());
+        let (rows, frames) = (steps * episodes, (steps + 1) * episodes);
+        let mut batch = Self {
+            steps,
+            agents,
+            counts: vec![false; rows],
+            alive: vec![false; frames * agents],
+            state: vec![0.0; frames * state_len],
+            rewards: vec![vec![0.0; rows]; columns],
+            terminated: slots.iter().map(|s| replay.terminated(*s)).collect(),
+            lengths,
+            slots,
+        };
+        for (b, &slot) in batch.slots.iter().enumerate() {
+            let length = batch.lengths[b];
+            for t in 0..=length {
+                let row = t * episodes + b;
+                batch.state[row * state_len..(row + 1) * state_len].copy_from_slice(replay.state(slot, t));
+                (0..agents).for_each(|i| batch.alive[row * agents + i] = replay.alive(slot, t, i));
+                if t < length {
+                    batch.counts[row] = true;
+                    let paid = replay.rewards(slot, t);
+                    batch.rewards.iter_mut().enumerate().for_each(|(c, column)| column[row] = reward(paid, c));
+                }
+            }
+        }
+        batch
+    }
+
+    /// Episodes, B.
+    pub fn episodes(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Rows of steps, `T * B`.
+    pub fn rows(&self) -> usize {
+        self.steps * self.episodes()
+    }
+
+    /// Rows that are steps of their episodes.
+    pub fn rows_that_count(&self) -> usize {
+        self.counts.iter().filter(|c| **c).count()
+    }
+
+    /// Frame `t` of episode `b` as (slot, t), or `None` behind the episode's end.
+    pub fn frame(&self, t: usize, b: usize) -> Option<(usize, usize)> {
+        (t <= self.lengths[b]).then(|| (self.slots[b], t))
+    }
+
+    /// The same where a step was taken from that frame.
+    pub fn step(&self, t: usize, b: usize) -> Option<(usize, usize)> {
+        (t < self.lengths[b]).then(|| (self.slots[b], t))
+    }
+
+    /// Targets `[T * B]` of reward column `column` from the values of what followed each step, `next(row)`: Peng's Q(lambda) or the
+    /// n-step return, truncated episodes bootstrapped, terminated ones not.
+    ///
+    /// # Errors
+    /// Series of unequal length: a fault of the program.
+    pub fn targets(&self, config: &ValueConfig, column: usize, next: &dyn Fn(usize) -> f32) -> Result<Vec<f32>, UpdateError> {
+        let episodes = self.episodes();
+        let mut all = vec![0.0; self.rows()];
+        for (b, &length) in self.lengths.iter().enumerate() {
+            let row = |t: usize| t * episodes + b;
+            let rewards: Vec<f64> = (0..length).map(|t| self.rewards[column][row(t)]).collect();
+            let follows: Vec<f32> = (0..length).map(|t| next(row(t))).collect();
+            let mut status = vec![Status::Running; length];
+            if let Some(last) = status.last_mut() {
+                *last = if self.terminated[b] { Status::Terminated } else { Status::Truncated };
+            }
+            // No target reads the value of the state itself.
+            let series = Series::new(&rewards, &follows, &follows, &status, &vec![true; length])
+                .map(|s| match config.returns.as_str() {
+                    "n_step" => n_step(&s, config.gamma, config.n_step),
+                    _ => td_lambda(&s, config.gamma, config.td_lambda),
+                })
+                .map_err(|e| UpdateError::Data(e.to_string()))?;
+            series.into_iter().enumerate().for_each(|(t, y)| all[row(t)] = y as f32);
+        }
+        Ok(all)
+    }
+}

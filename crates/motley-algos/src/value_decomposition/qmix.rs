@@ -1,0 +1,161 @@
+//! QMIX: a monotone mixture of the agents' values.
+//!
+//! Rashid et al., "QMIX: Monotonic Value Function Factorisation for Deep Multi-Agent Reinforcement Learning", ICML 2018.
+//!
+//! ```text
+//! act epsilon-greedily on every agent's own Q_i(h_i, .); keep episodes in replay
+//! for a batch of episodes:
+//!     Q_tot(h, a, s) = |W2(s)| . ELU(|W1(s)| q + b1(s)) + v(s),   q_i = Q_i(h_i, a_i)
+//!     y = Peng's Q(lambda) or n-step target of  Q'_tot(h', (argmax_a Q_i(h'_i, a))_i, s')     (targets ', double Q)
+//!     descend  mean (Q_tot - y)^2  by utilities and hypernetworks;  now and then Q' <- Q
+//! ```
+//!
+//! Weights come out of the absolute value, so `dQ_tot / dQ_i >= 0` and the agents' own best choices are the team's. Deviations
+//! from the references (EPyMARL, PyMARL2): those of [`super::vdn`]; a dead agent's value enters as 0.
+
+use std::sync::Arc;
+
+use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
+use motley_data::rollout::Rollout;
+use motley_nn::{QmixMixer, QmixShape, QmixWork, RowLoss, TeamPolicy, UpdateError};
+use motley_run::{CheckpointError, StateReader, StateWriter};
+
+use super::learner::{Needs, load_weights};
+use super::{EpisodeBatch, Learner, blend, check, check_team_reward, keys, report};
+use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+
+settings! {
+    /// The mixer.
+    pub struct QmixConfig in "algo" {
+        /// Width of the mixing layer.
+        mixer_embed: usize = 32, Kind::Int(1, 65_536);
+        /// Hidden widths of the hypernetworks that make its weights; empty: they are linear.
+        hyper_sizes: Vec<usize> = vec![64], Kind::Ints(1, 65_536);
+    }
+}
+
+impl QmixConfig {
+    fn shape(&self, team: &TeamSpec) -> QmixShape {
+        QmixShape { state: team.state_len(), agents: team.n(), embed: self.mixer_embed, hyper: self.hyper_sizes.clone() }
+    }
+}
+
+/// The registered algorithm.
+#[derive(Debug)]
+pub struct Qmix;
+
+impl AlgorithmSpec for Qmix {
+    fn name(&self) -> &'static str {
+        "qmix"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Q-learning of the team's value as a monotone mixture of the agents' own"
+    }
+
+    fn paper(&self) -> &'static str {
+        "Rashid et al., ICML 2018"
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        [keys(), QmixConfig::keys()].concat()
+    }
+
+    fn own_reward(&self) -> RewardMode {
+        RewardMode::Sum
+    }
+
+    fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
+        check_team_reward(self.name(), team, settings)?;
+        check(self.name(), team, settings, 0)
+    }
+
+    fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
+        self.check(team, settings)?;
+        let mixer = QmixMixer::new(QmixConfig::read(settings)?.shape(team), &rng.fork(1_000_000));
+        let needs = Needs { mixer: mixer.params().len(), ..Needs::default() };
+        let learner = Learner::new(team, settings, self.own_reward(), needs, rng)?;
+        Ok(Box::new(Mixed { learner, target: mixer.clone(), mixer, work: QmixWork::default() }))
+    }
+}
+
+struct Mixed {
+    learner: Learner,
+    mixer: QmixMixer,
+    target: QmixMixer,
+    work: QmixWork,
+}
+
+/// `scale (Q_tot - y)^2 / 2` over the rows that count; statistics: squared errors, values, targets.
+struct Squared<'a> {
+    y: &'a [f32],
+    batch: &'a EpisodeBatch,
+    scale: f32,
+}
+
+impl RowLoss for Squared<'_> {
+    fn rows(&self, start: usize, out: &[f32], dout: &mut [f32], stats: &mut [f64]) {
+        for (k, (q, d)) in out.iter().zip(dout).enumerate() {
+            let r = start + k;
+            *d = 0.0;
+            if self.batch.counts[r] {
+                let error = q - self.y[r];
+                *d = self.scale * error;
+                for (stat, x) in stats.iter_mut().zip([f64::from(error).powi(2), (*q).into(), self.y[r].into()]) {
+                    *stat += x;
+                }
+            }
+        }
+    }
+
+    fn stats_len(&self) -> usize {
+        3
+    }
+}
+
+impl Algorithm for Mixed {
+    fn collect(&self) -> Collect {
+        Collect::Rollout { steps: self.learner.config.rollout_steps }
+    }
+
+    fn policy(&self) -> TeamPolicy {
+        self.learner.policy()
+    }
+
+    fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
+        let Self { learner, mixer, target, work } = self;
+        let pool = context.pool;
+        let mut metrics = learner.store(roll, context.progress, &mut |_, _, _| {});
+        for k in 0..learner.config.updates {
+            let Some(batch) = learner.sample(&context.rng.fork(k as u64)) else { break };
+            let (n, states) = (batch.agents, learner.team().state_len());
+            let seen = learner.look(pool, &batch);
+            // The frame after row r is row r + B.
+            let (next, next_state) = (&seen.next[batch.episodes() * n..], &batch.state[batch.episodes() * states..]);
+            let follows = target.forward(pool, next, next_state, work);
+            let y = batch.targets(&learner.config, 0, &|r| follows[r])?;
+            let count = batch.rows_that_count().max(1) as f64;
+            let loss = Squared { y: &y, batch: &batch, scale: (2.0 * learner.config.loss_coef / count) as f32 };
+            let (mut d_chosen, mut grad) = (vec![0.0; seen.chosen.len()], vec![0.0; mixer.params().len()]);
+            let (here, mut stats) = (&batch.state[..batch.rows() * states], [0.0; 3]);
+            mixer.loss_grad(pool, (&seen.chosen, here), &loss, &mut d_chosen, &mut grad, &mut stats, work);
+            report(&mut metrics, ["loss/td", "loss/q", "loss/target"], stats, count);
+            learner.backward(pool, &batch, &seen, &d_chosen, None, None);
+            learner.step(Some((&mut *mixer, &grad)), context, &mut metrics)?;
+            blend(target, mixer, learner.follow());
+        }
+        Ok(metrics)
+    }
+
+    fn save(&self, w: &mut StateWriter) {
+        self.learner.save(w);
+        w.put_f32("mixer.params", self.mixer.params());
+        w.put_f32("mixer.target_params", self.target.params());
+    }
+
+    fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
+        load_weights(&mut self.mixer, r, "mixer.params")?;
+        load_weights(&mut self.target, r, "mixer.target_params")?;
+        self.learner.load(r)
+    }
+}

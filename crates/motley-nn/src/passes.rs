@@ -1,0 +1,197 @@
+//! Training passes of a network: a row loss in one go, or forward and backward apart for losses that tie networks together.
+
+use motley_kernels::mlp::{backward, loss_grad};
+use motley_kernels::{ConvScratch, GruTape, Pool, RowLoss, Workspace};
+
+use crate::burn_net;
+use crate::net::{Batch, Engine, Memory, Net, Stages};
+
+/// Reusable memory for gradient steps.
+#[derive(Debug, Default)]
+pub struct NetWork {
+    mlp: Workspace,
+    conv: ConvScratch,
+    kept: Kept,
+}
+
+/// What a forward pass keeps for the backward pass that follows it.
+#[derive(Debug, Default)]
+struct Kept {
+    pixels: Vec<f32>,
+    maps: Vec<f32>,
+    /// What the trunk reads behind a convolution.
+    features: Vec<f32>,
+    /// What the GRU reads.
+    trunk: Vec<f32>,
+    /// 0 where a sequence starts anew, else 1.
+    keep: Vec<f32>,
+    /// What the head reads behind a GRU.
+    state: Vec<f32>,
+    d_state: Vec<f32>,
+    d_trunk: Vec<f32>,
+    gru: GruTape,
+}
+
+impl NetWork {
+    /// What the head read in the last [`Net::forward_batch`] of a recurrent network, `[rows, memory_len]`; empty for others.
+    pub fn states(&self) -> &[f32] {
+        &self.kept.state
+    }
+}
+
+impl Net {
+    /// Gradient of a row loss with respect to all parameters (free ones excluded: their part is the loss's own business and is
+    /// left 0). `stats` accumulates what the loss reports.
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
+    pub fn loss_grad(
+        &self,
+        engine: &Engine,
+        pool: &Pool,
+        batch: Batch<'_>,
+        loss: &dyn RowLoss,
+        grad: &mut [f32],
+        stats: &mut [f64],
+        work: &mut NetWork,
+    ) {
+        let network = self.params().len() - self.spec().free.len();
+        grad[network..].fill(0.0);
+        match engine {
+            Engine::Burn(device) => burn_net::loss_grad(self, device, batch, loss, &mut grad[..network], stats),
+            Engine::Fused if self.is_plain() => {
+                loss_grad(pool, &self.stages().trunk, batch.x, batch.rows, loss, &mut grad[..network], stats, &mut work.mlp);
+            }
+            Engine::Fused => {
+                let mut out = vec![0.0; batch.rows * self.output_len()];
+                self.forward_batch(pool, batch, &mut out, work);
+                let mut d_out = vec![0.0; out.len()];
+                apply_loss(loss, &out, self.output_len(), &mut d_out, stats);
+                self.backward_fused(pool, batch, &d_out, None, &mut grad[..network], work);
+            }
+        }
+    }
+
+    /// Outputs of a batch, `[rows, output]`, on the CPU; `work` keeps what [`Net::backward_batch`] needs.
+    pub fn forward_batch(&self, pool: &Pool, batch: Batch<'_>, out: &mut [f32], work: &mut NetWork) {
+        let Stages { conv, trunk, memory, .. } = self.stages();
+        let NetWork { conv: scratch, kept, .. } = work;
+        kept.state.clear();
+        if self.is_plain() {
+            return trunk.forward_pool(pool, batch.x, batch.rows, out);
+        }
+        let x = if conv.is_some() {
+            self.convolve(batch.x, batch.rows, &mut kept.pixels, &mut kept.maps, &mut kept.features, scratch);
+            &kept.features
+        } else {
+            batch.x
+        };
+        match memory {
+            None => trunk.forward_pool(pool, x, batch.rows, out),
+            Some(stage) => {
+                kept.trunk.resize(batch.rows * trunk.shape().out_width(), 0.0);
+                trunk.forward_pool(pool, x, batch.rows, &mut kept.trunk);
+                stage.forward(pool, &batch, out, kept);
+            }
+        }
+    }
+
+    /// Gradient by all parameters (overwritten; free ones 0) of the batch that `work` has just seen in [`Net::forward_batch`], from
+    /// that by the outputs, and, for recurrent networks, that by what the head read ([`NetWork::states`]).
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
+    pub fn backward_batch(
+        &self,
+        engine: &Engine,
+        pool: &Pool,
+        batch: Batch<'_>,
+        d_out: &[f32],
+        d_states: Option<&[f32]>,
+        grad: &mut [f32],
+        work: &mut NetWork,
+    ) {
+        let network = self.params().len() - self.spec().free.len();
+        grad[network..].fill(0.0);
+        let grad = &mut grad[..network];
+        match engine {
+            Engine::Burn(device) => burn_net::pull_back(self, device, batch, d_out, d_states, grad),
+            Engine::Fused => self.backward_fused(pool, batch, d_out, d_states, grad, work),
+        }
+    }
+
+    fn backward_fused(
+        &self,
+        pool: &Pool,
+        batch: Batch<'_>,
+        d_out: &[f32],
+        d_states: Option<&[f32]>,
+        grad: &mut [f32],
+        work: &mut NetWork,
+    ) {
+        let Stages { conv, trunk, trunk_at, memory } = self.stages();
+        let NetWork { mlp, conv: scratch, kept } = work;
+        if let Some(stage) = memory {
+            stage.backward(pool, batch.rows, d_out, d_states, grad, kept, mlp);
+        }
+        let d_trunk = if memory.is_some() { &kept.d_trunk } else { d_out };
+        let x = if conv.is_some() { &kept.features } else { batch.x };
+        let mut d_x = conv.as_ref().map(|_| vec![0.0; x.len()]);
+        let part = &mut grad[*trunk_at..*trunk_at + trunk.shape().param_len()];
+        backward(pool, trunk, x, batch.rows, d_trunk, part, d_x.as_deref_mut(), mlp);
+        if let (Some((conv, at)), Some(d_x)) = (conv, d_x) {
+            let (flat, width) = (conv.shape().out_len(), conv.shape().out_len() + self.spec().extra);
+            let d_maps: Vec<f32> = d_x.chunks_exact(width).flat_map(|row| &row[..flat]).copied().collect();
+            let part = &mut grad[*at..*at + conv.shape().param_len()];
+            conv.backward(pool, &kept.pixels, batch.rows, &d_maps, part, scratch);
+        }
+    }
+}
+
+impl Memory {
+    /// Through GRU and head, from `kept.trunk`.
+    fn forward(&self, pool: &Pool, batch: &Batch<'_>, out: &mut [f32], kept: &mut Kept) {
+        let width = self.gru.shape().hidden;
+        let length = batch.sequence.map_or(1, |s| s.length);
+        let sequences = batch.rows / length;
+        let zeros = vec![0.0; sequences * width];
+        let start = batch.sequence.map_or(&zeros[..], |s| s.memory);
+        kept.keep.clear();
+        match batch.sequence {
+            Some(s) => kept.keep.extend(s.first.iter().map(|f| f32::from(u8::from(!f)))),
+            None => kept.keep.resize(batch.rows, 1.0),
+        }
+        kept.state.resize(batch.rows * width, 0.0);
+        let Kept { trunk, keep, state, gru, .. } = kept;
+        self.gru.forward_seq(pool, trunk, start, keep, (length, sequences), state, None, gru);
+        self.head.forward_pool(pool, state, batch.rows, out);
+    }
+
+    /// Back to the trunk's output, into `kept.d_trunk`.
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
+    fn backward(
+        &self,
+        pool: &Pool,
+        rows: usize,
+        d_out: &[f32],
+        d_states: Option<&[f32]>,
+        grad: &mut [f32],
+        kept: &mut Kept,
+        mlp: &mut Workspace,
+    ) {
+        let Kept { trunk, keep, state, d_state, d_trunk, gru, .. } = kept;
+        d_state.resize(state.len(), 0.0);
+        let head = self.head_at..self.head_at + self.head.shape().param_len();
+        backward(pool, &self.head, state, rows, d_out, &mut grad[head], Some(d_state), mlp);
+        if let Some(more) = d_states {
+            d_state.iter_mut().zip(more).for_each(|(d, m)| *d += m);
+        }
+        d_trunk.resize(trunk.len(), 0.0);
+        let part = self.gru_at..self.gru_at + self.gru.shape().param_len();
+        self.gru.backward_seq(pool, d_state, keep, &mut grad[part], Some(d_trunk), None, gru);
+    }
+}
+
+/// Runs a row loss over a whole output, block by block.
+pub(crate) fn apply_loss(loss: &dyn RowLoss, out: &[f32], width: usize, d_out: &mut [f32], stats: &mut [f64]) {
+    const BLOCK: usize = 256;
+    for (k, (out, d_out)) in out.chunks(BLOCK * width).zip(d_out.chunks_mut(BLOCK * width)).enumerate() {
+        loss.rows(k * BLOCK, out, d_out, stats);
+    }
+}
