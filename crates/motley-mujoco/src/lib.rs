@@ -14,7 +14,7 @@ mod view;
 
 use std::sync::Arc;
 
-use motley_core::Task;
+use motley_core::{Task, TaskFamily};
 
 /// The version of MuJoCo that the tasks are defined by: another one gives other numbers.
 pub const MUJOCO: &str = "3.17.0";
@@ -27,6 +27,11 @@ pub fn tasks() -> Vec<Arc<dyn Task>> {
     let mut tasks = mamujoco::tasks();
     tasks.extend(hands::tasks());
     tasks
+}
+
+/// Every family of tasks of the crate.
+pub fn families() -> Vec<Arc<dyn TaskFamily>> {
+    mamujoco::families()
 }
 
 /// The version of the linked engine, `None` in builds without it.

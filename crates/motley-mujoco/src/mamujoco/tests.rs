@@ -33,8 +33,8 @@ fn names_are_unique_and_settings_read() {
     for task in table() {
         assert!(task.keys().iter().all(|k| k.name.starts_with("task.") && !k.help.is_empty()));
         let options = Settings::new(task.keys()).section("task");
-        let read = Options::read(task.robot, task.conf, &options).unwrap();
-        assert_eq!(read.conf, task.conf.unwrap_or(task.robot.confs()[0]));
+        let read = Options::read(task.robot, task.conf.as_deref(), &options).unwrap();
+        assert_eq!(read.conf, task.conf.as_deref().unwrap_or(task.robot.confs()[0]));
     }
 }
 
@@ -74,6 +74,19 @@ fn factorisations_share_out_every_joint_once() {
             }
         }
     }
+}
+
+#[test]
+fn segmented_robots_take_any_sizes_in_their_names() {
+    let found = |name: &str| super::families().iter().find_map(|f| f.task(name).transpose()).transpose();
+    let task = found("mamujoco/ManySegmentSwimmer-7x3").unwrap().unwrap();
+    assert_eq!(task.name(), "mamujoco/ManySegmentSwimmer-7x3");
+    assert!(task.keys().iter().all(|k| k.name != "task.conf"));
+    assert_eq!(found("mamujoco/ManySegmentAnt-1x1").unwrap().unwrap().name(), "mamujoco/ManySegmentAnt-1x1");
+    for other in ["mamujoco/Ant-4x2", "mamujoco/ManySegmentAnt", "mamujoco/ManySegmentAnt-02x3", "mpe/ManySegmentAnt-2x3"] {
+        assert!(found(other).unwrap().is_none(), "{other}");
+    }
+    assert!(found("mamujoco/ManySegmentAnt-70x3").is_err() && found("mamujoco/ManySegmentSwimmer-x").is_err());
 }
 
 #[test]
