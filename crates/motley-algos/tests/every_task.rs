@@ -63,8 +63,10 @@ fn tasks() -> Vec<(String, MakeEnv)> {
     let registry = motley_envs::Registry::builtin();
     let mut all = Vec::new();
     for name in registry.iter().map(Task::name).collect::<Vec<_>>() {
-        for form in [&[][..], &["continuous=true"][..]] {
-            if registry.make(&name, form).is_ok() {
+        for form in [&["continuous=false"][..], &["continuous=true"][..], &[][..]] {
+            // Only tasks without the setting are taken as they are.
+            let alone = !form.is_empty() || registry.make(&name, &["continuous=true"]).is_err();
+            if alone && registry.make(&name, form).is_ok() {
                 let (registry, name) = (registry.clone(), name.clone());
                 all.push((format!("{name} {form:?}"), Arc::new(move || registry.make(&name, form)) as MakeEnv));
             }
@@ -95,12 +97,12 @@ fn kinds() -> Vec<(String, Toy)> {
 #[test]
 fn on_every_task() {
     let tasks = tasks();
-    assert!(tasks.len() >= 18 + 12);
+    assert!(tasks.len() >= 6 + 2 * (12 + 21));
     let algorithms = Registry::builtin().iter().count();
     let (ran, refused) = all_pairs(&tasks, &["?net.share=none"]);
     assert_eq!(ran + refused.len(), algorithms * tasks.len());
     // The tasks at hand are what these algorithms are for: whatever is refused is so for continuous actions.
-    assert!(refused.iter().all(|r| r.contains("continuous") || r.contains("bilinear")), "{refused:?}");
+    assert!(refused.iter().all(|r| r.contains("continuous=true") || r.contains("bilinear")), "{refused:?}");
     assert!(["happo", "mappo", "ippo"].iter().all(|a| refused.iter().all(|r| !r.starts_with(a))), "{refused:?}");
 }
 

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use motley_core::{ConfigError, Key, Kind, Stream, TaskOptions, settings};
 
 use super::lidar::Lidar;
-use super::scenario::{GOAL, Row, Scenario, paint, task_keys};
+use super::scenario::{GOAL, Row, Scenario, TOUCH, paint, task_keys};
 use super::shape::{Shape, Vec2};
 use super::world::{Body, Rules, World};
 
@@ -120,8 +120,8 @@ impl Scenario for Discovery {
         if i == 0 {
             self.cover(world);
         }
-        let (me, touch) = (world.team[i], 2.0 * RADIUS as f32);
-        let hits = world.team.iter().filter(|&&id| id != me && world.between(me, id) <= touch).count();
+        let me = world.team[i];
+        let hits = world.team.iter().filter(|&&id| id != me && world.between(me, id) - 2.0 * RADIUS as f32 <= TOUCH).count();
         let paid = world.memory[i] * self.set.covering_rew_coeff as f32;
         if i + 1 == world.n() {
             self.replace(world, rng);

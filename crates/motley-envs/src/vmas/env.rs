@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Scene, Status, Stream, StreamState, TaskOptions,
-    TeamSpec,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Scene, Status, Stream, StreamState,
+    TaskOptions, TeamSpec,
 };
 
 use super::scenario::{Row, Scenario, read_suite};
@@ -91,16 +91,13 @@ impl<S: Scenario> Robots<S> {
         self.scenario.before_physics(&mut self.world);
     }
 
-    /// Rewards and observations, agent after agent. `between` is called after the last reward, before the last observation.
+    /// All rewards, agent after agent, then all observations; `between` is called between them.
     pub(super) fn judge(&mut self, out: &mut Frame<'_>, between: &mut dyn FnMut(&mut World)) {
         for i in 0..self.world.n() {
             out.rewards[i] = f64::from(self.scenario.reward(&mut self.world, &mut self.rng, i));
-            if i + 1 == self.world.n() {
-                between(&mut self.world);
-            }
-            self.observe(i, out);
         }
-        out.state.copy_from_slice(out.obs);
+        between(&mut self.world);
+        self.write(out);
     }
 
     /// What is seen without a step.

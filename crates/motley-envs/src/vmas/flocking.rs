@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use motley_core::{ConfigError, Key, Kind, Stream, TaskOptions, settings};
 
 use super::lidar::Lidar;
-use super::scenario::{GOAL, INK, Row, Scenario, gain, paint, task_keys};
+use super::scenario::{GOAL, INK, Row, Scenario, TOUCH, gain, paint, task_keys};
 use super::shape::{Shape, minus};
 use super::world::{Body, Rules, World};
 
@@ -20,7 +20,7 @@ settings! {
         desired_distance: f64 = 0.1, Kind::Float(0.0, 10.0);
         /// weight of the wanted distances
         dist_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
-        /// reward of a robot for each thing that it touches
+        /// reward of a robot for touching the target or another robot, each
         collision_reward: f64 = -0.1, Kind::Float(-1e6, 1e6);
     }
 }
@@ -107,9 +107,9 @@ impl Scenario for Flocking {
             }
         }
         let me = world.team[i];
-        let obstacles = (0..self.set.n_obstacles).filter(|&o| world.between(me, o) <= (RADIUS + OBSTACLE) as f32).count();
-        let robots = world.team.iter().filter(|&&id| id != me && world.between(me, id) <= 2.0 * RADIUS as f32).count();
-        world.memory[SHAPING + n + i] + (obstacles + robots) as f32 * self.set.collision_reward as f32
+        let others = std::iter::once(self.target()).chain(world.team.iter().copied()).filter(|&id| id != me);
+        let hits = others.filter(|&id| world.between(me, id) - 2.0 * RADIUS as f32 <= TOUCH).count();
+        world.memory[SHAPING + n + i] + hits as f32 * self.set.collision_reward as f32
     }
 
     fn observe(&self, world: &World, i: usize, row: &mut Row<'_>) {

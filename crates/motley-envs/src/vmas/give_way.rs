@@ -83,8 +83,8 @@ pub fn drive(world: &mut World, i: usize, wanted: Vec2, least: f32, at: usize) {
     }
     let (dt, id) = (world.rules.dt, world.team[i]);
     let state = &mut world.memory[at + STATE * i..at + STATE * (i + 1)];
-    if norm(world.bodies[id].vel) < 1e-3 {
-        state.fill(0.0);
+    if norm(wanted) < 1e-3 {
+        state.fill(0.0); // who wants to stand forgets what came before
     }
     let force = PID.force(&world.bodies[id], wanted, dt, state);
     world.bodies[id].drive = force;

@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn rays_end_at_the_nearest_disc() {
         let disc = |x, y, radius| Body::obstacle("o", Shape::Circle { radius }, paint(0)).at([x, y], 0.0);
-        let bodies = vec![disc(0.0, 0.0, 0.1), disc(1.0, 0.0, 0.25), disc(0.75, 0.3, 0.1), disc(0.0, 3.0, 0.1), disc(-0.5, 0.3, 0.5)];
+        let bodies =
+            vec![disc(0.0, 0.0, 0.1), disc(1.0, 0.0, 0.25), disc(0.75, 0.3, 0.1), disc(0.0, 3.0, 0.1), disc(-0.5, 0.3, 0.5)];
         let world = World::new(bodies, vec![0], Vec::new(), 0, Rules::default());
         let mut read = Vec::new();
         Lidar::new(4, 0.0, std::f64::consts::TAU, 2.0).measure(&world, 0, 0..5, |x| read.push(x));

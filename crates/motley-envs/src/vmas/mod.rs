@@ -43,8 +43,8 @@ use std::sync::Arc;
 use motley_core::{ConfigError, Env, Key, Task, TaskOptions};
 
 pub use env::Robots;
-pub use replay::check_trace;
 use replay::Replay;
+pub use replay::check_trace;
 use scenario::{Scenario, suite_keys};
 
 type Opener = fn(&TaskOptions) -> Result<Box<dyn Replay>, ConfigError>;

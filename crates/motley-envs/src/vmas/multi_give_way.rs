@@ -4,7 +4,7 @@ use motley_core::{ConfigError, Key, Kind, Stream, TaskOptions, settings};
 
 use super::controller::STATE;
 use super::give_way::{GOAL_AT, GOAL_RADIUS, HALF, LENGTH, RADIUS, SPEED, START, drive, goal, robot, rules, wall};
-use super::scenario::{Row, Scenario, gain, task_keys};
+use super::scenario::{Row, Scenario, TOUCH, gain, task_keys};
 use super::shape::{Vec2, minus};
 use super::world::World;
 
@@ -100,7 +100,7 @@ impl Scenario for MultiGiveWay {
             world.memory[SHARED] = gained + last;
         }
         let me = world.team[i];
-        let hits = world.team.iter().filter(|&&id| id != me && world.between(me, id) <= 2.0 * RADIUS as f32).count();
+        let hits = world.team.iter().filter(|&&id| id != me && world.between(me, id) - 2.0 * RADIUS as f32 <= TOUCH).count();
         let own = world.memory[if self.shared_rew { SHARED } else { GAINED + i }];
         own + hits as f32 * self.agent_collision_penalty as f32
     }

@@ -44,7 +44,9 @@ mod tests {
 
     #[test]
     fn lines_have_no_head() {
-        for (a, b, expected) in [(0.1, 0.4, 0.3), (0.1, 0.4 + PI, 0.3), (-0.1, 0.1, 0.2), (PI - 0.1, 0.1, 0.2), (0.0, PI / 2.0, PI / 2.0)] {
+        for (a, b, expected) in
+            [(0.1, 0.4, 0.3), (0.1, 0.4 + PI, 0.3), (-0.1, 0.1, 0.2), (PI - 0.1, 0.1, 0.2), (0.0, PI / 2.0, PI / 2.0)]
+        {
             assert!((line_angle(a, b) - expected).abs() < 1e-6, "{a} {b}");
         }
     }

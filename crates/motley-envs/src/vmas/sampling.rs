@@ -39,8 +39,7 @@ const RADIUS: f64 = 0.025;
 const CELLS: usize = 40;
 const CELL: f32 = 0.05;
 /// Where densities around a robot are seen, in cells.
-const AROUND: [Vec2; 8] =
-    [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]];
+const AROUND: [Vec2; 8] = [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]];
 /// The greatest density, the bumps' places, the robots' samples, which cells are taken.
 const PEAK: usize = 0;
 const BUMPS: usize = 1;

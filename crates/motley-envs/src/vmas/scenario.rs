@@ -21,6 +21,9 @@ pub const GOAL: Color = Color(0.45, 0.85, 0.45, 1.0);
 /// Things to carry.
 pub const LOAD: Color = Color(0.75, 0.35, 0.25, 1.0);
 
+/// Robots whose surfaces are this near touch, as far as some rewards are concerned.
+pub const TOUCH: f32 = 0.005;
+
 /// The palette's colour number `i`, counted round.
 pub fn paint(i: usize) -> Color {
     PALETTE[i % PALETTE.len()]
@@ -81,8 +84,8 @@ pub trait Scenario: Send + Sync + Sized + 'static {
     /// What happens between physics and rewards.
     fn after_physics(&self, _world: &mut World) {}
 
-    /// Agent `i`'s reward for the world as it now is. Called once a step for each agent in their order, each time before the
-    /// agent's observation: what the team shares is computed with the first, and what changes after rewards with the last.
+    /// Agent `i`'s reward for the world as it now is. Called once a step for each agent in their order, before all observations:
+    /// what the team shares is computed with the first, and what changes after rewards changes with the last.
     fn reward(&self, world: &mut World, rng: &mut Stream, i: usize) -> f32;
 
     /// Agent `i`'s observation.

@@ -18,7 +18,8 @@ pub fn draw(world: &World, steps: usize) -> Scene {
                 Shape::Rect { length, .. } if length > 5.0 => 0.0,
                 shape => shape.reach() as f32 + 0.1,
             };
-            view = [view[0].min(at[0] - reach), view[1].min(at[1] - reach), view[2].max(at[0] + reach), view[3].max(at[1] + reach)];
+            view =
+                [view[0].min(at[0] - reach), view[1].min(at[1] - reach), view[2].max(at[0] + reach), view[3].max(at[1] + reach)];
         }
         shapes.push(match body.shape {
             Shape::Circle { radius } => {

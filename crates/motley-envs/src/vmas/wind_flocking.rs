@@ -24,6 +24,8 @@ settings! {
         vel_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
         /// weight of the wanted distance
         dist_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
+        /// weight of the shelter gained
+        wind_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
         /// whether robots see where the other is
         observe_rel_pos: bool = false, Kind::Bool;
     }
@@ -32,15 +34,20 @@ settings! {
 const PID: VelocityController = VelocityController { gain: 1.5, integral_time: 0.6, derivative_time: 0.002 };
 const BIG: usize = 0;
 const SMALL: usize = 1;
-/// Reward, distance, a velocity each, the controllers.
+/// Reward, distance, a velocity each, the big robot's wind, the controllers.
 const SHARED: usize = 0;
 const DISTANCE: usize = 1;
 const VELOCITY: usize = 2;
-const CONTROL: usize = 4;
+const WIND: usize = 4;
+const CONTROL: usize = 5;
 
 impl WindFlocking {
     fn off_distance(&self, world: &World) -> f32 {
         (world.between(BIG, SMALL) - self.desired_distance as f32).abs() * self.dist_shaping_factor as f32
+    }
+
+    fn wind(&self, world: &World) -> f32 {
+        norm(world.bodies[BIG].gravity) * self.wind_shaping_factor as f32
     }
 
     fn off_velocity(&self, world: &World, i: usize) -> f32 {
@@ -91,6 +98,7 @@ impl Scenario for WindFlocking {
 
     fn remember(&self, world: &mut World) {
         world.memory[DISTANCE] = self.off_distance(world);
+        world.memory[WIND] = self.wind(world);
         (0..2).for_each(|i| world.memory[VELOCITY + i] = self.off_velocity(world, i));
     }
 
@@ -113,7 +121,9 @@ impl Scenario for WindFlocking {
             let distance = self.off_distance(world);
             let velocities = [self.off_velocity(world, 0), self.off_velocity(world, 1)];
             let [first, second] = [0, 1].map(|k| gain(&mut world.memory[VELOCITY + k], velocities[k]));
-            world.memory[SHARED] = gain(&mut world.memory[DISTANCE], distance) + (first + second) / 2.0;
+            let wind = self.wind(world);
+            let shelter = gain(&mut world.memory[WIND], wind) / 2.0;
+            world.memory[SHARED] = gain(&mut world.memory[DISTANCE], distance) + (first + second) / 2.0 + shelter;
         }
         world.memory[SHARED]
     }
