@@ -22,16 +22,14 @@ impl VelocityController {
     /// The force on `body`; `state` is this controller's memory.
     pub fn force(&self, body: &Body, wanted: Vec2, dt: f64, state: &mut [f32]) -> Vec2 {
         let bound = (0.5 * f64::from(body.f_range) * self.integral_time / (dt * self.gain)) as f32;
-        let mut force = [0.0; 2];
-        for axis in 0..2 {
+        std::array::from_fn(|axis| {
             let error = wanted[axis] - body.vel[axis];
             state[axis] = (state[axis] + error * dt as f32).clamp(-bound, bound);
             let rate = (error - state[2 + axis]) / dt as f32;
             state[2 + axis] = error;
             let sum = error + (state[axis] / self.integral_time as f32 + self.derivative_time as f32 * rate);
-            force[axis] = sum * self.gain as f32 * body.mass as f32;
-        }
-        force
+            sum * self.gain as f32 * body.mass as f32
+        })
     }
 }
 

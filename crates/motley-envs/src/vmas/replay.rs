@@ -14,7 +14,7 @@ const COLUMNS: usize = 6;
 const FREE: [f64; 4] = [2e-7, 1e-6, 2e-7, 1e-6];
 /// The same with joints. PyTorch's sine is one off in the last place for one angle in twenty, and a joint's stiffness makes some
 /// hundred times as much of it in each of ten or more sub-steps.
-const TIED: [f64; 4] = [1e-6, 1e-4, 1e-5, 2e-4];
+const TIED: [f64; 4] = [1e-6, 1e-4, 1e-5, 5e-4];
 /// Of observations: rays that graze a disc magnify the last place.
 const SEEN: f64 = 1e-6;
 /// Of rewards, against 1 or their size: shaping is a difference of numbers of up to some hundreds.

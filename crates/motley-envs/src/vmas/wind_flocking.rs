@@ -34,12 +34,15 @@ settings! {
 const PID: VelocityController = VelocityController { gain: 1.5, integral_time: 0.6, derivative_time: 0.002 };
 const BIG: usize = 0;
 const SMALL: usize = 1;
-/// Reward, distance, a velocity each, the big robot's wind, the controllers.
+/// Steps before shelter is paid for.
+const SETTLING: f32 = 4.0;
+/// Reward, distance, a velocity each, the big robot's wind, steps so far, the controllers.
 const SHARED: usize = 0;
 const DISTANCE: usize = 1;
 const VELOCITY: usize = 2;
 const WIND: usize = 4;
-const CONTROL: usize = 5;
+const STEPS: usize = 5;
+const CONTROL: usize = 6;
 
 impl WindFlocking {
     fn off_distance(&self, world: &World) -> f32 {
@@ -123,6 +126,8 @@ impl Scenario for WindFlocking {
             let [first, second] = [0, 1].map(|k| gain(&mut world.memory[VELOCITY + k], velocities[k]));
             let wind = self.wind(world);
             let shelter = gain(&mut world.memory[WIND], wind) / 2.0;
+            let shelter = if world.memory[STEPS] < SETTLING { 0.0 } else { shelter };
+            world.memory[STEPS] += 1.0;
             world.memory[SHARED] = gain(&mut world.memory[DISTANCE], distance) + (first + second) / 2.0 + shelter;
         }
         world.memory[SHARED]
