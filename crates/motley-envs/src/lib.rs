@@ -7,5 +7,7 @@ pub mod matrix;
 pub mod mpe;
 pub mod npz;
 pub mod registry;
+pub mod trace;
+pub mod vmas;
 
 pub use registry::Registry;

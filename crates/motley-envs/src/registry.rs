@@ -20,6 +20,7 @@ impl Registry {
         let mut tasks = Vec::new();
         tasks.extend(crate::matrix::tasks());
         tasks.extend(crate::mpe::tasks());
+        tasks.extend(crate::vmas::tasks());
         Self { tasks, families: Vec::new() }
     }
 
@@ -129,6 +130,7 @@ mod tests {
         }
         assert_eq!(registry.suites()["mpe"].len(), 12);
         assert_eq!(registry.suites()["matrix"].len(), 6);
+        assert_eq!(registry.suites()["vmas"].len(), 21);
     }
 
     #[test]

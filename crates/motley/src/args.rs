@@ -162,6 +162,9 @@ pub(crate) struct CheckArgs {
     /// Names the streams of the trials.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Compare with this recorded trace of another simulator (.npz) instead of trying the contract.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

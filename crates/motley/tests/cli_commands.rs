@@ -155,6 +155,8 @@ fn check_holds_tasks_to_the_contract() {
     refused(&["check", "matrix/climbin"], &["\"matrix/climbing\""]);
     refused(&["check", "mpe/simple_v3", "continous=true"], &["\"task.continuous\""]);
     refused(&["check", "mpe/simple_line_v1", "flavour=v2"], &["task.flavour"]);
+    refused(&["check", "matrix/climbing", "--trace", "none.npz"], &["matrix/climbing", "vmas/*"]);
+    refused(&["check", "vmas/wheel", "--trace", "none.npz"], &["none.npz"]);
 }
 
 #[test]

@@ -9,12 +9,16 @@ use crate::registry::{Registry, options};
 fn every_task_keeps_the_contract() {
     let registry = Registry::builtin();
     for task in registry.iter() {
-        let variants: &[&[&str]] =
-            if task.name().starts_with("mpe/") { &[&[], &["continuous=true"], &["max_cycles=3"]] } else { &[&[], &["steps=25"]] };
+        let variants: &[&[&str]] = match task.name().split('/').next() {
+            Some("mpe") => &[&[], &["continuous=true"], &["max_cycles=3"]],
+            Some("vmas") => &[&[], &["continuous=false"], &["max_steps=3"]],
+            _ => &[&[], &["steps=25"]],
+        };
         for settings in variants {
             let options = options(task, settings).unwrap();
             for line in check(&|| task.make(&options), 3) {
-                let fixed_start = task.name().starts_with("matrix/") && line.name.starts_with("other streams");
+                let fixed = task.name().starts_with("matrix/") || task.name() == "vmas/multi_give_way";
+                let fixed_start = fixed && line.name.starts_with("other streams");
                 match &line.outcome {
                     Outcome::Passed => {}
                     Outcome::Warned(_) if fixed_start => {}
@@ -28,7 +32,7 @@ fn every_task_keeps_the_contract() {
 #[test]
 fn settings_that_change_the_team_keep_the_contract() {
     let registry = Registry::builtin();
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 19] = [
         (
             "mpe/simple_spread_v3",
             &["num_agents=5", "num_agent_neighbors=2", "num_landmark_neighbors=7", "terminate_on_success=true"],
@@ -38,6 +42,19 @@ fn settings_that_change_the_team_keep_the_contract() {
         ("mpe/simple_world_comm_v3", &["num_good=1", "num_adversaries=1", "num_forests=0", "num_obstacles=0"]),
         ("mpe/collect_treasure_v1", &["num_deposits=1", "num_collectors=3"]),
         ("mpe/simple_formation_v1", &["num_agents=9", "terminate_on_success=true"]),
+        ("vmas/give_way", &["mirror_passage=true", "done_on_completion=true", "observe_rel_pos=true", "final_reward=0"]),
+        ("vmas/joint_passage", &["asym_package=false", "fixed_passage=false", "observe_joint_angle=true", "obs_noise=0.15"]),
+        ("vmas/joint_passage", &["joint_length=0.8", "random_start_angle=false", "random_goal_angle=false"]),
+        ("vmas/joint_passage_size", &["n_passages=4", "random_start_angle=true", "observe_joint_angle=true"]),
+        ("vmas/passage", &["n_passages=19", "shared_reward=true"]),
+        ("vmas/navigation", &["n_agents=16", "shared_rew=false", "n_lidar_rays=3"]),
+        ("vmas/navigation", &["n_agents=1", "collisions=false"]),
+        ("vmas/balance", &["n_agents=2", "random_package_pos_on_line=false"]),
+        ("vmas/dispersion", &["n_agents=2", "n_food=7", "share_reward=true", "penalise_by_time=true"]),
+        ("vmas/sampling", &["n_agents=5", "n_gaussians=1", "shared_rew=false", "collisions=false"]),
+        ("vmas/discovery", &["targets_respawn=false", "use_agent_lidar=true", "shared_reward=true", "covering_range=3"]),
+        ("vmas/flocking", &["n_agents=2", "n_obstacles=0"]),
+        ("vmas/simple_spread", &["n_agents=2", "obs_agents=false"]),
     ];
     for (name, settings) in cases {
         let lines = check(&|| registry.make(name, settings), 5);

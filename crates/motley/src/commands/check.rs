@@ -1,9 +1,10 @@
-//! `motley check`: the environment contract, tried on a task.
+//! `motley check`: the environment contract, tried on a task; or a recorded trace, repeated.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use motley_envs::check::{Outcome, check};
 use motley_envs::registry::options;
+use motley_envs::trace::{TraceReport, check_trace};
 use motley_train::Registry;
 use serde_json::json;
 
@@ -15,6 +16,10 @@ pub(crate) fn run(args: &CheckArgs, registry: &Registry, out: &Output) -> Result
     let task = registry.tasks.get(&args.task)?;
     let settings: Vec<&str> = args.settings.iter().map(|s| s.strip_prefix("task.").unwrap_or(s)).collect();
     let options = options(&*task, &settings)?;
+    if let Some(file) = &args.trace {
+        let report = check_trace(&args.task, &options, file)?;
+        return Ok(tell_trace(&args.task, &report, out));
+    }
     let lines = check(&|| task.make(&options), args.seed);
     if lines.first().is_some_and(|line| line.failed())
         && let Ok(Err(error)) = catch_unwind(AssertUnwindSafe(|| task.make(&options).map(drop)))
@@ -42,4 +47,25 @@ pub(crate) fn run(args: &CheckArgs, registry: &Registry, out: &Output) -> Result
     out.line(format!("{} {verdict}: {passed} passed, {failed} failed, {warned} warned, {skipped} skipped", args.task));
     out.event("done", json!({ "task": args.task, "passed": passed, "failed": failed, "warned": warned, "skipped": skipped }));
     Ok(u8::from(failed > 0))
+}
+
+/// Prints a comparison; the exit code.
+fn tell_trace(task: &str, report: &TraceReport, out: &Output) -> u8 {
+    for line in &report.lines {
+        let word = match line.allowed {
+            None => "told",
+            Some(_) if line.failed() => "FAILED",
+            Some(_) => "ok",
+        };
+        let allowed = line.allowed.map_or(String::new(), |x| format!(" (allowed {x:.0e})"));
+        let place = if line.place.is_empty() { String::new() } else { format!(", {}", line.place) };
+        out.line(format!("{word:<8} {}: off by {:.1e}{allowed}{place}", line.what, line.worst));
+        let detail = json!({ "what": line.what, "worst": line.worst, "allowed": line.allowed, "place": line.place });
+        out.event("trace", detail);
+    }
+    let (steps, failed) = (report.steps, report.failed());
+    let verdict = if failed { "DIFFERS from the trace" } else { "repeats the trace" };
+    out.line(format!("{task} {verdict}: {steps} steps, each from the recorded state"));
+    out.event("done", json!({ "task": task, "steps": steps, "failed": failed }));
+    u8::from(failed)
 }

@@ -1,0 +1,269 @@
+//! Recorded traces of vmas: each step from the recorded state, and the whole episode without help.
+
+use motley_core::{Actions, ConfigError, Env, Frame, FrameBuf, TaskOptions};
+
+use super::env::Robots;
+use super::scenario::Scenario;
+use super::world::World;
+use crate::npz::{Array, Npz};
+use crate::trace::{TraceLine, TraceReport};
+
+/// Numbers of a body in a trace: x, y, vx, vy, rot, ang_vel.
+const COLUMNS: usize = 6;
+/// Allowed differences of a step from the recorded state: positions, velocities, angles, angular velocities.
+const FREE: [f64; 4] = [2e-7, 1e-6, 2e-7, 1e-6];
+/// The same with joints. PyTorch's sine is one off in the last place for one angle in twenty, and a joint's stiffness makes some
+/// hundred times as much of it in each of ten or more sub-steps.
+const TIED: [f64; 4] = [1e-6, 1e-4, 1e-5, 5e-4];
+/// Of observations: rays that graze a disc magnify the last place.
+const SEEN: f64 = 1e-6;
+/// Of rewards, against 1 or their size: shaping is a difference of numbers of up to some hundreds.
+const PAID: f64 = 1e-4;
+
+/// What comparing with a recorded episode needs besides [`Env`]: a step in its parts.
+pub trait Replay: Env {
+    /// The bodies.
+    fn world(&mut self) -> &mut World;
+
+    /// Starts the scenario's memory from the bodies' places.
+    fn remember(&mut self);
+
+    /// Sets the engines by the actions.
+    fn set_engines(&mut self, actions: Actions<'_>);
+
+    /// What follows physics before rewards.
+    fn after_physics(&mut self);
+
+    /// All rewards, then all observations; `between` is called between them.
+    fn rate(&mut self, out: &mut Frame<'_>, between: &mut dyn FnMut(&mut World));
+
+    /// Whether the task has ended.
+    fn over(&self) -> bool;
+}
+
+impl<S: Scenario> Replay for Robots<S> {
+    fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    fn remember(&mut self) {
+        self.scenario.remember(&mut self.world);
+    }
+
+    fn set_engines(&mut self, actions: Actions<'_>) {
+        self.control(actions);
+    }
+
+    fn after_physics(&mut self) {
+        self.scenario.after_physics(&mut self.world);
+    }
+
+    fn rate(&mut self, out: &mut Frame<'_>, between: &mut dyn FnMut(&mut World)) {
+        self.judge(out, between);
+    }
+
+    fn over(&self) -> bool {
+        self.scenario.ended(&self.world).is_some()
+    }
+}
+
+/// Sets bodies to a recorded row; with `moving` only those that can move or turn.
+fn inject(world: &mut World, row: &[f64], moving: bool) {
+    for (body, x) in world.bodies.iter_mut().zip(row.as_chunks::<COLUMNS>().0) {
+        if moving && !(body.movable || body.rotatable) {
+            continue;
+        }
+        let x = x.map(|x| x as f32);
+        body.pos = [x[0], x[1]];
+        body.vel = [x[2], x[3]];
+        if body.rot.to_bits() != x[4].to_bits() {
+            body.turn(x[4]);
+        }
+        body.spin = x[5];
+    }
+}
+
+/// The arrays of a trace, their sizes held against the task.
+struct Trace<'a> {
+    steps: usize,
+    envs: usize,
+    bodies: usize,
+    states: &'a Array,
+    rewards: &'a Array,
+    dones: &'a Array,
+    obs: Vec<&'a Array>,
+    actions: Vec<&'a Array>,
+    mass: &'a Array,
+}
+
+impl<'a> Trace<'a> {
+    fn new(npz: &'a Npz, env: &mut dyn Replay) -> Result<Self, ConfigError> {
+        let spec = env.spec().clone();
+        let states = npz.get("states")?;
+        let [rows, envs, bodies, columns] = states.shape[..] else {
+            return Err(ConfigError::Invalid("the trace's states have no axes (time, env, entity, number)".into()));
+        };
+        let steps = rows.saturating_sub(1);
+        let n = spec.n();
+        let list = |name: &str| (0..n).map(|i| npz.get(&format!("{name}_{i}"))).collect::<Result<Vec<_>, _>>();
+        let trace = Self {
+            steps,
+            envs,
+            bodies,
+            states,
+            rewards: npz.get("rewards")?,
+            dones: npz.get("dones")?,
+            obs: list("obs")?,
+            actions: list("act")?,
+            mass: npz.get("mass")?,
+        };
+        let mut sizes = vec![
+            ("columns", columns, COLUMNS),
+            ("entities", bodies, env.world().bodies.len()),
+            ("masses", trace.mass.values.len(), bodies),
+            ("rewards", trace.rewards.values.len(), steps * envs * n),
+            ("dones", trace.dones.values.len(), steps * envs),
+        ];
+        for (i, agent) in spec.agents.iter().enumerate() {
+            sizes.push(("observations", trace.obs[i].values.len(), rows * envs * agent.obs.size()));
+            sizes.push(("actions", trace.actions[i].values.len(), steps * envs * 2));
+        }
+        for (what, found, expected) in sizes {
+            if found != expected || steps == 0 {
+                let task = &spec.task;
+                let text = format!("this trace is not one of {task} with these settings: {found} {what}, expected {expected}");
+                return Err(ConfigError::Invalid(text));
+            }
+        }
+        Ok(trace)
+    }
+
+    fn state(&self, t: usize, env: usize) -> &[f64] {
+        let width = self.bodies * COLUMNS;
+        &self.states.row(t)[env * width..(env + 1) * width]
+    }
+
+    fn action(&self, t: usize, env: usize) -> Vec<f32> {
+        let of = |array: &Array| [0, 1].map(|k| array.row(t)[env * 2 + k] as f32);
+        self.actions.iter().flat_map(|array| of(array)).collect()
+    }
+}
+
+/// Steps all environments of the batch together, so that they agree on the pairs that are looked at.
+fn advance(envs: &mut [Box<dyn Replay>], trace: &Trace<'_>, t: usize) {
+    for (e, env) in envs.iter_mut().enumerate() {
+        let (spec, flat) = (env.spec().clone(), trace.action(t, e));
+        env.set_engines(Actions::new(&spec, &flat));
+    }
+    let substeps = envs.first_mut().map_or(0, |env| env.world().rules.substeps);
+    let mut near = Vec::new();
+    for k in 0..substeps {
+        near.fill(false);
+        envs.iter_mut().for_each(|env| env.world().near(&mut near));
+        envs.iter_mut().for_each(|env| env.world().substep(k == 0, Some(&near)));
+    }
+    envs.iter_mut().for_each(|env| env.after_physics());
+}
+
+/// The differences by kind.
+struct Lines {
+    motion: [TraceLine; 4],
+    obs: TraceLine,
+    rewards: TraceLine,
+    ends: TraceLine,
+    free: TraceLine,
+}
+
+impl Lines {
+    fn motion(&mut self, world: &World, row: &[f64], place: &dyn Fn(&str) -> String) {
+        for (body, x) in world.bodies.iter().zip(row.as_chunks::<COLUMNS>().0) {
+            if !body.movable && !body.rotatable {
+                continue;
+            }
+            let found = [body.pos[0], body.pos[1], body.vel[0], body.vel[1], body.rot, body.spin];
+            for (k, (found, x)) in found.into_iter().zip(x).enumerate() {
+                let line = [0, 0, 1, 1, 2, 3][k];
+                self.motion[line].note(f64::from(found) - x, || place(&body.name));
+            }
+        }
+    }
+
+    fn ratings(&mut self, env: &dyn Replay, buf: &FrameBuf, trace: &Trace<'_>, (t, e): (usize, usize)) {
+        let spec = env.spec();
+        for (i, agent) in spec.agents.iter().enumerate() {
+            let recorded = &trace.obs[i].row(t + 1)[e * agent.obs.size()..(e + 1) * agent.obs.size()];
+            for (k, (found, x)) in buf.obs[spec.obs_range(i)].iter().zip(recorded).enumerate() {
+                self.obs.note(f64::from(*found) - x, || format!("step {t}, env {e}, {}, entry {k}", agent.name));
+            }
+            let paid = trace.rewards.row(t)[e * spec.n() + i];
+            let scale = paid.abs().max(1.0);
+            self.rewards.note((buf.rewards[i] - paid) / scale, || format!("step {t}, env {e}, {}", agent.name));
+        }
+        let ended = f64::from(u8::from(env.over())) - trace.dones.row(t)[e];
+        self.ends.note(ended, || format!("step {t}, env {e}"));
+    }
+}
+
+/// Compares a task with a trace that `tests/parity/vmas/record.py` wrote.
+///
+/// # Errors
+/// An unknown task, or a trace of another task or of other settings.
+pub fn check_trace(name: &str, options: &TaskOptions, npz: &Npz) -> Result<TraceReport, ConfigError> {
+    let mut first = super::open(name, options)?;
+    let trace = Trace::new(npz, &mut *first)?;
+    let allowed = if first.world().tied() { TIED } else { FREE };
+    let kinds = ["positions", "velocities", "angles", "angular velocities"];
+    let mut lines = Lines {
+        motion: std::array::from_fn(|k| TraceLine::new(kinds[k], Some(allowed[k]))),
+        obs: TraceLine::new("observations", Some(SEEN)),
+        rewards: TraceLine::new("rewards, against 1 or their size", Some(PAID)),
+        ends: TraceLine::new("ends", Some(0.0)),
+        free: TraceLine::new("positions at the end, never corrected", None),
+    };
+    let mut envs = start(name, options, &trace)?;
+    let mut bufs: Vec<FrameBuf> = envs.iter().map(|env| FrameBuf::new(env.spec())).collect();
+    for t in 0..trace.steps {
+        for (e, env) in envs.iter_mut().enumerate() {
+            inject(env.world(), trace.state(t, e), false);
+        }
+        advance(&mut envs, &trace, t);
+        for (e, (env, buf)) in envs.iter_mut().zip(&mut bufs).enumerate() {
+            let after = trace.state(t + 1, e);
+            lines.motion(env.world(), after, &|body| format!("step {t}, env {e}, {body}"));
+            inject(env.world(), after, true);
+            // What rewards draw anew is taken from the trace.
+            env.rate(&mut buf.frame(), &mut |world| inject(world, after, false));
+            lines.ratings(&**env, buf, &trace, (t, e));
+        }
+    }
+    let mut envs = start(name, options, &trace)?;
+    for t in 0..trace.steps {
+        advance(&mut envs, &trace, t);
+        for (env, buf) in envs.iter_mut().zip(&mut bufs) {
+            env.rate(&mut buf.frame(), &mut |_| {});
+        }
+    }
+    for (e, env) in envs.iter_mut().enumerate() {
+        for (body, x) in env.world().bodies.iter().zip(trace.state(trace.steps, e).as_chunks::<COLUMNS>().0) {
+            let off = (f64::from(body.pos[0]) - x[0]).hypot(f64::from(body.pos[1]) - x[1]);
+            lines.free.note(off, || format!("env {e}, {}", body.name));
+        }
+    }
+    let Lines { motion, obs, rewards, ends, free } = lines;
+    let lines = motion.into_iter().chain([obs, rewards, ends, free]).collect();
+    Ok(TraceReport { steps: trace.steps * trace.envs, lines })
+}
+
+/// The batch as the trace begins.
+fn start(name: &str, options: &TaskOptions, trace: &Trace<'_>) -> Result<Vec<Box<dyn Replay>>, ConfigError> {
+    let make = |e: usize| {
+        let mut env = super::open(name, options)?;
+        inject(env.world(), trace.state(0, e), false);
+        for (body, mass) in env.world().bodies.iter_mut().zip(&trace.mass.values) {
+            body.mass = *mass;
+        }
+        env.remember();
+        Ok(env)
+    };
+    (0..trace.envs).map(make).collect()
+}
