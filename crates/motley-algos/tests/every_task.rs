@@ -62,7 +62,10 @@ fn all_pairs(cases: &[(String, MakeEnv)], overrides: &[&str]) -> (usize, Vec<Str
 fn tasks() -> Vec<(String, MakeEnv)> {
     let registry = motley_envs::Registry::builtin();
     let mut all = Vec::new();
-    for name in registry.iter().map(Task::name).collect::<Vec<_>>() {
+    // The maps of combat differ in sizes alone.
+    const MAPS: [&str; 4] = ["skirmish/3m", "skirmish/2s3z", "skirmish/MMM", "skirmish/terran_5_vs_5"];
+    let tried = |name: &String| !name.starts_with("skirmish/") || MAPS.contains(&name.as_str());
+    for name in registry.iter().map(Task::name).filter(tried).collect::<Vec<_>>() {
         for form in [&[][..], &["continuous=true"][..]] {
             if registry.make(&name, form).is_ok() {
                 let (registry, name) = (registry.clone(), name.clone());

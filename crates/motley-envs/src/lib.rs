@@ -7,5 +7,6 @@ pub mod matrix;
 pub mod mpe;
 pub mod npz;
 pub mod registry;
+pub mod skirmish;
 
 pub use registry::Registry;
