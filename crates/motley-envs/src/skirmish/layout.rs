@@ -169,12 +169,13 @@ impl Layout {
     /// Whether a step north, south, east or west leads to free ground.
     fn can_move(world: &World, u: usize) -> [bool; 4] {
         let (x, y) = (world.x[u], world.y[u]);
-        let beyond = world.profile == Profile::Smaclite;
+        let strict = world.profile == Profile::Smaclite;
         [[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]].map(|[dx, dy]: [f32; 2]| {
-            // Truncated towards zero, as a cast does: just beyond the low edges this is cell 0.
+            // SMAC casts, so that just beyond the low edges lies cell 0; SMAClite does not.
             let (cx, cy) = ((x + dx).trunc(), (y + dy).trunc());
             let inside = |c: f32| (0.0..SIZE as f32).contains(&c);
-            inside(cx) && inside(cy) && world.ground.walk[cy as usize] >> cx as usize & 1 == 1 && (beyond || x + dx >= 0.0)
+            let on_map = inside(cx) && inside(cy) && (!strict || (x + dx >= 0.0 && y + dy >= 0.0));
+            on_map && world.ground.walk[cy as usize] >> cx as usize & 1 == 1
         })
     }
 
