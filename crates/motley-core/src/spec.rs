@@ -129,6 +129,8 @@ pub enum ActionMeaning {
     Enemy(u16),
     /// The `k`-th ally, counted over the whole team.
     Ally(u16),
+    /// Nothing: a slot that is never available to this agent, there so that unlike agents have spaces of one size.
+    Never,
 }
 
 /// One member of the team.

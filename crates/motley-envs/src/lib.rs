@@ -7,6 +7,7 @@ pub mod matrix;
 pub mod mpe;
 pub mod npz;
 pub mod registry;
+pub mod skirmish;
 pub mod trace;
 pub mod vmas;
 

@@ -20,8 +20,9 @@ impl Registry {
         let mut tasks = Vec::new();
         tasks.extend(crate::matrix::tasks());
         tasks.extend(crate::mpe::tasks());
+        tasks.extend(crate::skirmish::tasks());
         tasks.extend(crate::vmas::tasks());
-        Self { tasks, families: Vec::new() }
+        Self { tasks, families: vec![Arc::new(crate::skirmish::Family)] }
     }
 
     /// With one task more; it takes the place of a task of the same name.
@@ -131,6 +132,7 @@ mod tests {
         assert_eq!(registry.suites()["mpe"].len(), 12);
         assert_eq!(registry.suites()["matrix"].len(), 6);
         assert_eq!(registry.suites()["vmas"].len(), 21);
+        assert_eq!(registry.suites()["skirmish"].len(), 23 + 15 + 2);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl TraceReport {
 type Tracer = fn(&str, &TaskOptions, &Npz) -> Result<TraceReport, ConfigError>;
 
 /// The suites whose traces can be read; one line each.
-const TRACERS: &[(&str, Tracer)] = &[("vmas", crate::vmas::check_trace)];
+const TRACERS: &[(&str, Tracer)] = &[("skirmish", crate::skirmish::trace::check_trace), ("vmas", crate::vmas::check_trace)];
 
 /// Compares the task `name` with the trace in a file.
 ///

@@ -12,6 +12,7 @@ fn every_task_keeps_the_contract() {
         let variants: &[&[&str]] = match task.name().split('/').next() {
             Some("mpe") => &[&[], &["continuous=true"], &["max_cycles=3"]],
             Some("vmas") => &[&[], &["continuous=false"], &["max_steps=3"]],
+            Some("skirmish") => &[&[]],
             _ => &[&[], &["steps=25"]],
         };
         for settings in variants {

@@ -1,0 +1,405 @@
+//! What agents see: observations, masks and states in the order of SMAC, or in that of HARL's wrapper.
+//!
+//! M. Samvelyan et al., "The StarCraft Multi-Agent Challenge", AAMAS 2019; SMACv2 as in `draw`; HARL's wrapper: J. Zhong et al.,
+//! "Heterogeneous-Agent Reinforcement Learning", JMLR 2024.
+
+use super::ground::{Ground, SIZE};
+use super::maps::Map;
+use super::options::Options;
+use super::units::{ENERGY, Kind, Profile, Race};
+use super::world::{Side, TICK, World};
+
+/// Slots before the first target: no-op, stop and four moves.
+pub const MOVES_END: usize = 6;
+/// Directions to look in, where the field of view is limited.
+pub const LOOKS: usize = 12;
+/// Sight and shooting range of everyone, unless `true_ranges`.
+const SIGHT: f32 = 9.0;
+const SHOOT: f32 = 6.0;
+/// Half of the field of view, radians.
+const HALF_CONE: f32 = std::f32::consts::PI / 12.0;
+/// How far around an agent the pathing and height samples lie.
+const AROUND: [[f32; 2]; 9] =
+    [[0.0, 4.0], [0.0, -4.0], [4.0, 0.0], [-4.0, 0.0], [2.0, 2.0], [-2.0, -2.0], [2.0, -2.0], [-2.0, 2.0], [0.0, 0.0]];
+
+/// Everything about sizes that is fixed for an environment.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Agents.
+    pub allies: usize,
+    /// Foes.
+    pub foes: usize,
+    /// Size of every agent's action space.
+    pub actions: usize,
+    /// Slot of the first foe.
+    pub first_foe: usize,
+    /// Slot of the first ally, of those who heal.
+    pub first_ally: usize,
+    /// Entries of an observation.
+    pub obs: usize,
+    /// Entries of the state, of one row.
+    pub state: usize,
+    shields: [usize; 2],
+    types: [Vec<Kind>; 2],
+    options: Options,
+}
+
+/// Writes numbers one after another.
+struct Pen<'a>(std::slice::IterMut<'a, f32>);
+
+impl Pen<'_> {
+    fn put(&mut self, value: f32) {
+        if let Some(slot) = self.0.next() {
+            *slot = value;
+        }
+    }
+
+    fn skip(&mut self, n: usize) {
+        (0..n).for_each(|_| self.put(0.0));
+    }
+
+    fn one_hot(&mut self, at: Option<usize>, n: usize) {
+        (0..n).for_each(|k| self.put(if at == Some(k) { 1.0 } else { 0.0 }));
+    }
+}
+
+/// What changes from step to step besides the world.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// The battle.
+    pub world: &'a World,
+    /// Unit of each agent.
+    pub units: &'a [usize],
+    /// Unit of each foe, in the order of slots.
+    pub foes: &'a [usize],
+    /// Last action of each agent; `None` before the first.
+    pub last: &'a [Option<usize>],
+    /// Where each agent looks, in twelfths of a circle.
+    pub looks: &'a [u8],
+    /// The part of the episode that is over.
+    pub time: f32,
+}
+
+impl Layout {
+    /// For a map with some settings.
+    pub fn new(map: &Map, options: Options, allies: usize, foes: usize, races: [Race; 2]) -> Self {
+        let looks = if options.field_of_view { LOOKS } else { 0 };
+        let first_foe = MOVES_END + looks;
+        let first_ally = first_foe + if options.unified() { foes } else { 0 };
+        let actions = first_foe + foes + if options.unified() { allies } else { 0 };
+        let shields = races.map(|race| usize::from(race == Race::Protoss));
+        let mut types = map.types.clone();
+        if options.profile() == Profile::Smaclite && types[0].len() == 2 {
+            types[1] = types[0].clone(); // SMAClite numbers both sides alike
+        }
+        let mut layout = Self { allies, foes, actions, first_foe, first_ally, obs: 0, state: 0, shields, types, options };
+        layout.obs = layout.obs_size();
+        layout.state = layout.state_size();
+        layout
+    }
+
+    fn bits(&self, side: Side) -> usize {
+        self.shields[side as usize] + self.types[side as usize].len()
+    }
+
+    fn surroundings(&self) -> usize {
+        8 * usize::from(self.options.obs_pathing) + 9 * usize::from(self.options.obs_terrain)
+    }
+
+    fn remembers(&self) -> usize {
+        if self.options.obs_last_action || self.options.harl_obs() { self.actions } else { 0 }
+    }
+
+    fn obs_size(&self) -> usize {
+        let (ally, foe) = (self.bits(Side::Ally), self.bits(Side::Foe));
+        let harl = self.options.harl_obs();
+        let own = 1 + ally + 2 * usize::from(self.options.obs_own_pos) + if harl { 4 + self.actions } else { 0 };
+        4 + self.surroundings()
+            + self.foes * (5 + foe)
+            + (self.allies - 1) * (5 + ally + self.remembers())
+            + own
+            + usize::from(self.options.obs_timestep)
+            + if harl { self.allies } else { 0 }
+    }
+
+    fn state_size(&self) -> usize {
+        let (ally, foe) = (4 + self.bits(Side::Ally), 3 + self.bits(Side::Foe));
+        let time = usize::from(self.options.state_timestep);
+        let around = 17 * usize::from(self.options.state_terrain);
+        match self.options.state.as_str() {
+            "fp" => self.allies * (ally + self.actions) + self.foes * (foe + self.actions),
+            "ep" => self.allies * (ally + self.actions + 4 + 17) + self.foes * foe + 1,
+            _ => {
+                let memory = if self.options.state_last_action { self.actions } else { 0 };
+                self.allies * (ally + memory + around) + self.foes * foe + time
+            }
+        }
+    }
+
+    /// How far an agent of that kind sees and shoots.
+    fn ranges(&self, kind: Kind) -> (f32, f32) {
+        if self.options.true_ranges { kind.true_ranges() } else { (SHOOT, SIGHT) }
+    }
+
+    /// Whether agent `i` sees unit `o`; with the distance.
+    fn sees(&self, now: &Moment<'_>, i: usize, o: usize, sight: f32) -> Option<f32> {
+        let u = now.units[i];
+        let distance = now.world.distance(u, o);
+        (now.world.alive(o) && distance < sight && self.in_view(now, i, o)).then_some(distance)
+    }
+
+    fn in_view(&self, now: &Moment<'_>, i: usize, o: usize) -> bool {
+        if !self.options.field_of_view {
+            return true;
+        }
+        let (u, w) = (now.units[i], now.world);
+        let angle = f32::from(now.looks[i]) * std::f32::consts::PI / 6.0;
+        let (dx, dy) = (w.x[o] - w.x[u], w.y[o] - w.y[u]);
+        let length = dx.hypot(dy);
+        length == 0.0 || (dx * angle.cos() + dy * angle.sin()) / length >= HALF_CONE.cos() - 1e-6
+    }
+
+    /// Whether agent `i` may use the slot of a target.
+    fn targets(&self, now: &Moment<'_>, i: usize, o: usize) -> bool {
+        let u = now.units[i];
+        let (shoot, _) = self.ranges(now.world.stats[u].kind);
+        now.world.alive(o) && now.world.distance(u, o) <= shoot && self.in_view(now, i, o)
+    }
+
+    /// Whether a step north, south, east or west leads to free ground.
+    fn can_move(world: &World, u: usize) -> [bool; 4] {
+        let (x, y) = (world.x[u], world.y[u]);
+        let strict = world.profile == Profile::Smaclite;
+        [[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]].map(|[dx, dy]: [f32; 2]| {
+            // SMAC casts, so that just beyond the low edges lies cell 0; SMAClite does not.
+            let (cx, cy) = ((x + dx).trunc(), (y + dy).trunc());
+            let inside = |c: f32| (0.0..SIZE as f32).contains(&c);
+            let on_map = inside(cx) && inside(cy) && (!strict || (x + dx >= 0.0 && y + dy >= 0.0));
+            on_map && world.ground.walk[cy as usize] >> cx as usize & 1 == 1
+        })
+    }
+
+    /// Availability of agent `i`.
+    pub fn write_mask(&self, now: &Moment<'_>, i: usize, mask: &mut [bool]) {
+        mask.fill(false);
+        let (u, world) = (now.units[i], now.world);
+        if !world.alive(u) {
+            mask[0] = true;
+            return;
+        }
+        mask[1] = true;
+        mask[2..MOVES_END].copy_from_slice(&Self::can_move(world, u));
+        mask[MOVES_END..self.first_foe].fill(true);
+        if world.stats[u].heals() {
+            let slots = if self.options.unified() { self.allies } else { self.allies.min(self.foes) };
+            for (j, &o) in now.units.iter().enumerate().take(slots) {
+                mask[self.first_ally + j] = o != u && !world.stats[o].heals() && self.targets(now, i, o);
+            }
+        } else {
+            for (j, &o) in now.foes.iter().enumerate() {
+                mask[self.first_foe + j] = self.targets(now, i, o);
+            }
+        }
+    }
+
+    fn kind_bit(&self, side: Side, kind: Kind) -> (Option<usize>, usize) {
+        let types = &self.types[side as usize];
+        (types.iter().position(|k| *k == kind), types.len())
+    }
+
+    /// Health, shield and type of a unit.
+    fn put_body(&self, pen: &mut Pen<'_>, world: &World, u: usize, side: Side) {
+        let stats = world.stats[u];
+        pen.put((world.hp[u] / f64::from(stats.health)) as f32);
+        if self.shields[side as usize] > 0 {
+            pen.put(shield_part(world, u));
+        }
+        let (bit, n) = self.kind_bit(side, stats.kind);
+        pen.one_hot(bit, n);
+    }
+
+    fn put_surroundings(&self, pen: &mut Pen<'_>, world: &World, u: usize, pathing: bool, terrain: bool) {
+        let (x, y) = (world.x[u].floor(), world.y[u].floor());
+        let inside = |c: f32| (0.0..SIZE as f32).contains(&c);
+        if pathing {
+            for [dx, dy] in &AROUND[..8] {
+                let free = !inside(x + dx) || !inside(y + dy) || Ground::free(&world.ground.walk, x + dx, y + dy);
+                pen.put(if free { 1.0 } else { 0.0 });
+            }
+        }
+        if terrain {
+            for [dx, dy] in &AROUND {
+                let known = inside(x + dx) && inside(y + dy);
+                pen.put(if known { f32::from(world.ground.height[(y + dy) as usize][(x + dx) as usize]) / 255.0 } else { 1.0 });
+            }
+        }
+    }
+
+    fn put_moves(&self, pen: &mut Pen<'_>, world: &World, u: usize) {
+        Self::can_move(world, u).iter().for_each(|free| pen.put(if *free { 1.0 } else { 0.0 }));
+        self.put_surroundings(pen, world, u, self.options.obs_pathing, self.options.obs_terrain);
+    }
+
+    fn put_foes(&self, pen: &mut Pen<'_>, now: &Moment<'_>, i: usize) {
+        let (u, world) = (now.units[i], now.world);
+        let (_, sight) = self.ranges(world.stats[u].kind);
+        for (j, &o) in now.foes.iter().enumerate() {
+            let Some(distance) = self.sees(now, i, o, sight) else {
+                pen.skip(5 + self.bits(Side::Foe));
+                continue;
+            };
+            // The slot's availability, as in SMAC: for a healer slot j is about ally j.
+            let mut open = !world.stats[u].heals() && self.targets(now, i, o);
+            if world.stats[u].heals() && !self.options.unified() && j < self.allies {
+                let friend = now.units[j];
+                open = friend != u && !world.stats[friend].heals() && self.targets(now, i, friend);
+            }
+            pen.put(if open { 1.0 } else { 0.0 });
+            pen.put(distance / sight);
+            pen.put((world.x[o] - world.x[u]) / sight);
+            pen.put((world.y[o] - world.y[u]) / sight);
+            self.put_body(pen, world, o, Side::Foe);
+        }
+    }
+
+    fn put_allies(&self, pen: &mut Pen<'_>, now: &Moment<'_>, i: usize) {
+        let (u, world) = (now.units[i], now.world);
+        let (_, sight) = self.ranges(world.stats[u].kind);
+        for (j, &o) in now.units.iter().enumerate().filter(|(j, _)| *j != i) {
+            let Some(distance) = self.sees(now, i, o, sight) else {
+                pen.skip(5 + self.bits(Side::Ally) + self.remembers());
+                continue;
+            };
+            pen.put(1.0);
+            pen.put(distance / sight);
+            pen.put((world.x[o] - world.x[u]) / sight);
+            pen.put((world.y[o] - world.y[u]) / sight);
+            self.put_body(pen, world, o, Side::Ally);
+            if self.remembers() > 0 {
+                pen.one_hot(now.last[j], self.actions);
+            }
+        }
+    }
+
+    /// Agent `i`'s observation; zeros when it is dead.
+    pub fn write_obs(&self, now: &Moment<'_>, i: usize, obs: &mut [f32]) {
+        let (u, world) = (now.units[i], now.world);
+        if !world.alive(u) {
+            obs.fill(0.0);
+            return;
+        }
+        let mut pen = Pen(obs.iter_mut());
+        let harl = self.options.harl_obs();
+        if harl {
+            self.put_allies(&mut pen, now, i);
+            self.put_foes(&mut pen, now, i);
+            self.put_moves(&mut pen, world, u);
+            pen.put(1.0);
+            pen.skip(3);
+        } else {
+            self.put_moves(&mut pen, world, u);
+            self.put_foes(&mut pen, now, i);
+            self.put_allies(&mut pen, now, i);
+        }
+        self.put_body(&mut pen, world, u, Side::Ally);
+        if self.options.obs_own_pos {
+            pen.put(world.x[u] / SIZE as f32);
+            pen.put(world.y[u] / SIZE as f32);
+        }
+        if harl {
+            pen.one_hot(now.last[i], self.actions);
+        }
+        if self.options.obs_timestep {
+            pen.put(now.time);
+        }
+        if harl {
+            pen.one_hot(Some(i), self.allies);
+        }
+    }
+
+    fn put_in_state(&self, pen: &mut Pen<'_>, world: &World, u: usize, side: Side) {
+        let stats = world.stats[u];
+        let half = SIZE as f32 / 2.0;
+        pen.put((world.hp[u] / f64::from(stats.health)) as f32);
+        if side == Side::Ally {
+            // SMAC divides loops by a table of its own, SMAClite by the weapon's period.
+            let part = match world.profile {
+                _ if stats.heals() => world.energy[u] / ENERGY,
+                Profile::Liberty => world.cooldown[u] / TICK / f64::from(stats.kind.cooldown_scale()),
+                Profile::Smaclite => world.cooldown[u] / stats.period,
+            };
+            pen.put(part as f32);
+        }
+        pen.put((world.x[u] - half) / SIZE as f32);
+        pen.put((world.y[u] - half) / SIZE as f32);
+        if self.shields[side as usize] > 0 {
+            pen.put(shield_part(world, u));
+        }
+        let (bit, n) = self.kind_bit(side, stats.kind);
+        pen.one_hot(bit, n);
+    }
+
+    /// The state: one row, or one per agent.
+    pub fn write_state(&self, now: &Moment<'_>, state: &mut [f32]) {
+        if self.options.state != "fp" {
+            return self.write_row(now, state);
+        }
+        self.write_row(now, &mut state[..self.state]);
+        let (first, others) = state.split_at_mut(self.state);
+        for (row, &u) in others.chunks_exact_mut(self.state).zip(&now.units[1..]) {
+            if now.world.alive(u) { row.copy_from_slice(first) } else { row.fill(0.0) }
+        }
+        if !now.world.alive(now.units[0]) {
+            first.fill(0.0);
+        }
+    }
+
+    fn write_row(&self, now: &Moment<'_>, state: &mut [f32]) {
+        let world = now.world;
+        let mut pen = Pen(state.iter_mut());
+        let (ep, fp) = (self.options.state == "ep", self.options.state == "fp");
+        let width = 4 + self.bits(Side::Ally);
+        for (i, &u) in now.units.iter().enumerate() {
+            if world.alive(u) {
+                self.put_in_state(&mut pen, world, u, Side::Ally)
+            } else {
+                pen.skip(width)
+            }
+            if fp || ep {
+                pen.one_hot(now.last[i].filter(|_| world.alive(u)), self.actions);
+            }
+            if ep && world.alive(u) {
+                Self::can_move(world, u).iter().for_each(|free| pen.put(if *free { 1.0 } else { 0.0 }));
+            } else if ep {
+                pen.skip(4);
+            }
+            if (ep || (!fp && self.options.state_terrain)) && world.alive(u) {
+                self.put_surroundings(&mut pen, world, u, true, true);
+            } else if ep || (!fp && self.options.state_terrain) {
+                pen.skip(17);
+            }
+        }
+        for &u in now.foes {
+            if world.alive(u) {
+                self.put_in_state(&mut pen, world, u, Side::Foe)
+            } else {
+                pen.skip(3 + self.bits(Side::Foe))
+            }
+            if fp {
+                pen.skip(self.actions);
+            }
+        }
+        if !ep && !fp && self.options.state_last_action {
+            now.last.iter().for_each(|last| pen.one_hot(*last, self.actions));
+        }
+        if ep || (!fp && self.options.state_timestep) {
+            pen.put(now.time);
+        }
+    }
+}
+
+/// Shield as a part of its most.
+fn shield_part(world: &World, u: usize) -> f32 {
+    let most = f64::from(world.stats[u].shield);
+    if most > 0.0 { (world.shield[u] / most) as f32 } else { 0.0 }
+}

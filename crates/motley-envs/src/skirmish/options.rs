@@ -1,0 +1,80 @@
+//! The suite's settings.
+
+use motley_core::{ConfigError, Kind, TaskOptions, settings};
+
+use super::maps::{Lineup, Map};
+use super::units::Profile;
+
+settings! {
+    /// Settings of a battle.
+    pub struct Options in "" {
+        /// unit data and rules: liberty (what SMAC's maps load) or smaclite (to compare with SMAClite)
+        profile: String = "liberty", Profile::KIND;
+        /// smac: a slot means enemy j, or ally j for a healer; unified: own, enemy and ally slots in blocks of their own
+        actions: String = "smac", Kind::Choice(&["smac", "unified"]);
+        /// layout of observations: smac, or that of HARL's wrapper
+        obs: String = "smac", Kind::Choice(&["smac", "harl"]);
+        /// state: smac, ep (with last actions, moves, surroundings and time), fp (one per agent, as in HARL's wrapper)
+        state: String = "smac", Kind::Choice(&["smac", "ep", "fp"]);
+        /// observe the last actions of visible allies (always in HARL's layout)
+        obs_last_action: bool = false, Kind::Bool;
+        /// observe the part of the episode that is over
+        obs_timestep: bool = false, Kind::Bool;
+        /// observe which of eight points around can be walked on
+        obs_pathing: bool = false, Kind::Bool;
+        /// observe the height of nine points around
+        obs_terrain: bool = false, Kind::Bool;
+        /// last actions in the state
+        state_last_action: bool = true, Kind::Bool;
+        /// part of the episode that is over in the state
+        state_timestep: bool = false, Kind::Bool;
+        /// pathing and height around each unit of the team in the state
+        state_terrain: bool = false, Kind::Bool;
+        /// dense: losses of the foes, kills and the win, scaled to 20; sparse: 1 for a win, -1 for a defeat
+        reward: String = "dense", Kind::Choice(&["dense", "sparse"]);
+        /// subtract half of the team's own losses from a dense reward
+        reward_negative: bool = false, Kind::Bool;
+        /// steps of an episode, 0 for the map's own
+        step_limit: usize = 0, Kind::Int(0, 1_000_000);
+        /// half a cell or less by which every unit's start is moved at random (maps with fixed starts, liberty)
+        spread: f64 = 0.05, Kind::Float(0.0, 0.5);
+        /// true ranges of shooting and sight for each kind (SMACv2), instead of 6 and 9 for all
+        true_ranges: bool = false, Kind::Bool;
+        /// observe the own position
+        obs_own_pos: bool = false, Kind::Bool;
+        /// SMACv2's field of view: only what lies within 15 degrees of where an agent looks is seen, and it can turn
+        field_of_view: bool = false, Kind::Bool;
+    }
+}
+
+impl Options {
+    /// The keys for one map, as `task.*`: SMACv2's maps have true ranges and positions by default.
+    pub(super) fn keys_of(map: &Map) -> Vec<motley_core::Key> {
+        let drawn = matches!(map.lineup, Lineup::Drawn(_));
+        let mut keys = Self::keys();
+        for key in &mut keys {
+            if drawn && ["true_ranges", "obs_own_pos"].contains(&key.name.as_str()) {
+                key.default = toml::Value::Boolean(true);
+            }
+            key.name = format!("task.{}", key.name);
+        }
+        keys
+    }
+
+    /// Reads and checks.
+    pub(super) fn of(options: &TaskOptions) -> Result<Self, ConfigError> {
+        Self::read(options)
+    }
+
+    pub(super) fn profile(&self) -> Profile {
+        Profile::named(&self.profile)
+    }
+
+    pub(super) fn unified(&self) -> bool {
+        self.actions == "unified"
+    }
+
+    pub(super) fn harl_obs(&self) -> bool {
+        self.obs == "harl"
+    }
+}

@@ -1,0 +1,151 @@
+//! Snapshots of a battle as bytes: the start of each unit is implied by its kind, everything that changes is written.
+
+use motley_core::Stream;
+use motley_core::rng::StreamState;
+
+use super::env::{Course, Phase};
+use super::units::Kind;
+use super::world::{NOBODY, Order, Side, World};
+
+const KINDS: [Kind; 10] = [
+    Kind::Marine,
+    Kind::Marauder,
+    Kind::Medivac,
+    Kind::Stalker,
+    Kind::Zealot,
+    Kind::Colossus,
+    Kind::Zergling,
+    Kind::Hydralisk,
+    Kind::Baneling,
+    Kind::SpineCrawler,
+];
+
+/// Everything that a battle needs to go on.
+pub(super) fn save(world: &World, course: &Course) -> Vec<u8> {
+    let mut out = vec![course.phase as u8, u8::from(course.won)];
+    let mut long = |x: u64| out.extend(x.to_le_bytes());
+    let state = world.stream.state();
+    [state.key, state.pos, course.steps as u64, u64::from(world.clock), world.len() as u64].into_iter().for_each(&mut long);
+    for u in 0..world.len() {
+        out.push(world.stats[u].kind as u8);
+        for x in [world.x[u], world.y[u], world.vx[u], world.vy[u]] {
+            out.extend(x.to_le_bytes());
+        }
+        for x in [world.hp[u], world.shield[u], world.energy[u], world.cooldown[u], world.calm[u], world.pool[u], world.windup[u]]
+        {
+            out.extend(x.to_le_bytes());
+        }
+        let (tag, [a, b]) = match world.order[u] {
+            Order::Stop => (0, [0.0; 2]),
+            Order::Move(to) => (1, to),
+            Order::Unit(t) => (2, [f32::from(t), 0.0]),
+            Order::March(to) => (3, to),
+            Order::Guard => (4, [0.0; 2]),
+            Order::Hunt => (5, [0.0; 2]),
+        };
+        out.push(tag);
+        out.extend(a.to_le_bytes());
+        out.extend(b.to_le_bytes());
+        out.extend(world.target[u].to_le_bytes());
+        out.push(world.hits_left[u]);
+        out.push(u8::from(world.moves[u]) + 2 * u8::from(world.reaches[u]));
+    }
+    for (last, look) in course.last.iter().zip(&course.looks) {
+        out.extend(last.map_or(u16::MAX, |a| a as u16).to_le_bytes());
+        out.push(*look);
+    }
+    out
+}
+
+/// Takes the first `N` bytes off.
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn long(bytes: &mut &[u8]) -> Option<u64> {
+    take(bytes).map(u64::from_le_bytes)
+}
+
+fn float(bytes: &mut &[u8]) -> Option<f32> {
+    take(bytes).map(f32::from_le_bytes).filter(|x| x.is_finite())
+}
+
+fn double(bytes: &mut &[u8]) -> Option<f64> {
+    take(bytes).map(f64::from_le_bytes).filter(|x| x.is_finite())
+}
+
+/// Brings a snapshot back; `None` where the bytes are none of a battle of this size.
+pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, actions: usize) -> Option<()> {
+    let rest = &mut bytes;
+    let phase = match take::<1>(rest)? {
+        [0] => Phase::Fresh,
+        [1] => Phase::Running,
+        [2] => Phase::Over,
+        _ => return None,
+    };
+    let won = take::<1>(rest)? == [1];
+    let (key, pos) = (long(rest)?, long(rest)?);
+    let steps = usize::try_from(long(rest)?).ok()?;
+    let clock = u32::try_from(long(rest)?).ok()?;
+    if long(rest)? != world.len() as u64 {
+        return None;
+    }
+    for u in 0..world.len() {
+        let [kind] = take::<1>(rest)?;
+        let stats = KINDS.get(usize::from(kind))?.stats(world.profile);
+        world.stats[u] = stats;
+        world.radius[u] = stats.radius;
+        for list in [&mut world.x, &mut world.y, &mut world.vx, &mut world.vy] {
+            list[u] = float(rest)?;
+        }
+        for list in [
+            &mut world.hp,
+            &mut world.shield,
+            &mut world.energy,
+            &mut world.cooldown,
+            &mut world.calm,
+            &mut world.pool,
+            &mut world.windup,
+        ] {
+            list[u] = double(rest)?;
+        }
+        let [tag] = take::<1>(rest)?;
+        let to = [float(rest)?, float(rest)?];
+        world.order[u] = match tag {
+            0 => Order::Stop,
+            1 => Order::Move(to),
+            2 if (0.0..world.len() as f32).contains(&to[0]) => Order::Unit(to[0] as u16),
+            3 => Order::March(to),
+            4 => Order::Guard,
+            5 => Order::Hunt,
+            _ => return None,
+        };
+        let target = u16::from_le_bytes(take(rest)?);
+        if target != NOBODY && usize::from(target) >= world.len() {
+            return None;
+        }
+        world.target[u] = target;
+        [world.hits_left[u]] = take::<1>(rest)?;
+        let [flags] = take::<1>(rest)?;
+        (world.moves[u], world.reaches[u]) = (flags & 1 == 1, flags & 2 == 2);
+    }
+    for (last, look) in course.last.iter_mut().zip(&mut course.looks) {
+        let action = u16::from_le_bytes(take(rest)?);
+        *last = (action != u16::MAX).then_some(usize::from(action));
+        if last.is_some_and(|a| a >= actions) {
+            return None;
+        }
+        [*look] = take::<1>(rest)?;
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    world.stream = Stream::from_state(StreamState { key, pos });
+    world.clock = clock;
+    course.units.clear();
+    course.units.extend(world.sides[Side::Ally as usize].clone());
+    (course.phase, course.won, course.steps) = (phase, won, steps);
+    Some(())
+}
