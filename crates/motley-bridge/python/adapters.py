@@ -439,7 +439,7 @@ class Football(Adapter):
         out.state[104:] = obs[:, 97:108].ravel()
 
     def reset(self, seed, out):
-        self.env.unwrapped._config._scenario_values["game_engine_random_seed"] = seed % (1 << 31)
+        self.env.unwrapped._config["game_engine_random_seed"] = seed  # A scenario draws one where none is set.
         obs, _ = with_infos(self.env.reset())
         self.write(obs, out)
 
@@ -448,8 +448,10 @@ class Football(Adapter):
         out.rewards[:] = number(np.asarray(reward).ravel()[0], "reward")
         self.write(obs, out)
         won = bool(info.get("score_reward", 0) > 0) if done else None
-        limit = self.env.unwrapped._observation["steps_left"] == 0 if done else False
-        return (RUNNING if not done else TRUNCATED if limit and not won else TERMINATED), won
+        if not done:
+            return RUNNING, None
+        cut = self.env.unwrapped.observation()[0]["steps_left"] == 0 and not won
+        return (TRUNCATED if cut else TERMINATED), won
 
 
 def _flat(size, where):

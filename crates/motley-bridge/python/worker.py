@@ -134,25 +134,12 @@ def told(error):
     return {"kind": "failed", "text": describe_error(error)}
 
 
-def die_with_parent():
-    """On Linux the kernel kills this process when its parent is gone, even while an environment hangs."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
-    except (OSError, AttributeError):
-        pass
-    if os.getppid() != int(os.environ["MOTLEY_PARENT"]):
-        os._exit(1)
-
-
 def main():
     link = socket.socket(fileno=os.dup(0))
     with open(os.devnull) as null:
         os.dup2(null.fileno(), 0)
     os.dup2(2, 1)  # Simulators print to standard output; Motley's own belongs to its results.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
     worker = Worker(link)
     try:
         worker.serve()

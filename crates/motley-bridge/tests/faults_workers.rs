@@ -99,7 +99,7 @@ fn unlike_agents_arrive_unpadded() {
     let mut player = Player::new(make("Walk", &["workers=1"]).unwrap());
     let team = Arc::clone(&player.team);
     let sizes: Vec<_> = team.agents.iter().map(|a| (a.name.as_str(), a.obs.shape.clone())).collect();
-    assert_eq!(sizes, [("scout", vec![2]), ("mule", vec![3]), ("arm", vec![2, 3, 1])]);
+    assert_eq!(sizes, [("scout", vec![2]), ("mule", vec![3]), ("arm", vec![4, 4, 1])]);
     assert_eq!(team.agents[1].action, ActionSpace::MultiDiscrete(vec![2, 3]));
     assert_eq!(team.agents[2].action, ActionSpace::uniform_box(2, -2.0, 2.0));
     assert_eq!((team.state_len(), team.masks, team.deaths), (4, true, true));

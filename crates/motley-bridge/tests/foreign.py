@@ -47,7 +47,7 @@ class Walk:
         print("this goes to standard output, which is not the protocol's")
 
     def observation_space(self, agent):
-        image = Box(0, 255, (2, 3, 1), np.uint8)
+        image = Box(0, 255, (4, 4, 1), np.uint8)
         masked = Dict({"observation": Box(-100.0, 100.0, (2,)), "action_mask": Box(0, 1, (3,), np.int8)})
         return {"scout": masked, "mule": Dict({"kind": Discrete(2, start=5), "where": Box(-100.0, 100.0, (1,))}), "arm": image}[agent]
 
@@ -62,7 +62,7 @@ class Walk:
         everything = {
             "scout": {"observation": np.array([self.x[0], self.t], np.float32), "action_mask": blocked},
             "mule": {"kind": 5 + self.t % 2, "where": np.array([self.x[1]], np.float32)},
-            "arm": np.full((2, 3, 1), self.t, np.uint8),
+            "arm": np.full((4, 4, 1), self.t, np.uint8),
         }
         if self.fault == "shape" and self.t == self.at:
             everything["scout"]["observation"] = np.zeros(3, np.float32)
