@@ -439,7 +439,8 @@ class Football(Adapter):
         out.state[104:] = obs[:, 97:108].ravel()
 
     def reset(self, seed, out):
-        self.env.unwrapped._config["game_engine_random_seed"] = seed  # A scenario draws one where none is set.
+        config = self.env.unwrapped._config  # A scenario draws a seed where none is set, and keeps the order of teams.
+        config["game_engine_random_seed"], config["reverse_team_processing"] = seed, bool(seed % 2)
         obs, _ = with_infos(self.env.reset())
         self.write(obs, out)
 

@@ -61,9 +61,9 @@ impl Array {
         Self::new(py, shape, writable, Data::F32(vec![0.0; len]))
     }
 
-    pub(crate) fn f64(py: Python<'_>, shape: Vec<usize>) -> PyResult<Py<Self>> {
+    pub(crate) fn f64(py: Python<'_>, shape: Vec<usize>, writable: bool) -> PyResult<Py<Self>> {
         let len = shape.iter().product();
-        Self::new(py, shape, false, Data::F64(vec![0.0; len]))
+        Self::new(py, shape, writable, Data::F64(vec![0.0; len]))
     }
 
     pub(crate) fn flags(py: Python<'_>, shape: Vec<usize>) -> PyResult<Py<Self>> {

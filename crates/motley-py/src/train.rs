@@ -50,7 +50,7 @@ impl Task for LocalTask {
                 let frame = [
                     Array::f32(py, vec![team.obs_len()], true)?,
                     Array::f32(py, vec![team.state_len()], true)?,
-                    Array::f32(py, vec![team.n()], true)?,
+                    Array::f64(py, vec![team.n()], true)?,
                     Array::bytes(py, vec![team.mask_len()], true)?,
                     Array::bytes(py, vec![team.n()], true)?,
                     Array::f32(py, vec![team.action_len()], true)?,
@@ -86,7 +86,7 @@ impl LocalEnv {
         let [obs, state, rewards, avail, alive, _] = &self.frame;
         out.obs.copy_from_slice(obs.get().lock().f32());
         out.state.copy_from_slice(state.get().lock().f32());
-        out.rewards.iter_mut().zip(rewards.get().lock().f32()).for_each(|(to, from)| *to = f64::from(*from));
+        out.rewards.copy_from_slice(rewards.get().lock().f64());
         out.avail.iter_mut().zip(avail.get().lock().bytes()).for_each(|(to, from)| *to = *from != 0);
         out.alive.iter_mut().zip(alive.get().lock().bytes()).for_each(|(to, from)| *to = *from != 0);
     }

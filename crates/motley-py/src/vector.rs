@@ -253,7 +253,7 @@ impl Vector {
         let arrays = [
             f32s(team.obs_len(), false)?,
             f32s(team.state_len(), false)?,
-            Array::f64(py, vec![n, team.n()])?,
+            Array::f64(py, vec![n, team.n()], false)?,
             Array::flags(py, vec![n, team.mask_len()])?,
             Array::flags(py, vec![n, team.n()])?,
             Array::bytes(py, vec![n], false)?,

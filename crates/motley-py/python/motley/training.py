@@ -35,7 +35,7 @@ def train(
     step at a time (`in_process` chooses). `config` holds settings, nested or dotted: `{"algo.lr": 3e-4, "num_envs": 40}`.
     `resume` goes on with a run. `progress` shows a bar, or is told of every event. Ctrl-C stops after a checkpoint.
     """
-    words = [setting(name, value) for name, value in _leaves(config or {})]
+    words = [f"preset={value}" if name == "preset" else setting(name, value) for name, value in _leaves(config or {})]
     words += [setting(name, value) for name, value in (("seed", seed), ("total_steps", total_steps)) if value is not None]
     make, name = None, task
     if callable(task):
