@@ -104,7 +104,7 @@ def test_vector_arrays_are_shared_and_unpadded():
     envs.actions[...] = 2
     again, *_ = envs.step()
     assert again["agent_0"].base is not None and not terminated.any() and not truncated.any()
-    with pytest.raises(ValueError, match="agent_0.*shape"):
+    with pytest.raises(ValueError, match="adversary_0.*shape"):
         envs.step({a: np.ones(7, int) for a in envs.agents})
     with pytest.raises(motley.Error, match="environment 0.*adversary_0"):
         envs.step({a: np.full(8, 9) for a in envs.agents})
@@ -243,7 +243,7 @@ def test_environments_of_this_process_and_of_workers_train_alike(tmp_path):
     settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 25, "eval.episodes": 2}
     common = dict(seed=1, total_steps=200, progress=False)
     local = motley.train("ippo", lambda: simple_spread_v3.parallel_env(), settings, out=tmp_path / "local", **common)
-    there = motley.train("ippo", simple_spread_v3.parallel_env, settings, out=tmp_path / "there", **common)
+    there = motley.train("ippo", "py:mpe2.simple_spread_v3:parallel_env", settings, out=tmp_path / "there", **common)
     assert local.info["task"] == "local/<lambda>" and there.info["task"].startswith("py:mpe2.")
     returns = "train/episode_return_sum"
     np.testing.assert_array_equal(local.metrics()[returns].dropna(), there.metrics()[returns].dropna())

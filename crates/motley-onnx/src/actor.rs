@@ -71,7 +71,7 @@ fn actor(
         ("agent_ids", json!(agents).to_string()),
         ("env_id", team.task.clone()),
         ("spaces", json!({ "observation": first.obs, "action": first.action }).to_string()),
-        ("obs_norm", if spec.feature_norm { "layer_norm" } else { "none" }.to_owned()),
+        ("obs_norm", if group.net.entry("input_norm.gamma").is_some() { "layer_norm" } else { "none" }.to_owned()),
         ("deterministic", "true".to_owned()),
     ];
     Ok(Exported { bytes: graph.g.finish(&agents.join("+"), properties), agents })
@@ -146,8 +146,9 @@ impl Drawing<'_> {
         for k in 0..spec.hidden_sizes.len() {
             x = self.linear(x, &format!("hidden.{k}"))?;
             x = self.activation(x);
-            if spec.layer_norm {
-                x = self.norm(x, &format!("hidden.{k}.norm"))?;
+            let norm = format!("hidden.{k}.norm");
+            if self.net.entry(&format!("{norm}.gamma")).is_some() {
+                x = self.norm(x, &norm)?;
             }
         }
         Ok(x)

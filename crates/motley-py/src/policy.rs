@@ -57,7 +57,7 @@ impl Policy {
     /// The team as JSON.
     #[getter]
     fn team(&self) -> PyResult<String> {
-        serde_json::to_string(self.policy.team()).map_err(failed)
+        serde_json::to_string(&**self.policy.team()).map_err(failed)
     }
 
     /// Algorithm, task, env steps of training, mean return of the evaluation that chose it, settings as TOML.

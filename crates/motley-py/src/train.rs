@@ -55,7 +55,7 @@ impl Task for LocalTask {
                     Array::bytes(py, vec![team.n()], true)?,
                     Array::f32(py, vec![team.action_len()], true)?,
                 ];
-                adapter.call_method1(py, "bind", (frame.each_ref().map(|a| a.clone_ref(py)).to_vec(),))?;
+                adapter.call_method1(py, "bind", (frame.each_ref().map(|a| a.clone_ref(py)),))?;
                 Ok(LocalEnv { adapter, team: Arc::new(team), frame, phase: Phase::Fresh })
             };
             match build() {
