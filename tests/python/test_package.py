@@ -245,7 +245,7 @@ def test_environments_of_this_process_and_of_workers_train_alike(tmp_path):
     local = motley.train("ippo", lambda: simple_spread_v3.parallel_env(), settings, out=tmp_path / "local", **common)
     there = motley.train("ippo", "py:mpe2.simple_spread_v3:parallel_env", settings, out=tmp_path / "there", **common)
     assert local.info["task"] == "local/<lambda>" and there.info["task"].startswith("py:mpe2.")
-    returns = "train/episode_return_sum"
+    returns = "train/episode_return"
     np.testing.assert_array_equal(local.metrics()[returns].dropna(), there.metrics()[returns].dropna())
 
 
