@@ -42,6 +42,10 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Exact tabular games: monotone improvement, bounds, equilibria.
     Theory(TheoryArgs),
+    /// Write a policy as ONNX, for programs that know nothing of Motley.
+    Export(ExportArgs),
+    /// Scaffold an environment of your own that passes `motley check` as it stands.
+    NewEnv(NewEnvArgs),
     /// What this machine offers and what is missing, with the mend.
     Doctor,
     /// Speed of this machine, of environments, of gradient steps, of whole training.
@@ -135,6 +139,24 @@ pub(crate) struct RenderArgs {
     /// Width of a frame in pixels.
     #[arg(long, default_value_t = 480)]
     pub(crate) width: u32,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// A run folder or a policy bundle.
+    pub(crate) from: PathBuf,
+    /// Where to: a file .onnx, or a directory where actors differ.
+    #[arg(long, short, value_name = "FILE|DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewEnvArgs {
+    /// Its name: lower-case letters, digits and _.
+    pub(crate) name: String,
+    /// The language.
+    #[arg(long, value_parser = ["python", "rust"])]
+    pub(crate) lang: String,
 }
 
 #[derive(Debug, clap::Args)]

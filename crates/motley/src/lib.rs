@@ -18,21 +18,26 @@ use clap::Parser;
 
 /// Runs the command line of this process with the given algorithms and tasks.
 pub fn cli(registry: Registry) -> std::process::ExitCode {
-    let args = match args::Args::try_parse() {
+    run_words(registry, std::env::args_os()).into()
+}
+
+/// Runs the command line with these words, of which the first is the program's name; the exit code.
+pub fn run_words(registry: Registry, words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> u8 {
+    let args = match args::Args::try_parse_from(words) {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
             // Nothing is left to do where even this cannot be written.
             let _ = error.print();
-            return code.into();
+            return code;
         }
     };
     let out = output::Output::new(args.json, args.quiet);
     match commands::run(&args.command, &registry, &out) {
-        Ok(code) => code.into(),
+        Ok(code) => code,
         Err(failure) => {
             out.failure(&failure);
-            failure.code.into()
+            failure.code
         }
     }
 }

@@ -7,8 +7,10 @@ mod compare;
 mod config;
 mod doctor;
 mod eval;
+mod export;
 mod jobs;
 mod list;
+mod new_env;
 mod noise;
 mod plan;
 mod plot;
@@ -40,6 +42,8 @@ pub(crate) fn run(command: &Command, registry: &Registry, out: &Output) -> Resul
         Command::Reproduce(args) => reproduce::run(args, registry, out),
         Command::Sweep(args) => sweep::run(args, registry, out),
         Command::Theory(args) => theory::run(args, out),
+        Command::Export(args) => export::run(args, out),
+        Command::NewEnv(args) => new_env::run(args, out),
         Command::Doctor => doctor::run(out),
         Command::Bench(args) => bench::run(args, registry, out),
     }

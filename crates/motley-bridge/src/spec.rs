@@ -1,0 +1,125 @@
+//! What an adapter says of its team, as a [`TeamSpec`].
+
+use motley_core::{ActionSpace, AgentSpec, ObsSpace, RewardKind, StateSpace, TeamSpec};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The Python source of the adapters: from environments of other libraries to flat arrays. Also used where an environment lives in
+/// this process.
+pub const ADAPTERS: &str = include_str!("../python/adapters.py");
+
+/// A description that makes no team.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the environment's description cannot be used: {0}")]
+pub struct SpecError(String);
+
+/// More numbers than any frame has: a description beyond it is not believed.
+const MOST: usize = 1 << 28;
+
+#[derive(Deserialize)]
+struct Described {
+    agents: Vec<Agent>,
+    state: Option<usize>,
+    common: bool,
+    masks: bool,
+    deaths: bool,
+    winning: bool,
+    step_limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Agent {
+    name: String,
+    kind: String,
+    shape: Vec<usize>,
+    low: Option<f32>,
+    high: Option<f32>,
+    action: Action,
+    noop: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Discrete(usize),
+    Multi(Vec<usize>),
+    Box { low: Vec<f32>, high: Vec<f32> },
+}
+
+/// The team that an adapter's JSON describes.
+///
+/// # Errors
+/// Text that is not such a description, or sizes that no team has.
+pub fn team(task: &str, json: &[u8]) -> Result<TeamSpec, SpecError> {
+    let said: Described = serde_json::from_slice(json).map_err(|e| SpecError(e.to_string()))?;
+    let too_large = |what: &str| SpecError(format!("{what} is larger than {MOST} numbers"));
+    let mut agents = Vec::with_capacity(said.agents.len());
+    for agent in said.agents {
+        let size = agent.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= MOST);
+        size.ok_or_else(|| too_large(&format!("the observation of \"{}\"", agent.name)))?;
+        let obs = ObsSpace {
+            shape: agent.shape,
+            low: agent.low.unwrap_or(f32::NEG_INFINITY),
+            high: agent.high.unwrap_or(f32::INFINITY),
+        };
+        let action = match agent.action {
+            Action::Discrete(n) => ActionSpace::Discrete(n),
+            Action::Multi(n) => ActionSpace::MultiDiscrete(n),
+            Action::Box { low, high } => ActionSpace::Box { low, high },
+        };
+        let choices = action.choices().iter().try_fold(0usize, |sum, n| sum.checked_add(*n)).filter(|n| *n <= MOST);
+        choices.ok_or_else(|| too_large(&format!("the action mask of \"{}\"", agent.name)))?;
+        let mut spec = AgentSpec::new(agent.name, agent.kind, obs, action);
+        spec.noop = agent.noop;
+        agents.push(spec);
+    }
+    if agents.is_empty() {
+        return Err(SpecError("it has no agents".into()));
+    }
+    let mut team = TeamSpec::new(task, agents);
+    if let Some(size) = said.state {
+        team.state = StateSpace::Ep(Some(size).filter(|n| *n <= MOST).ok_or_else(|| too_large("the state"))?);
+    }
+    team.reward = if said.common { RewardKind::Common } else { RewardKind::Own };
+    (team.masks, team.deaths, team.winning, team.step_limit) = (said.masks, said.deaths, said.winning, said.step_limit);
+    Ok(team)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_becomes_a_ragged_team() {
+        let json = br#"{"agents": [
+            {"name": "eye", "kind": "eye", "shape": [8, 9, 3], "low": 0, "high": 255, "action": {"discrete": 4}, "noop": null},
+            {"name": "arm_0", "kind": "arm", "shape": [5], "low": null, "high": null,
+             "action": {"box": {"low": [-1, -2], "high": [1, 2]}}, "noop": null}],
+            "state": 7, "common": true, "masks": false, "deaths": true, "winning": false, "step_limit": 30}"#;
+        let team = team("py:a:b", json).unwrap();
+        assert_eq!((team.n(), team.obs_len(), team.action_len(), team.mask_len(), team.state_len()), (2, 221, 3, 4, 7));
+        assert!(team.agents[0].obs.is_image() && team.agents[1].obs.low == f32::NEG_INFINITY);
+        assert_eq!(team.reward, RewardKind::Common);
+        assert_eq!((team.deaths, team.step_limit), (true, Some(30)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let agent = |rest: &str| {
+            format!(
+                r#"{{"agents": [{{"name": "a", "kind": "a", {rest}, "low": 0, "high": 1, "noop": null}}],
+            "state": null, "common": false, "masks": false, "deaths": false, "winning": false, "step_limit": null}}"#
+            )
+        };
+        for bad in [
+            "".to_owned(),
+            "[]".to_owned(),
+            r#"{"agents": [], "state": null, "common": false, "masks": false, "deaths": false, "winning": false, "step_limit": null}"#.to_owned(),
+            agent(r#""shape": [4294967296, 4294967296], "action": {"discrete": 2}"#),
+            agent(r#""shape": [2], "action": {"multi": [18446744073709551615, 5]}"#),
+            agent(r#""shape": [2], "action": {"odd": 2}"#),
+        ] {
+            assert!(team("py:a:b", bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+"""Small environments for the tests, without any library's classes: spaces are known by their class names."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+
+class Box:
+    def __init__(self, low, high, shape, dtype=np.float32):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.low, self.high = np.full(shape, low, dtype), np.full(shape, high, dtype)
+
+
+class Discrete:
+    def __init__(self, n, start=0):
+        self.n, self.start = n, start
+
+
+class MultiDiscrete:
+    def __init__(self, nvec):
+        self.nvec = np.array(nvec)
+        self.shape, self.dtype = self.nvec.shape, self.nvec.dtype
+
+
+class Dict:
+    def __init__(self, spaces):
+        self.spaces = spaces
+
+
+class Walk:
+    """Three unlike agents on a line. `scout` has a mask, `mule` falls out at step 5, `arm` is continuous; ten steps."""
+
+    possible_agents = ["scout", "mule", "arm"]
+
+    def __init__(self, fault=None, at=3, pids=None, step_seconds=0.0):
+        self.fault, self.at, self.step_seconds = fault, at, step_seconds
+        self.agents = []
+        if fault == "build_hang":
+            time.sleep(1000)
+        if pids:
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+            with open(pids, "a") as file:
+                file.write(f"{os.getpid()} {child.pid}\n")
+        print("this goes to standard output, which is not the protocol's")
+
+    def observation_space(self, agent):
+        image = Box(0, 255, (4, 4, 1), np.uint8)
+        masked = Dict({"observation": Box(-100.0, 100.0, (2,)), "action_mask": Box(0, 1, (3,), np.int8)})
+        return {"scout": masked, "mule": Dict({"kind": Discrete(2, start=5), "where": Box(-100.0, 100.0, (1,))}), "arm": image}[agent]
+
+    def action_space(self, agent):
+        return {"scout": Discrete(3, start=-1), "mule": MultiDiscrete([2, 3]), "arm": Box(-2.0, 2.0, (2, 1))}[agent]
+
+    def state(self):
+        return np.concatenate([self.x, [self.t]])
+
+    def seen(self):
+        blocked = np.array([self.x[0] > -3, True, self.x[0] < 3], np.int8)
+        everything = {
+            "scout": {"observation": np.array([self.x[0], self.t], np.float32), "action_mask": blocked},
+            "mule": {"kind": 5 + self.t % 2, "where": np.array([self.x[1]], np.float32)},
+            "arm": np.full((4, 4, 1), self.t, np.uint8),
+        }
+        if self.fault == "shape" and self.t == self.at:
+            everything["scout"]["observation"] = np.zeros(3, np.float32)
+        if self.fault == "nan" and self.t == self.at:
+            everything["scout"]["observation"][1] = np.nan
+        if self.fault == "dtype" and self.t == self.at:
+            everything["arm"] = np.array(["x"] * 6)
+        return {agent: everything[agent] for agent in self.agents}
+
+    def reset(self, seed=None, options=None):
+        self.rng, self.t = np.random.default_rng(seed), 0
+        self.x = self.rng.uniform(-1, 1, 3).astype(np.float32)
+        self.agents = list(self.possible_agents)
+        return self.seen(), {agent: {} for agent in self.agents}
+
+    def step(self, actions):
+        if set(actions) != set(self.agents):
+            raise ValueError(f"actions of {sorted(actions)} for {sorted(self.agents)}")
+        time.sleep(self.step_seconds)
+        self.t += 1
+        if self.t == self.at:
+            self.fail()
+        self.x[0] += actions["scout"]
+        if "mule" in actions:
+            self.x[1] += actions["mule"][0] - actions["mule"][1]
+        self.x[2] += float(actions["arm"].sum()) + self.rng.normal()
+        live = list(self.agents)
+        over = self.t >= 10
+        terminated = {agent: agent == "mule" and self.t >= 5 for agent in live}
+        self.agents = [agent for agent in live if not terminated[agent]]
+        obs = self.seen()
+        for agent in live:
+            obs.setdefault(agent, {"kind": 5, "where": np.zeros(1, np.float32)})
+        truncated = dict.fromkeys(live, over)
+        self.agents = [] if over else self.agents
+        return obs, {agent: float(self.x[0]) for agent in live}, terminated, truncated, {agent: {} for agent in live}
+
+    def fail(self):
+        if self.fault == "raise":
+            raise RuntimeError("the gearbox broke")
+        if self.fault == "die":
+            os._exit(9)
+        if self.fault == "hang":
+            time.sleep(1000)
+
+    def close(self):
+        self.agents = []
+
+
+class Skirmish:
+    """SMAC's interface: two units, one of which falls at step 2; won at step 4."""
+
+    episode_limit = 6
+
+    def __init__(self, win=True):
+        self.win, self.battles_won = win, 0
+
+    def reset(self):
+        self.t = 0
+        return self.get_obs(), self.get_state()
+
+    def get_env_info(self):
+        return {"episode_limit": self.episode_limit}
+
+    def get_obs(self):
+        return [np.array([self.t, i], np.float32) for i in range(2)]
+
+    def get_state(self):
+        return np.array([self.t], np.float32)
+
+    def get_avail_actions(self):
+        return [[0, 1, 1], [1, 0, 0] if self.t >= 2 else [0, 1, 0]]
+
+    def step(self, actions):
+        self.t += 1
+        won = self.win and self.t == 4
+        info = {"battle_won": won}
+        if self.t == self.episode_limit:
+            info["episode_limit"] = True
+        return 1.5, won or self.t == self.episode_limit, info
+
+
+def old_gym():
+    """A single agent of the generation with four results and its own seed()."""
+
+    class Env:
+        observation_space, action_space = MultiDiscrete([2, 3]), Discrete(2)
+
+        def seed(self, seed):
+            self.rng = np.random.default_rng(seed)
+
+        def reset(self):
+            self.t = 0
+            return self.rng.integers(0, 2, 2)
+
+        def step(self, action):
+            self.t += 1
+            return self.rng.integers(0, 2, 2), 1, self.t == 5, {"TimeLimit.truncated": self.t == 5}
+
+    return Env()
+
+
+nothing = object
+constant = 3

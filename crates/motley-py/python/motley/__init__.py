@@ -1,0 +1,40 @@
+"""Motley: teams of unlike agents, trained by a Rust engine.
+
+    env = motley.make("mpe/simple_spread_v3")            # a PettingZoo ParallelEnv
+    envs = motley.make_vec("mpe/simple_tag_v3", 64)      # 64 copies, arrays shared with the engine
+    run = motley.train("happo", "mpe/simple_spread_v3", total_steps=200_000)
+    actions, memory = motley.load(run.path).act(obs)
+    run.metrics()                                        # a pandas frame
+"""
+
+from . import _native
+from ._native import ConfigError, Error, MissingError, __version__, algorithms
+from .policy import Policy, load
+from .runs import Run, run
+from .team import Agent, Team
+from .training import train
+from .vector import VectorEnv, make_vec
+
+__all__ = [
+    "Agent", "ConfigError", "Error", "MissingError", "Policy", "Run", "Team", "VectorEnv", "__version__", "algorithms",
+    "build_info", "load", "make", "make_vec", "run", "tasks", "train",
+]  # fmt: skip
+
+
+def make(task, *, render_mode=None, **settings):
+    """A task as a PettingZoo ParallelEnv; keyword arguments are its settings (`task.*`), as in `num_agents=4`."""
+    try:
+        from .parallel import ParallelEnv
+    except ImportError as error:
+        raise MissingError(f"{error.name} is missing: pip install 'motley-rl[pettingzoo]'") from error
+    return ParallelEnv(task, render_mode=render_mode, **settings)
+
+
+def tasks():
+    """The names of the listed tasks; `motley list tasks` says more."""
+    return _native.tasks()[0]
+
+
+def build_info():
+    """What this build is."""
+    return {"version": __version__, "platform": _native.PLATFORM, "families": _native.tasks()[1]}

@@ -1,0 +1,5 @@
+"""`python -m motley`."""
+
+from ._command import main
+
+main()

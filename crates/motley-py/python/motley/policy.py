@@ -1,0 +1,122 @@
+"""A trained team that acts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from . import _native
+from .team import Team
+
+
+class Policy:
+    """What a run learned, ready to act. It holds no episode: recurrent memory goes in and comes out."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._engine = _native.Policy(os.fspath(path))
+        self.team = Team.parse(self._engine.team)
+        self.algo, self.task, self.env_steps, self.eval_return_mean, self.config = self._engine.info
+        self._rooms: dict[int, tuple[Any, ...]] = {}
+        self._acts = 0
+
+    def _room(self, envs: int) -> tuple[Any, ...]:
+        if envs not in self._rooms:
+            room = self._engine.room(envs)
+            self._rooms[envs] = (room, *(np.asarray(array) for array in room.arrays))
+        return self._rooms[envs]
+
+    def check(self, team: Team) -> None:
+        """Refuses a team other than the one that this was trained for; the text names the difference."""
+        if (self.team.task, self.team.version) == (team.task, team.version) and self.team.names == team.names:
+            mine, theirs = ([(a.obs_shape, str(a.action)) for a in t.agents] for t in (self.team, team))
+            odd = next((k for k, (a, b) in enumerate(zip(mine, theirs)) if a != b), None)
+            if odd is None:
+                return
+            raise ValueError(f"agent {self.team.names[odd]!r}: trained with {mine[odd]}, found {theirs[odd]}")
+        raise ValueError(
+            f"trained for {self.team.task} version {self.team.version} with agents {self.team.names}, "
+            f"found {team.task} version {team.version} with agents {team.names}"
+        )
+
+    def act(
+        self,
+        obs: dict[str, Any],
+        mask: dict[str, Any] | None = None,
+        state: np.ndarray | None = None,
+        *,
+        deterministic: bool = True,
+        seed: int | None = None,
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """Decides for the team.
+
+        `obs`: agent to its observation, or to `[batch, *obs_shape]`; a dictionary with `observation` and `action_mask` is
+        taken apart. `mask`: agent to its available choices. `state`: the recurrent memory that the last call returned, none at
+        the start of an episode. Agents that are not in `obs` are dead. Returns the actions of those that are, and the memory.
+        """
+        batched, envs = self._batch(obs)
+        room, flat, avail, memory, actions, _ = self._room(envs)
+        flat[...], avail[...] = 0.0, 1
+        memory[...] = self._memory(state, memory.shape, batched)
+        unknown = [name for name in obs if name not in self.team.names]
+        if unknown or not obs:
+            raise ValueError(f"obs: {unknown or 'nobody'} given; the agents of {self.task} are {self.team.names}")
+        for agent in (a for a in self.team.agents if a.name in obs):
+            value, own = obs[agent.name], (mask or {}).get(agent.name)
+            if isinstance(value, dict):
+                value, own = value["observation"], value.get("action_mask", own)
+            shape = ((envs,) if batched else ()) + agent.obs_shape
+            flat[:, agent.obs] = self._fit(f"observation of agent {agent.name!r}", value, shape).reshape(envs, -1)
+            if own is not None and agent.discrete:
+                wide = ((envs,) if batched else ()) + (agent.mask.stop - agent.mask.start,)
+                given = self._fit(f"action mask of agent {agent.name!r}", own, wide).reshape(envs, -1) != 0
+                if not given.any(axis=1).all():
+                    raise ValueError(f"action mask of agent {agent.name!r}: no action is available")
+                avail[:, agent.mask] = given
+        if seed is None:
+            seed, step = 0, self._acts
+            self._acts += 1
+        else:
+            step = 0
+        self._engine.act(room, deterministic, seed, step)
+        chosen = {}
+        for agent in (a for a in self.team.agents if a.name in obs):
+            numbers = actions[:, agent.act].copy()
+            if agent.discrete:
+                numbers = numbers.astype(np.int64)
+            if agent.action[0] == "discrete":
+                numbers = numbers[:, 0]
+            chosen[agent.name] = numbers if batched else numbers[0]
+        held = memory.copy()
+        return chosen, held if batched else held[0]
+
+    def _batch(self, obs: dict[str, Any]) -> tuple[bool, int]:
+        for agent in self.team.agents:
+            if agent.name in obs:
+                value = obs[agent.name]
+                shape = np.shape(value["observation"] if isinstance(value, dict) else value)
+                if len(shape) == len(agent.obs_shape) + 1:
+                    return True, shape[0]
+                return False, 1
+        return False, 1
+
+    @staticmethod
+    def _fit(what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{what}: expected numbers, found dtype {array.dtype}")
+        if array.shape != shape:
+            raise ValueError(f"{what}: expected shape {shape}, found {array.shape}")
+        return array
+
+    @staticmethod
+    def _memory(state: np.ndarray | None, shape: tuple[int, ...], batched: bool) -> Any:
+        if state is None:
+            return 0.0
+        return Policy._fit("state (recurrent memory)", state, shape if batched else shape[1:])
+
+
+def load(path: str | os.PathLike[str]) -> Policy:
+    """The policy of a run folder (that of its best evaluation) or of a bundle."""
+    return Policy(getattr(path, "path", path))

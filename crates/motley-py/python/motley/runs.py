@@ -1,0 +1,58 @@
+"""Runs as frames."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from . import _native
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Run:
+    """A run folder: what happened, as pandas frames, and its policy."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = pathlib.Path(path)
+        if not (self.path / "run.json").is_file():
+            raise FileNotFoundError(f"{self.path} is no run folder: it has no run.json")
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """`run.json`: version, platform, algorithm, task, seed, status."""
+        return json.loads((self.path / "run.json").read_text())
+
+    def metrics(self) -> pandas.DataFrame:
+        """One row a log point, indexed by env steps."""
+        return self._frame("metrics.jsonl").set_index("env_steps")
+
+    def evaluations(self) -> pandas.DataFrame:
+        """One row an evaluated episode."""
+        return self._frame("eval.jsonl")
+
+    def policy(self) -> Any:
+        """The policy of the best evaluation."""
+        from .policy import Policy
+
+        return Policy(self.path)
+
+    def _frame(self, name: str) -> pandas.DataFrame:
+        try:
+            import pandas
+        except ImportError as error:
+            raise _native.MissingError("pandas is missing: pip install 'motley-rl[pandas]'") from error
+        lines = (self.path / name).read_text().splitlines() if (self.path / name).exists() else []
+        return pandas.DataFrame([json.loads(line) for line in lines if line])
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"Run({str(self.path)!r}, {info['algo']} on {info['task']}, seed {info['seed']}, {info['status']})"
+
+
+def run(path: str | os.PathLike[str]) -> Run:
+    """An existing run."""
+    return Run(path)

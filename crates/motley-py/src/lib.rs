@@ -1,0 +1,65 @@
+//! The compiled part of the Python package `motley`. The Python part, in `python/motley`, gives it PettingZoo's and Gymnasium's
+//! shapes; here are the environments, training and acting, with the interpreter released in every long call.
+
+mod array;
+mod policy;
+mod train;
+mod vector;
+
+use motley_train::Registry;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+pyo3::create_exception!(_native, Error, PyRuntimeError, "A run or an environment that failed.");
+pyo3::create_exception!(_native, ConfigError, PyValueError, "A name or a setting that cannot be used.");
+pyo3::create_exception!(_native, MissingError, PyRuntimeError, "A part outside Motley that is missing, with the mend.");
+
+fn config_error(error: motley_core::ConfigError) -> PyErr {
+    match error {
+        motley_core::ConfigError::Missing { .. } => MissingError::new_err(error.to_string()),
+        other => ConfigError::new_err(other.to_string()),
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> PyErr {
+    Error::new_err(error.to_string())
+}
+
+/// Runs the command line with these words; the exit code.
+#[pyfunction]
+fn command(py: Python<'_>, words: Vec<String>) -> u8 {
+    py.detach(|| motley::run_words(Registry::builtin(), words))
+}
+
+/// The names of all listed tasks, then the patterns of families.
+#[pyfunction]
+fn tasks() -> (Vec<String>, Vec<String>) {
+    let registry = Registry::builtin().tasks;
+    (registry.iter().map(motley_core::Task::name).collect(), registry.families().map(motley_core::TaskFamily::pattern).collect())
+}
+
+/// The names of all algorithms.
+#[pyfunction]
+fn algorithms() -> Vec<String> {
+    Registry::builtin().algorithms.iter().map(|spec| spec.name().to_owned()).collect()
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("PLATFORM", motley_run::platform::platform())?;
+    module.add("ADAPTERS", motley_bridge::ADAPTERS)?;
+    module.add("Error", py.get_type::<Error>())?;
+    module.add("ConfigError", py.get_type::<ConfigError>())?;
+    module.add("MissingError", py.get_type::<MissingError>())?;
+    module.add_class::<array::Array>()?;
+    module.add_class::<vector::Vector>()?;
+    module.add_class::<policy::Policy>()?;
+    module.add_class::<policy::Room>()?;
+    module.add_function(wrap_pyfunction!(command, module)?)?;
+    module.add_function(wrap_pyfunction!(tasks, module)?)?;
+    module.add_function(wrap_pyfunction!(algorithms, module)?)?;
+    module.add_function(wrap_pyfunction!(train::train, module)?)?;
+    Ok(())
+}

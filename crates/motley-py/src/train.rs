@@ -1,0 +1,230 @@
+//! Training from Python: by name, or in an environment that lives in this process.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use motley_core::{Actions, ConfigError as Config, Env, EnvError, Frame, Key, Status, Stream, Task, TaskOptions, TeamSpec};
+use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
+use motley_train::{Event, Outcome, Registry, Request, Trainer, resume_plan};
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::array::Array;
+use crate::{config_error, failed};
+
+/// An environment whose adapter Python makes, in this process.
+struct LocalTask {
+    name: String,
+    /// Makes an adapter: `spec` (JSON), `reset(seed, out)`, `step(actions, out)`.
+    make: Py<PyAny>,
+}
+
+/// What an exception says, for an error of the environment.
+fn told(py: Python<'_>, error: &PyErr) -> String {
+    let named = error.value(py).str().map(|s| s.to_string()).unwrap_or_default();
+    let kind = error.get_type(py).name().map(|n| n.to_string()).unwrap_or_default();
+    format!("{kind}: {named}")
+}
+
+impl Task for LocalTask {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn summary(&self) -> String {
+        "an environment of this Python process".into()
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    fn make(&self, _options: &TaskOptions) -> Result<Box<dyn Env>, Config> {
+        Python::attach(|py| {
+            let build = || -> PyResult<LocalEnv> {
+                let adapter = self.make.call0(py)?;
+                let json: String = adapter.getattr(py, "json")?.extract(py)?;
+                let team = motley_bridge::team(&self.name, json.as_bytes()).map_err(failed)?;
+                let frame = [
+                    Array::f32(py, vec![team.obs_len()], true)?,
+                    Array::f32(py, vec![team.state_len()], true)?,
+                    Array::f64(py, vec![team.n()], true)?,
+                    Array::bytes(py, vec![team.mask_len()], true)?,
+                    Array::bytes(py, vec![team.n()], true)?,
+                    Array::f32(py, vec![team.action_len()], true)?,
+                ];
+                adapter.call_method1(py, "bind", (frame.each_ref().map(|a| a.clone_ref(py)),))?;
+                Ok(LocalEnv { adapter, team: Arc::new(team), frame, phase: Phase::Fresh })
+            };
+            match build() {
+                Ok(env) => Ok(Box::new(env) as Box<dyn Env>),
+                Err(error) => Err(Config::Invalid(format!("{}: {}", self.name, told(py, &error)))),
+            }
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Fresh,
+    Running,
+    Over,
+}
+
+/// One copy; its arrays are obs, state, rewards, avail, alive, actions.
+struct LocalEnv {
+    adapter: Py<PyAny>,
+    team: Arc<TeamSpec>,
+    frame: [Py<Array>; 6],
+    phase: Phase,
+}
+
+impl LocalEnv {
+    fn read(&self, out: &mut Frame<'_>) {
+        let [obs, state, rewards, avail, alive, _] = &self.frame;
+        out.obs.copy_from_slice(obs.get().lock().f32());
+        out.state.copy_from_slice(state.get().lock().f32());
+        out.rewards.copy_from_slice(rewards.get().lock().f64());
+        out.avail.iter_mut().zip(avail.get().lock().bytes()).for_each(|(to, from)| *to = *from != 0);
+        out.alive.iter_mut().zip(alive.get().lock().bytes()).for_each(|(to, from)| *to = *from != 0);
+    }
+}
+
+impl Env for LocalEnv {
+    fn spec(&self) -> &Arc<TeamSpec> {
+        &self.team
+    }
+
+    fn reset(&mut self, mut stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
+        let seed = stream.next_u32() >> 1;
+        Python::attach(|py| self.adapter.call_method1(py, "reset", (seed,)).map_err(|e| EnvError::Failed(told(py, &e))))?;
+        self.read(out);
+        self.phase = Phase::Running;
+        Ok(())
+    }
+
+    fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
+        match self.phase {
+            Phase::Fresh => return Err(EnvError::NotRunning("before a reset")),
+            Phase::Over => return Err(EnvError::NotRunning("after the end of the episode")),
+            Phase::Running => {}
+        }
+        self.phase = Phase::Fresh;
+        self.frame[5].get().lock().f32().copy_from_slice(actions.flat());
+        let status: u8 = Python::attach(|py| {
+            let status = self.adapter.call_method0(py, "step").and_then(|status| Ok(status.extract(py)?));
+            status.map_err(|e: PyErr| EnvError::Failed(told(py, &e)))
+        })?;
+        self.read(out);
+        let status = match status {
+            1 => Status::Terminated,
+            2 => Status::Truncated,
+            _ => Status::Running,
+        };
+        self.phase = if status.done() { Phase::Over } else { Phase::Running };
+        Ok(status)
+    }
+}
+
+/// What a run is started from.
+fn plan(request: &Request, registry: &Registry, resume: Option<&str>, out: Option<&str>) -> PyResult<(Trainer, PathBuf)> {
+    let train_error = |e: motley_train::TrainError| match e {
+        motley_train::TrainError::Config(e) => config_error(e),
+        other => failed(other),
+    };
+    if let Some(dir) = resume {
+        let folder = RunFolder::open(Path::new(dir)).map_err(failed)?;
+        let (info, config) = (folder.info().map_err(failed)?, folder.config().map_err(failed)?);
+        let plan = resume_plan(registry, &info.algo, &info.task, &config, &request.overrides).map_err(config_error)?;
+        let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
+        let loaded = store.load_latest().map_err(failed)?;
+        return Ok((Trainer::resume(plan, folder, &loaded).map_err(train_error)?, PathBuf::from(dir)));
+    }
+    let plan = request.plan(registry).map_err(config_error)?;
+    let seed = plan.settings.get("seed").map_err(config_error)?;
+    let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
+    let dir = out.map_or_else(named, PathBuf::from);
+    let folder = RunFolder::create(&dir).map_err(failed)?;
+    Ok((Trainer::start(plan, folder).map_err(train_error)?, dir))
+}
+
+/// Trains, or goes on with `resume`. `see(kind, number, rate, value, text)` is told of progress; Ctrl-C stops after a checkpoint.
+/// Returns (run folder, finished, env steps, seconds, mean return of the last evaluation).
+#[pyfunction]
+#[pyo3(signature = (algo, task, config, overrides, out, resume, make, see))]
+#[allow(clippy::too_many_arguments, clippy::type_complexity, reason = "called in one place of the package, by name")]
+pub(crate) fn train(
+    py: Python<'_>,
+    algo: String,
+    task: String,
+    config: Option<String>,
+    overrides: Vec<String>,
+    out: Option<String>,
+    resume: Option<String>,
+    make: Option<Py<PyAny>>,
+    see: Py<PyAny>,
+) -> PyResult<(String, bool, u64, f64, Option<f64>)> {
+    let mut registry = Registry::builtin();
+    if let Some(make) = make {
+        registry = registry.with_task(LocalTask { name: task.clone(), make });
+    }
+    let file = config.map(|text| text.parse().map(|table| ("config".to_owned(), table))).transpose();
+    let file = file.map_err(|e: toml::de::Error| crate::ConfigError::new_err(format!("config: {e}")))?;
+    let request = Request { algo, task, file, environment: Vec::new(), overrides };
+    let stop = AtomicBool::new(false);
+    let raised: Mutex<Option<PyErr>> = Mutex::new(None);
+    let (dir, outcome) = py.detach(|| {
+        let (mut trainer, dir) = plan(&request, &registry, resume.as_deref(), out.as_deref())?;
+        let total = trainer.total_steps();
+        let outcome = trainer.train(&stop, &mut |event| {
+            let told = Python::attach(|py| py.check_signals().and_then(|()| tell(py, &see, event, total)));
+            if let Err(error) = told {
+                stop.store(true, Ordering::Relaxed);
+                raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        });
+        Ok::<_, PyErr>((dir, outcome))
+    })?;
+    let dir = dir.display().to_string();
+    let outcome: Outcome = outcome.map_err(|e| failed(format!("{e} (run folder: {dir})")))?;
+    match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+            Err(PyKeyboardInterrupt::new_err(format!("stopped after a checkpoint; go on with motley.train(resume={dir:?})")))
+        }
+        Some(error) => Err(error),
+        None => Ok((dir, outcome.finished, outcome.env_steps, outcome.wall_seconds, outcome.eval.map(|e| e.return_mean))),
+    }
+}
+
+/// One event as keyword arguments.
+fn tell(py: Python<'_>, see: &Py<PyAny>, event: &Event, total: u64) -> PyResult<()> {
+    let fields = PyDict::new(py);
+    match event {
+        Event::Started { env_steps } => {
+            fields.set_item("event", "started")?;
+            fields.set_item("env_steps", env_steps)?;
+            fields.set_item("total_steps", total)?;
+        }
+        Event::Progress { env_steps, rate, episode_return } => {
+            fields.set_item("event", "progress")?;
+            fields.set_item("env_steps", env_steps)?;
+            fields.set_item("env_steps_per_second", rate)?;
+            fields.set_item("episode_return", episode_return)?;
+        }
+        Event::Evaluated { env_steps, summary, best } => {
+            fields.set_item("event", "evaluation")?;
+            fields.set_item("env_steps", env_steps)?;
+            fields.set_item("eval_return_mean", summary.return_mean)?;
+            fields.set_item("eval_return_std", summary.return_std)?;
+            fields.set_item("eval_win_rate", summary.win_rate)?;
+            fields.set_item("best", best)?;
+        }
+        Event::Warning(text) => {
+            fields.set_item("event", "warning")?;
+            fields.set_item("text", text)?;
+        }
+    }
+    see.call1(py, (fields,)).map(drop)
+}

@@ -1,0 +1,334 @@
+"""The package `motley`: PettingZoo's own tests on every native task, shared arrays, training, acting."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+motley = pytest.importorskip("motley", reason="the package is not installed: pip install .")
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Tasks that need nothing outside Motley, all of them.
+TASKS = motley.tasks()
+
+
+def open_env(task, **settings):
+    try:
+        return motley.make(task, **settings)
+    except motley.MissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pettingzoo_s_own_tests(task):
+    from pettingzoo.test import parallel_api_test, parallel_seed_test, render_test, seed_test, state_test
+    from pettingzoo.utils import parallel_to_aec
+
+    env = open_env(task)
+    masks = env.team.masks
+    drawn = env.reset(seed=0) and env.render() is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parallel_api_test(env, num_cycles=60)
+        seed_test(lambda: parallel_to_aec(open_env(task)), num_cycles=10)
+        if not masks:  # These draw actions without looking at masks.
+            parallel_seed_test(lambda: open_env(task), num_cycles=10)
+            state_test(parallel_to_aec(open_env(task)), open_env(task), num_cycles=5)
+        if drawn:
+            render_test(lambda render_mode: parallel_to_aec(open_env(task, render_mode=render_mode)))
+
+
+def test_continuous_actions_pass_too():
+    from pettingzoo.test import parallel_api_test, seed_test
+    from pettingzoo.utils import parallel_to_aec
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parallel_api_test(motley.make("mpe/simple_reference_v3", continuous=True), num_cycles=60)
+        seed_test(lambda: parallel_to_aec(motley.make("mpe/simple_tag_v3", continuous=True)), num_cycles=10)
+
+
+def test_particles_are_mpe2_s_bit_for_bit():
+    from mpe2 import simple_tag_v3
+
+    theirs, ours = simple_tag_v3.parallel_env(), motley.make("mpe/simple_tag_v3")
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        seen, _ = theirs.reset(seed=seed)
+        shown, _ = ours.reset(options={"numpy_seed": seed})
+        for _ in range(25):
+            for agent in theirs.agents:
+                np.testing.assert_array_equal(seen[agent], shown[agent])
+            actions = {agent: int(rng.integers(5)) for agent in theirs.agents}
+            seen, reward, _, cut, _ = theirs.step(actions)
+            shown, paid, _, ended, _ = ours.step(actions)
+            assert all(abs(reward[a] - paid[a]) < 1e-12 for a in reward) and cut == ended
+
+
+def test_a_state_of_particles_is_set_and_read():
+    env = motley.make("mpe/simple_spread_v3")
+    env.reset(seed=1)
+    state = env.get_state()
+    state["pos"][0] = [0.25, -0.5]
+    state["vel"][0] = [0.125, 0.0]
+    seen = env.set_state(state)
+    np.testing.assert_array_equal(seen["agent_0"][:4], np.array([0.125, 0.0, 0.25, -0.5], np.float32))
+    np.testing.assert_array_equal(env.get_state()["pos"], state["pos"])
+    # Position moves with the old velocity: p + 0.1 v.
+    env.step({a: 0 for a in env.agents})
+    assert abs(env.get_state()["pos"][0, 0] - (0.25 + 0.1 * 0.125)) < 1e-12
+    with pytest.raises(ValueError, match="marks"):
+        env.set_state({"speed": 3})
+    with pytest.raises(motley.Error, match="mpe"):
+        other = motley.make("matrix/climbing")
+        other.reset(seed=0)
+        other.get_state()
+
+
+def test_vector_arrays_are_shared_and_unpadded():
+    envs = motley.make_vec("mpe/simple_tag_v3", 8)
+    obs, _ = envs.reset(seed=3)
+    assert obs["adversary_0"].shape == (8, 16) and obs["agent_0"].shape == (8, 14)
+    held = obs["agent_0"]
+    before = held.copy()
+    address = held.__array_interface__["data"]
+    obs, rewards, terminated, truncated, _ = envs.step({a: np.ones(8, int) for a in envs.agents})
+    assert obs["agent_0"].__array_interface__["data"] == address, "the same memory"
+    assert (held != before).any() and not held.flags.writeable and rewards.shape == (8, 4)
+    envs.actions[...] = 2
+    again, *_ = envs.step()
+    assert again["agent_0"].base is not None and not terminated.any() and not truncated.any()
+    with pytest.raises(ValueError, match="adversary_0.*shape"):
+        envs.step({a: np.ones(7, int) for a in envs.agents})
+    with pytest.raises(motley.Error, match="environment 0.*adversary_0"):
+        envs.step({a: np.full(8, 9) for a in envs.agents})
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_autoreset_modes_keep_the_true_end(mode):
+    """Against one copy at a time, stepped by hand."""
+    envs = motley.make_vec("mpe/simple_spread_v3", 3, autoreset_mode=mode, max_cycles=4)
+    envs.reset(seed=5)
+    by_hand = motley.make_vec("mpe/simple_spread_v3", 3, autoreset_mode="Disabled", max_cycles=4, threads=1)
+    by_hand.reset(seed=5)
+    for _ in range(3):
+        for step in range(1, 5):
+            actions = {a: np.full(3, step) for a in envs.agents}
+            _, rewards, _, cut, infos = envs.step(actions)
+            _, expected, _, ended, _ = by_hand.step(actions)
+            np.testing.assert_array_equal(rewards, expected)
+            np.testing.assert_array_equal(cut, ended)
+            assert cut.all() == (step == 4)
+        end = infos["final_obs"] if mode == "SameStep" else envs.obs
+        for agent in envs.agents:
+            np.testing.assert_array_equal(end[agent], by_hand.obs[agent])
+        everyone = {"reset_mask": np.ones(3, bool)}
+        by_hand.reset(options=everyone)
+        if mode == "NextStep":
+            _, rewards, _, cut, _ = envs.step({a: np.zeros(3) for a in envs.agents})
+            assert not rewards.any() and not cut.any()
+        if mode == "Disabled":
+            with pytest.raises(motley.Error, match="after the end"):
+                envs.step({a: np.zeros(3) for a in envs.agents})
+            envs.reset(options=everyone)
+        for agent in envs.agents:
+            np.testing.assert_array_equal(envs.obs[agent], by_hand.obs[agent])
+
+
+def test_a_reset_mask_leaves_the_others_alone():
+    envs = motley.make_vec("mpe/simple_v3", 3, autoreset_mode="Disabled")
+    envs.reset(seed=0)
+    before = envs.obs["agent_0"].copy()
+    envs.reset(options={"reset_mask": np.array([False, True, False])})
+    changed = (envs.obs["agent_0"] != before).any(axis=1)
+    assert changed.tolist() == [False, True, False]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "happo"
+    events = []
+    run = motley.train(
+        "happo", "mpe/simple_spread_v3",
+        {"preset": "none", "num_envs": 4, "algo": {"rollout_steps": 50}, "eval.episodes": 4, "net.recurrent": True},
+        seed=3, total_steps=2000, out=out, progress=events.append,
+    )  # fmt: skip
+    return run, events
+
+
+def test_training_returns_frames_and_tells_progress(trained):
+    run, events = trained
+    assert [e["event"] for e in events][0] == "started" and events[-1]["event"] == "evaluation"
+    assert [e["env_steps"] for e in events if e["event"] == "progress"] == list(range(200, 2001, 200))
+    metrics, episodes = run.metrics(), run.evaluations()
+    assert metrics.index[-1] == 2000 and np.isfinite(metrics["eval/return_mean"].dropna()).all()
+    assert len(episodes) == 4 and run.info["status"] == "done" and "happo" in repr(run)
+
+
+def test_training_is_the_command_line_s_bit_for_bit(trained, tmp_path):
+    run, _ = trained
+    words = ["-q", "train", "happo", "mpe/simple_spread_v3", "preset=none", "num_envs=4", "algo.rollout_steps=50", "eval.episodes=4",
+             "net.recurrent=true", "seed=3", "total_steps=2000", "threads=1", "--out", str(tmp_path / "cli")]  # fmt: skip
+    subprocess.run([sys.executable, "-m", "motley", *words], check=True)
+    weights = pathlib.Path("policy") / "weights.safetensors"
+    names = sorted(p.name for p in (run.path / "policy").iterdir())
+    assert names == sorted(p.name for p in (tmp_path / "cli" / "policy").iterdir())
+    for name in names:
+        if name.endswith(".safetensors"):
+            mine, theirs = (base / "policy" / name for base in (run.path, tmp_path / "cli"))
+            assert mine.read_bytes() == theirs.read_bytes(), weights
+
+
+def test_a_policy_acts_alone_and_in_batches(trained):
+    policy = motley.load(trained[0])
+    env = motley.make("mpe/simple_spread_v3")
+    policy.check(env.team)
+    obs, _ = env.reset(seed=0)
+    memory, one = None, []
+    for _ in range(4):
+        actions, memory = policy.act(obs, state=memory)
+        assert set(actions) == set(env.agents) and all(isinstance(int(a), int) for a in actions.values())
+        one.append((obs, actions, memory))
+        obs, *_ = env.step(actions)
+    assert memory.any(), "recurrent memory moves"
+    held = None
+    for obs, actions, memory in one:
+        many = {a: np.stack([o, 0.5 * o]) for a, o in obs.items()}
+        batch, held = policy.act(many, state=held)
+        assert {a: b[0] for a, b in batch.items()} == actions
+        np.testing.assert_array_equal(held[0], memory)
+    again = [policy.act(one[0][0], deterministic=False, seed=s)[0] for s in range(40)]
+    assert again == [policy.act(one[0][0], deterministic=False, seed=s)[0] for s in range(40)]
+    assert len({tuple(a.values()) for a in map(dict, again)}) > 1, "drawn actions differ"
+
+
+def test_a_mask_is_kept_and_bad_input_is_named(trained):
+    policy = motley.load(trained[0].path)
+    obs, _ = motley.make("mpe/simple_spread_v3").reset(seed=0)
+    only = {a: np.eye(5)[k + 1] for k, a in enumerate(obs)}
+    assert [int(a) for a in policy.act(obs, only)[0].values()] == [1, 2, 3]
+    short = {**obs, "agent_1": obs["agent_1"][:-1]}
+    with pytest.raises(ValueError, match=r"agent_1.*\(18,\).*\(17,\)"):
+        policy.act(short)
+    with pytest.raises(TypeError, match="agent_2.*dtype"):
+        policy.act({**obs, "agent_2": np.array(["x"] * 18)})
+    with pytest.raises(ValueError, match="agent_9"):
+        policy.act({"agent_9": obs["agent_0"]})
+    with pytest.raises(ValueError, match="no action is available"):
+        policy.act(obs, {"agent_0": np.zeros(5)})
+    with pytest.raises(ValueError, match="recurrent memory"):
+        policy.act(obs, state=np.zeros(3))
+    with pytest.raises(ValueError, match="simple_tag_v3"):
+        policy.check(motley.make("mpe/simple_tag_v3").team)
+
+
+def test_misspelt_names_are_answered_with_the_nearest():
+    with pytest.raises(motley.ConfigError, match="simple_spread_v3"):
+        motley.make("mpe/simple_spred_v3")
+    with pytest.raises(motley.ConfigError, match="num_agents"):
+        motley.make("mpe/simple_spread_v3", num_agnets=4)
+    with pytest.raises(motley.ConfigError, match="happo"):
+        motley.train("hapo", "mpe/simple_v3", progress=False)
+
+
+def test_environments_of_this_process_and_of_workers_train_alike(tmp_path):
+    from mpe2 import simple_spread_v3
+
+    settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 25, "eval.episodes": 2}
+    common = dict(seed=1, total_steps=200, progress=False)
+    local = motley.train("ippo", lambda: simple_spread_v3.parallel_env(), settings, out=tmp_path / "local", **common)
+    there = motley.train("ippo", "py:mpe2.simple_spread_v3:parallel_env", settings, out=tmp_path / "there", **common)
+    assert local.info["task"] == "local/<lambda>" and there.info["task"].startswith("py:mpe2.")
+    returns = "train/episode_return"
+    np.testing.assert_array_equal(local.metrics()[returns].dropna(), there.metrics()[returns].dropna())
+
+
+def test_fault_an_exception_in_this_process_is_borne(tmp_path):
+    class Broken:
+        possible_agents = ["a"]
+
+        def __init__(self):
+            from gymnasium.spaces import Box, Discrete
+
+            self.box, self.choice = Box(-1, 1, (2,)), Discrete(2)
+
+        observation_space = lambda self, agent: self.box  # noqa: E731
+        action_space = lambda self, agent: self.choice  # noqa: E731
+
+        def reset(self, seed=None, options=None):
+            self.t, self.agents = 0, ["a"]
+            return {"a": np.zeros(2, np.float32)}, {"a": {}}
+
+        def step(self, actions):
+            self.t += 1
+            if self.t == 8:
+                raise RuntimeError("the belt snapped")
+            return {"a": np.zeros(2, np.float32)}, {"a": 0.0}, {"a": False}, {"a": False}, {"a": {}}
+
+    settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 20, "eval.episodes": 1, "env_failure_limit": 5}
+    with pytest.raises(motley.Error, match="the belt snapped"):
+        motley.train("ippo", Broken, settings, total_steps=1000, out=tmp_path / "run", progress=False)
+    assert motley.run(tmp_path / "run").info["status"] == "failed"
+
+
+def test_fault_ctrl_c_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
+    script = f"""
+import motley, sys
+try:
+    motley.train("happo", "mpe/simple_spread_v3", {{"num_envs": 4}}, total_steps=10**9, out={str(tmp_path / "run")!r}, progress=False)
+except KeyboardInterrupt as stop:
+    print("stopped:", stop)
+    sys.exit(42)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (tmp_path / "run" / "checkpoints" / "latest").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 42 and "resume" in said
+    run = motley.run(tmp_path / "run")
+    assert run.info["status"] == "stopped"
+    reached = run.info["env_steps"]
+    goal = reached + 1000
+    motley.train(resume=run, total_steps=goal, progress=False, config={"eval.episodes": 1})
+    assert run.info["env_steps"] >= goal and run.info["status"] == "done"
+
+
+def test_long_calls_leave_the_interpreter_to_others():
+    import threading
+
+    envs = motley.make_vec("mpe/simple_world_comm_v3", 4000, threads=1)
+    envs.reset(seed=0)
+    ticks, running = [], True
+
+    def tick():
+        while running:
+            ticks.append(time.perf_counter())
+            time.sleep(0.001)
+
+    other = threading.Thread(target=tick)
+    other.start()
+    envs.actions[...] = 0
+    began = time.perf_counter()
+    envs.step()
+    ended = time.perf_counter()
+    running = False
+    other.join()
+    inside = [t for t in ticks if began < t < ended]
+    assert len(inside) >= 2, (len(inside), ended - began)
+
+
+def test_the_command_comes_with_the_package():
+    binary = pathlib.Path(sys.executable).with_name("motley")
+    done = subprocess.run([str(binary), "--json", "check", "matrix/climbing"], capture_output=True, text=True)
+    assert done.returncode == 0 and '"failed":0' in done.stdout.splitlines()[-1]
+    assert subprocess.run([str(binary), "check", "matrix/climbin"], capture_output=True).returncode == 2
+    assert (pathlib.Path(motley.__file__).parent / "py.typed").exists() and os.environ is not None
