@@ -6,7 +6,7 @@ use std::sync::Arc;
 use motley_core::{ConfigError, Key, Kind, Settings, Share, Stream, TeamSpec, settings};
 use motley_nn::init::Init;
 use motley_nn::optim::decayed;
-use motley_nn::{Activation, Actor, AdamConfig, Cut, Engine, Head, NetSpec, TeamPolicy};
+use motley_nn::{Activation, Actor, AdamConfig, Cut, Engine, Graph, Head, NetSpec, TeamPolicy, Topology};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 settings! {
@@ -46,6 +46,31 @@ settings! {
 }
 
 settings! {
+    /// Messages between agents, in front of the hidden layers of actors and of critics on observations.
+    pub struct GraphConfig in "net" {
+        /// `mlp`, or `gnn`: what the agents in reach send is added to what an agent sees.
+        trunk: String = "mlp", Kind::Choice(&["mlp", "gnn"]);
+        /// Who hears whom: `full`, `ring`, `line`, `radius` (within `net.radius`, changing every step), or pairs such as `0-1,1-2`.
+        graph: String = "full", Kind::Text;
+        /// Distance within which agents hear each other with `net.graph=radius`.
+        radius: f64 = 1.0, Kind::Float(0.0, 1e9);
+        /// Width of a message, and of the layer that makes it.
+        message_width: usize = 128, Kind::Int(1, 65_536);
+    }
+}
+
+impl GraphConfig {
+    /// The team's graph, where agents send messages.
+    pub(crate) fn build(&self, team: &TeamSpec) -> Result<Option<Arc<Graph>>, String> {
+        if self.trunk == "mlp" {
+            return Ok(None);
+        }
+        let topology = Topology::parse(&self.graph, self.radius, team.n())?;
+        Graph::new(team, topology, self.message_width).map(|graph| Some(Arc::new(graph)))
+    }
+}
+
+settings! {
     /// What is collected, and how fast actors learn from it.
     pub struct LearnConfig in "algo" {
         /// Steps of every environment between two updates.
@@ -61,7 +86,7 @@ settings! {
 
 /// The settings of actors, with the algorithm's own default of `net.share`.
 pub fn keys(share: &str) -> Vec<Key> {
-    let mut keys = [LearnConfig::keys(), AdamConfig::keys(), NetConfig::keys()].concat();
+    let mut keys = [LearnConfig::keys(), AdamConfig::keys(), NetConfig::keys(), GraphConfig::keys()].concat();
     for key in keys.iter_mut().filter(|k| k.name == "net.share") {
         key.default = share.into();
     }
@@ -121,6 +146,11 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), Con
             found: "[]".into(),
         });
     }
+    GraphConfig::read(settings)?.build(team).map_err(|why| ConfigError::Incompatible {
+        algo: algo.to_owned(),
+        task: team.task.clone(),
+        why,
+    })?;
     check_groups(algo, team, &net.share)
 }
 
@@ -170,6 +200,7 @@ impl Actors {
         let adam = AdamConfig::read(settings)?;
         let engine = engine(settings)?;
         let groups = team.groups(&net.share).map_err(invalid)?;
+        let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
         let mut list: Vec<Actor> = Vec::with_capacity(groups.len());
         for (g, members) in groups.into_iter().enumerate() {
             let space = &team.agents[members[0]].action;
@@ -178,7 +209,11 @@ impl Actors {
             let rng = rng.fork(g as u64);
             let (adam, engine) = (adam.clone(), engine.clone());
             let actor = Actor::new(team, members, head, net_spec(&net), net.agent_id, adam, engine, memory_at, &rng);
-            list.push(actor.map_err(invalid)?);
+            let actor = actor.map_err(invalid)?;
+            list.push(match &graph {
+                None => actor,
+                Some(graph) => actor.on_graph(Arc::clone(graph), AdamConfig::read(settings)?, &rng),
+            });
         }
         Ok(Self {
             team: Arc::clone(team),

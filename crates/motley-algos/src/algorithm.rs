@@ -164,6 +164,8 @@ impl Registry {
             Arc::new(crate::heterogeneous::haddpg::Haddpg),
             Arc::new(crate::heterogeneous::hatd3::Hatd3),
             Arc::new(crate::heterogeneous::hasac::Hasac),
+            Arc::new(crate::graph::gppo::GPPO),
+            Arc::new(crate::graph::gppo::HETGPPO),
             Arc::new(crate::value_decomposition::iql::Iql),
             Arc::new(crate::value_decomposition::vdn::Vdn),
             Arc::new(crate::value_decomposition::qmix::Qmix),

@@ -3,6 +3,7 @@
 
 pub mod actors;
 pub mod algorithm;
+pub mod graph;
 pub mod heterogeneous;
 pub mod independent;
 pub mod joint;

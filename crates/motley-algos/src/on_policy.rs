@@ -7,11 +7,12 @@ use motley_data::returns::{Series, Truncation, gae, n_step};
 use motley_data::rollout::Rollout;
 use motley_data::stats::normalize_masked;
 use motley_nn::{
-    Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Objective, Pool, Source, TeamPolicy, UpdateError, Values,
+    Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Net, Objective, Pool, Source, TeamPolicy, UpdateError,
+    Values,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::actors::{self, Actors, NetConfig};
+use crate::actors::{self, Actors, GraphConfig, NetConfig};
 use crate::algorithm::{RewardMode, UpdateContext};
 
 /// Added to the deviation of advantages (HARL).
@@ -123,23 +124,19 @@ impl OnPolicy {
         let groups = team.groups(&net.share).map_err(invalid)?;
         let engine = actors::engine(settings)?;
         let actors = Actors::new(algo, team, settings, rng)?;
+        let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
         let critic_rows = match source {
             Source::State => vec![(0..team.state.rows(team.n())).collect()],
             Source::Obs => groups,
         };
         let critic = |(c, members): (usize, Vec<usize>)| {
             let rng = rng.fork(1_000_000 + c as u64);
-            Critic::new(
-                team,
-                source,
-                members,
-                actors::critic_spec(&net),
-                net.agent_id,
-                critic_config.clone(),
-                adam.clone(),
-                engine.clone(),
-                &rng,
-            )
+            let (spec, config) = (actors::critic_spec(&net), critic_config.clone());
+            let critic = Critic::new(team, source, members, spec, net.agent_id, config, adam.clone(), engine.clone(), &rng)?;
+            Ok::<_, String>(match &graph {
+                Some(graph) if source == Source::Obs => critic.on_graph(Arc::clone(graph), adam.clone(), &rng),
+                _ => critic,
+            })
         };
         let critics = critic_rows.into_iter().enumerate().map(critic).collect::<Result<_, _>>().map_err(invalid)?;
         Ok(Self {
@@ -151,6 +148,19 @@ impl OnPolicy {
             actors,
             critics,
         })
+    }
+
+    /// Networks of one shape start with the weights of the first of them.
+    pub fn start_equal(&mut self) {
+        fn copy<T>(items: &mut [T], net: impl Fn(&mut T) -> &mut Net) {
+            let Some((first, rest)) = items.split_first_mut() else { return };
+            let first = net(first);
+            for item in rest.iter_mut().map(net).filter(|item| item.spec() == first.spec()) {
+                item.set_params(|params| params.copy_from_slice(first.params()));
+            }
+        }
+        copy(&mut self.actors, |actor| &mut actor.net);
+        copy(&mut self.critics, Critic::net_mut);
     }
 
     /// Steps collected between updates.

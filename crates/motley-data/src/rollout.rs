@@ -148,6 +148,12 @@ impl Rollout {
         &self.lanes[e].obs[base + range.start..base + range.end]
     }
 
+    /// All observations in slot `t` (up to T) of environment `e`, `[obs_len]`.
+    pub fn all_obs(&self, e: usize, t: usize) -> &[f32] {
+        let len = self.team.obs_len();
+        &self.lanes[e].obs[t * len..(t + 1) * len]
+    }
+
     /// The critic's row `k` (agent `k` for FP, 0 for EP) of the state in slot `t` of environment `e`.
     pub fn state(&self, e: usize, t: usize, k: usize) -> &[f32] {
         let row = self.team.state.row();

@@ -1,5 +1,7 @@
 //! A group's actor as a learner: its network, distribution and optimiser, and one guarded gradient step on picked rows.
 
+use std::sync::Arc;
+
 use motley_core::{Metrics, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
@@ -7,12 +9,13 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::dist::{Evaluation, Head, KlKind};
 use crate::explore::Explore;
+use crate::graph::Graph;
 use crate::net::{Batch, Engine, Net, NetSpec, Sequence};
 use crate::objective::{MAX_LOG_RATIO, Objective};
 use crate::optim::{Adam, AdamConfig, StepReport, UpdateError};
 use crate::passes::NetWork;
 use crate::pick::Pick;
-use crate::policy::{ActingGroup, fill_input};
+use crate::policy::{ActingGroup, fill_shown};
 
 /// One group of agents that share parameters (often one agent).
 #[derive(Debug)]
@@ -113,6 +116,14 @@ impl Actor {
         })
     }
 
+    /// The same actor with a network that hears its neighbours.
+    pub fn on_graph(mut self, graph: Arc<Graph>, adam: AdamConfig, rng: &Stream) -> Self {
+        self.net = Net::on_graph(self.net.spec().clone(), graph, rng);
+        self.adam = Adam::new(self.net.params().len(), adam);
+        self.grad = vec![0.0; self.net.params().len()];
+        self
+    }
+
     /// Where the group's memory ends in an environment's.
     pub fn memory_end(&self) -> usize {
         self.memory_at.last().map_or(0, |r| r.end)
@@ -150,7 +161,8 @@ impl Actor {
             for row in 0..rows {
                 let (e, t) = roll.at(row);
                 let at = (m * rows + row) * input;
-                fill_input(roll.obs(e, t, agent), self.agent_id.then_some(m), &mut all.x[at..at + input]);
+                let obs = roll.all_obs(e, t);
+                fill_shown(&self.net, roll.team(), obs, agent, self.agent_id.then_some(m), &mut all.x[at..at + input]);
                 all.raw.extend_from_slice(roll.action(e, t, agent));
                 all.mask.extend_from_slice(roll.avail(e, t, agent));
                 all.old.push(roll.log_prob(e, t, agent));

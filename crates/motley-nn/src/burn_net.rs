@@ -8,6 +8,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use motley_kernels::{Activation, ConvShape, MlpShape, RowLoss};
 
+use crate::graph::{GraphKept, GraphStage};
 use crate::net::{Batch, Memory, Net};
 use crate::passes::apply_loss;
 
@@ -101,6 +102,31 @@ fn conv(cursor: &mut Cursor, shape: &ConvShape, x: Tensor<2>) -> Tensor<2> {
     act(maps.permute([0, 2, 3, 1]).reshape([rows, shape.out_len()]), shape.activation)
 }
 
+/// Message passing as the product of a `[rows, edges]` incidence matrix with phi's outputs.
+fn messages(cursor: &mut Cursor, stage: &GraphStage, x: Tensor<2>, rows: &[f32], input: usize, device: &Device) -> Tensor<2> {
+    let (node, width, count) = (stage.graph.node(), stage.graph.width(), x.dims()[0]);
+    let mut kept = GraphKept::default();
+    let (edges, receivers) = stage.edges(rows, input, &mut kept);
+    let shape = stage.phi.shape();
+    let sums = if receivers.is_empty() {
+        // The parameters are there all the same.
+        cursor.at += shape.param_len();
+        Tensor::zeros([count, width], device)
+    } else {
+        let mut incidence = vec![0.0; count * receivers.len()];
+        receivers.iter().enumerate().for_each(|(e, r)| incidence[r * receivers.len() + e] = 1.0);
+        let sent = mlp(cursor, shape, tensor(edges, [receivers.len(), shape.input], device));
+        tensor(&incidence, [count, receivers.len()], device).matmul(sent)
+    };
+    let nodes = x.clone().slice([0..count, 0..node]);
+    let size = stage.graph.row_len();
+    if input == size {
+        Tensor::cat(vec![nodes, sums], 1)
+    } else {
+        Tensor::cat(vec![nodes, sums, x.slice([0..count, size..input])], 1)
+    }
+}
+
 /// The recurrent stages over time-major rows; returns what the head reads, and its output rows.
 fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, device: &Device) -> (Tensor<2>, Tensor<2>) {
     let shape = stage.gru.shape();
@@ -154,6 +180,9 @@ fn forward_parts(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Devic
         let (size, extra) = (net.spec().obs.size(), net.spec().extra);
         let maps = conv(&mut cursor, &shape.shape(), x.clone().slice([0..batch.rows, 0..size]));
         x = if extra == 0 { maps } else { Tensor::cat(vec![maps, x.slice([0..batch.rows, size..size + extra])], 1) };
+    }
+    if let Some((stage, _)) = &stages.graph {
+        x = messages(&mut cursor, stage, x, batch.x, net.input_len(), device);
     }
     let x = mlp(&mut cursor, stages.trunk.shape(), x);
     match &stages.memory {

@@ -1,17 +1,20 @@
 //! State-value critics: who reads what, values of a whole rollout, and the clipped, normalised regression.
 
+use std::sync::Arc;
+
 use motley_core::{Kind, Metrics, ObsSpace, StateSpace, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actor::gather;
+use crate::graph::Graph;
 use crate::net::{Batch, Engine, Net, NetScratch, NetSpec, Sequence};
 use crate::objective::{Regression, value_term};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::NetWork;
 use crate::pick::{Cut, Pick};
-use crate::policy::fill_input;
+use crate::policy::{fill_input, fill_shown};
 use crate::target::Target;
 use crate::value_norm::{ValueNorm, pop_art};
 
@@ -166,15 +169,33 @@ impl Critic {
         &self.net
     }
 
-    fn row<'a>(&self, roll: &'a Rollout, e: usize, t: usize, k: usize) -> &'a [f32] {
+    /// Its network, to change it before training.
+    pub fn net_mut(&mut self) -> &mut Net {
+        &mut self.net
+    }
+
+    /// The same critic with a network that hears its agent's neighbours.
+    pub fn on_graph(mut self, graph: Arc<Graph>, adam: AdamConfig, rng: &Stream) -> Self {
+        self.net = Net::on_graph(self.net.spec().clone(), graph, rng);
+        self.target = self.target.map(|_| Target::new(self.net.clone()));
+        self.adam = Adam::new(self.net.params().len(), adam);
+        self.grad = vec![0.0; self.net.params().len()];
+        self
+    }
+
+    /// Member `m`'s input row from a moment's observations and state.
+    fn read(&self, team: &TeamSpec, obs: &[f32], state: &[f32], m: usize, into: &mut [f32]) {
+        let (k, one_hot) = (self.members[m], self.agent_id.then_some(m));
         match self.source {
-            Source::State => roll.state(e, t, k),
-            Source::Obs => roll.obs(e, t, k),
+            Source::State => fill_input(&state[k * team.state.row()..(k + 1) * team.state.row()], one_hot, into),
+            Source::Obs => fill_shown(&self.net, team, obs, k, one_hot, into),
         }
     }
 
-    fn input(&self, row: &[f32], member: usize, into: &mut [f32]) {
-        fill_input(row, self.agent_id.then_some(member), into);
+    /// Member `m`'s input row of a slot.
+    fn read_slot(&self, roll: &Rollout, e: usize, t: usize, m: usize, into: &mut [f32]) {
+        let len = roll.team().state_len();
+        self.read(roll.team(), roll.all_obs(e, t), &roll.lanes[e].state[t * len..(t + 1) * len], m, into);
     }
 
     /// Values of every step and of what followed it, with the present weights.
@@ -191,7 +212,7 @@ impl Critic {
         };
         for (r, x) in all.x.chunks_exact_mut(input).enumerate() {
             let (e, t) = roll.at(r % rows);
-            self.input(self.row(roll, e, t, self.members[r / rows]), r / rows, x);
+            self.read_slot(roll, e, t, r / rows, x);
         }
         if self.carry.len() != passes * width {
             self.carry = vec![0.0; passes * width];
@@ -226,7 +247,7 @@ impl Critic {
 
     /// Values of what followed each step of one environment, for member `m`.
     fn followers(&self, roll: &Rollout, m: usize, e: usize, seen: Seen<'_>, next: &mut [f32]) {
-        let (k, steps, input, width) = (self.members[m], roll.steps(), self.net.input_len(), self.net.memory_len());
+        let (steps, input, width) = (roll.steps(), self.net.input_len(), self.net.memory_len());
         let lane = &roll.lanes[e];
         let bootstrap = self.target.as_ref().map_or(&self.net, Target::net);
         let mut scratch = NetScratch::default();
@@ -237,7 +258,7 @@ impl Critic {
         let mut x = vec![0.0; input];
         let mut value = [0.0];
         let mut memory = if lane.first[steps] { vec![0.0; width] } else { seen.carry.to_vec() };
-        self.input(self.row(roll, e, steps, k), m, &mut x);
+        self.read_slot(roll, e, steps, m, &mut x);
         bootstrap.forward(&x, 1, &mut memory, &mut value, &mut scratch);
         next[..steps - 1].copy_from_slice(&there[1..]);
         next[steps - 1] = value[0];
@@ -248,11 +269,7 @@ impl Critic {
             if width > 0 {
                 self.net.forward(&seen.x[t * input..(t + 1) * input], 1, &mut memory, &mut value, &mut scratch);
             }
-            let row = match self.source {
-                Source::State => &end.state[k * roll.team().state.row()..(k + 1) * roll.team().state.row()],
-                Source::Obs => &end.obs[roll.team().obs_range(k)],
-            };
-            self.input(row, m, &mut x);
+            self.read(roll.team(), &end.obs, &end.state, m, &mut x);
             bootstrap.forward(&x, 1, &mut memory, &mut value, &mut scratch);
             next[t] = value[0];
         }

@@ -1,7 +1,9 @@
-//! Networks over one flat parameter vector: an optional convolution, an MLP trunk, an optional GRU, a linear head.
+//! Networks over one flat parameter vector: an optional convolution or message passing, an MLP trunk, an optional GRU, a linear head.
 //!
 //! Two engines run the same parameters: Motley's fused kernels on slices (acting, values, and training on the CPU), and Burn's
 //! autodiff on the same layout ([`crate::burn_net`]: the reference that tests hold the kernels to, and the way to a GPU).
+
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use motley_core::{ObsSpace, Stream};
@@ -9,6 +11,7 @@ use motley_kernels::mlp::jvp;
 use motley_kernels::{Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, Mlp, MlpShape, Pool, Scratch};
 use serde::{Deserialize, Serialize};
 
+use crate::graph::{Graph, GraphKept, GraphStage};
 use crate::init::{Init, gain, orthogonal, uniform};
 
 /// What a network looks like.
@@ -114,6 +117,7 @@ pub struct NetScratch {
     features: Vec<f32>,
     hidden: Vec<f32>,
     next: Vec<f32>,
+    graph: GraphKept,
 }
 
 /// What computes gradients. Acting and values are always on slices.
@@ -145,6 +149,7 @@ impl Engine {
 #[derive(Debug, Clone)]
 pub(crate) struct Stages {
     pub(crate) conv: Option<(Conv, usize)>,
+    pub(crate) graph: Option<(GraphStage, usize)>,
     pub(crate) trunk: Mlp,
     pub(crate) trunk_at: usize,
     pub(crate) memory: Option<Memory>,
@@ -170,12 +175,27 @@ pub struct Net {
 impl Net {
     /// A network with initial parameters drawn from `rng`.
     pub fn new(spec: NetSpec, rng: &Stream) -> Self {
+        Self::build(spec, None, rng)
+    }
+
+    /// A network that reads the rows of a communication graph; `spec.obs` becomes such a row.
+    pub fn on_graph(mut spec: NetSpec, graph: Arc<Graph>, rng: &Stream) -> Self {
+        spec.obs = ObsSpace::vector(graph.row_len());
+        Self::build(spec, Some(graph), rng)
+    }
+
+    fn build(spec: NetSpec, graph: Option<Arc<Graph>>, rng: &Stream) -> Self {
         let mut layout = Layout::default();
+        let graph = graph.map(|graph| {
+            let stage = GraphStage::new(graph, spec.activation);
+            let at = layout.push("message.", stage.phi.shape().entries());
+            (stage, at)
+        });
         let conv = conv_shape(&spec).map(|shape| {
             let at = layout.push("conv.", shape.entries());
             (Conv::new(shape), at)
         });
-        let trunk_shape = trunk_shape(&spec, conv.as_ref().map(|(c, _)| c.shape()));
+        let trunk_shape = trunk_shape(&spec, conv.as_ref().map(|(c, _)| c.shape()), graph.as_ref().map(|(g, _)| g.out_len()));
         let width = trunk_shape.out_width();
         let trunk_at = layout.push("", trunk_shape.entries());
         let memory = spec.recurrent.then(|| {
@@ -188,7 +208,7 @@ impl Net {
         if !spec.free.is_empty() {
             layout.push("", vec![motley_kernels::Entry { name: "free".into(), offset: 0, shape: vec![spec.free.len()] }]);
         }
-        let stages = Stages { conv, trunk: Mlp::new(trunk_shape), trunk_at, memory };
+        let stages = Stages { conv, graph, trunk: Mlp::new(trunk_shape), trunk_at, memory };
         let mut net = Self { params: vec![0.0; layout.len], entries: layout.entries, spec, stages };
         net.initialise(rng);
         net.repack();
@@ -228,6 +248,10 @@ impl Net {
         let Self { params, stages, .. } = self;
         if let Some((conv, at)) = &mut stages.conv {
             conv.pack(&params[*at..*at + conv.shape().param_len()]);
+        }
+        if let Some((stage, at)) = &mut stages.graph {
+            let len = stage.phi.shape().param_len();
+            stage.phi.pack(&params[*at..*at + len]);
         }
         let trunk = stages.trunk_at..stages.trunk_at + stages.trunk.shape().param_len();
         stages.trunk.pack(&params[trunk]);
@@ -289,17 +313,25 @@ impl Net {
         &self.stages
     }
 
-    /// Whether the fused kernels train it: no convolution, no memory.
+    /// The communication graph whose rows it reads.
+    pub fn graph(&self) -> Option<&Arc<Graph>> {
+        self.stages.graph.as_ref().map(|(stage, _)| &stage.graph)
+    }
+
+    /// Whether the fused kernels train it: no convolution, no messages, no memory.
     pub fn is_plain(&self) -> bool {
-        self.stages.conv.is_none() && self.stages.memory.is_none()
+        self.stages.conv.is_none() && self.stages.graph.is_none() && self.stages.memory.is_none()
     }
 
     /// Outputs `[rows, output]` of independent rows `[rows, input]`; `memory` `[rows, memory_len]` advances one step.
     /// Allocates nothing once `scratch` has grown.
     pub fn forward(&self, x: &[f32], rows: usize, memory: &mut [f32], out: &mut [f32], scratch: &mut NetScratch) {
-        let NetScratch { mlp, conv, gru, pixels, maps, features, hidden, next } = scratch;
+        let NetScratch { mlp, conv, gru, pixels, maps, features, hidden, next, graph } = scratch;
         let x = if self.stages.conv.is_some() {
             self.convolve(x, rows, pixels, maps, features, conv);
+            features
+        } else if let Some((stage, _)) = &self.stages.graph {
+            stage.forward(None, x, self.input_len(), features, graph, mlp);
             features
         } else {
             x
@@ -443,11 +475,12 @@ fn conv_shape(spec: &NetSpec) -> Option<ConvShape> {
     Some(ConvShape { height, width, channels, filters, activation: spec.activation })
 }
 
-/// The MLP after the convolution, or on the vector; with a GRU it has no output layer.
-fn trunk_shape(spec: &NetSpec, conv: Option<ConvShape>) -> MlpShape {
+/// The MLP after the convolution or the messages, or on the vector; with a GRU it has no output layer.
+fn trunk_shape(spec: &NetSpec, conv: Option<ConvShape>, graph: Option<usize>) -> MlpShape {
     let is_image = conv.is_some();
+    let read = conv.map(|c| c.out_len()).or(graph).unwrap_or(spec.obs.size());
     MlpShape {
-        input: conv.map_or(spec.obs.size(), |c| c.out_len()) + spec.extra,
+        input: read + spec.extra,
         input_norm: spec.feature_norm && !is_image,
         hidden: spec.hidden_sizes.clone(),
         activation: spec.activation,

@@ -48,6 +48,24 @@ impl Drift for KlDrift {
     }
 }
 
+/// PPO's clip and a divergence penalty together: [`ClipDrift`] + [`KlDrift`] (RLlib's PPO, with the divergence estimated on the drawn
+/// actions).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClipKlDrift {
+    /// Clip range of the ratio.
+    pub clip: f32,
+    /// Weight of the divergence.
+    pub kl: f32,
+}
+
+impl Drift for ClipKlDrift {
+    fn term(&self, ratio: f32, weight: f32) -> (f32, f32) {
+        let (clipped, slope) = ClipDrift { clip: self.clip }.term(ratio, weight);
+        let (kl, kl_slope) = KlDrift { coef: self.kl }.term(ratio, weight);
+        (clipped + kl, slope + kl_slope)
+    }
+}
+
 /// `coef (r - 1)^2`: positive everywhere but at the current policy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SquareDrift {

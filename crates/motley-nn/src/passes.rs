@@ -4,6 +4,7 @@ use motley_kernels::mlp::{backward, loss_grad};
 use motley_kernels::{ConvScratch, GruTape, Pool, RowLoss, Workspace};
 
 use crate::burn_net;
+use crate::graph::GraphKept;
 use crate::net::{Batch, Engine, Memory, Net, Stages};
 
 /// Reusable memory for gradient steps.
@@ -19,7 +20,8 @@ pub struct NetWork {
 struct Kept {
     pixels: Vec<f32>,
     maps: Vec<f32>,
-    /// What the trunk reads behind a convolution.
+    graph: GraphKept,
+    /// What the trunk reads behind a convolution or messages.
     features: Vec<f32>,
     /// What the GRU reads.
     trunk: Vec<f32>,
@@ -72,7 +74,7 @@ impl Net {
 
     /// Outputs of a batch, `[rows, output]`, on the CPU; `work` keeps what [`Net::backward_batch`] needs.
     pub fn forward_batch(&self, pool: &Pool, batch: Batch<'_>, out: &mut [f32], work: &mut NetWork) {
-        let Stages { conv, trunk, memory, .. } = self.stages();
+        let Stages { conv, graph, trunk, memory, .. } = self.stages();
         let NetWork { conv: scratch, kept, .. } = work;
         kept.state.clear();
         if self.is_plain() {
@@ -80,6 +82,9 @@ impl Net {
         }
         let x = if conv.is_some() {
             self.convolve(batch.x, batch.rows, &mut kept.pixels, &mut kept.maps, &mut kept.features, scratch);
+            &kept.features
+        } else if let Some((stage, _)) = graph {
+            stage.forward(Some(pool), batch.x, self.input_len(), &mut kept.features, &mut kept.graph, &mut Default::default());
             &kept.features
         } else {
             batch.x
@@ -125,16 +130,21 @@ impl Net {
         grad: &mut [f32],
         work: &mut NetWork,
     ) {
-        let Stages { conv, trunk, trunk_at, memory } = self.stages();
+        let Stages { conv, graph, trunk, trunk_at, memory } = self.stages();
         let NetWork { mlp, conv: scratch, kept } = work;
         if let Some(stage) = memory {
             stage.backward(pool, batch.rows, d_out, d_states, grad, kept, mlp);
         }
         let d_trunk = if memory.is_some() { &kept.d_trunk } else { d_out };
-        let x = if conv.is_some() { &kept.features } else { batch.x };
-        let mut d_x = conv.as_ref().map(|_| vec![0.0; x.len()]);
+        let behind = conv.is_some() || graph.is_some();
+        let x = if behind { &kept.features } else { batch.x };
+        let mut d_x = behind.then(|| vec![0.0; x.len()]);
         let part = &mut grad[*trunk_at..*trunk_at + trunk.shape().param_len()];
         backward(pool, trunk, x, batch.rows, d_trunk, part, d_x.as_deref_mut(), mlp);
+        if let (Some((stage, at)), Some(d_x)) = (graph, &d_x) {
+            let part = &mut grad[*at..*at + stage.phi.shape().param_len()];
+            stage.backward(pool, d_x, trunk.shape().input, part, &mut kept.graph, mlp);
+        }
         if let (Some((conv, at)), Some(d_x)) = (conv, d_x) {
             let (flat, width) = (conv.shape().out_len(), conv.shape().out_len() + self.spec().extra);
             let d_maps: Vec<f32> = d_x.chunks_exact(width).flat_map(|row| &row[..flat]).copied().collect();

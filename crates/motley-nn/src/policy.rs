@@ -86,6 +86,7 @@ pub struct ActScratch {
     x: Vec<f32>,
     out: Vec<f32>,
     memory: Vec<f32>,
+    shown: Vec<f32>,
 }
 
 /// One group's network, ready to act.
@@ -110,7 +111,7 @@ pub struct ActingGroup {
 }
 
 impl ActingGroup {
-    /// One input row: observation, constants, last action, the member's one-hot. `memory` is the member's.
+    /// One input row: observation (or row of the graph), constants, last action, the member's one-hot. `memory` is the member's.
     pub fn input(&self, obs: &[f32], memory: &[f32], member: usize, into: &mut [f32]) {
         let (shown, rest) = into.split_at_mut(obs.len() + self.constants.len());
         fill_input(obs, None, &mut shown[..obs.len()]);
@@ -137,6 +138,18 @@ pub fn fill_input(obs: &[f32], one_hot: Option<usize>, into: &mut [f32]) {
     tail.fill(0.0);
     if let Some(k) = one_hot {
         tail[k] = 1.0;
+    }
+}
+
+/// What a network shows itself of an environment's observations: the agent's own, or its row of a communication graph.
+pub(crate) fn fill_shown(net: &Net, team: &TeamSpec, obs: &[f32], agent: usize, one_hot: Option<usize>, into: &mut [f32]) {
+    match net.graph() {
+        None => fill_input(&obs[team.obs_range(agent)], one_hot, into),
+        Some(graph) => {
+            let (row, rest) = into.split_at_mut(graph.row_len());
+            graph.row(obs, agent, row);
+            fill_input(&[], one_hot, rest);
+        }
     }
 }
 
@@ -198,7 +211,7 @@ impl Policy for TeamPolicy {
         decision.raw.resize(envs * team.action_len(), 0.0);
         decision.env.resize(envs * team.action_len(), 0.0);
         decision.log_probs.resize(envs * team.n(), 0.0);
-        let ActScratch { net: net_scratch, x, out, memory: held } = scratch;
+        let ActScratch { net: net_scratch, x, out, memory: held, shown } = scratch;
         for group in &self.groups {
             let (input, output, width) = (group.net.input_len(), group.net.output_len(), group.net.memory_len());
             let rows = group.members.len() * envs;
@@ -208,7 +221,15 @@ impl Policy for TeamPolicy {
             for (m, &agent) in group.members.iter().enumerate() {
                 for e in 0..envs {
                     let row = m * envs + e;
-                    let obs = &batch.obs[e * team.obs_len()..][team.obs_range(agent)];
+                    let all = &batch.obs[e * team.obs_len()..(e + 1) * team.obs_len()];
+                    let obs = match group.net.graph() {
+                        None => &all[team.obs_range(agent)],
+                        Some(graph) => {
+                            shown.resize(graph.row_len(), 0.0);
+                            graph.row(all, agent, shown);
+                            &shown[..]
+                        }
+                    };
                     let mine = &memory[e * self.memory_len..][group.memory_at[m].clone()];
                     group.input(obs, mine, m, &mut x[row * input..(row + 1) * input]);
                     held[row * width..(row + 1) * width].copy_from_slice(&mine[..width]);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use motley_core::TeamSpec;
+use motley_core::{ObsSpace, TeamSpec};
 use motley_nn::dist::Head;
 use motley_nn::net::{Net, NetSpec};
 use motley_nn::policy::ActingGroup;
-use motley_nn::{Explore, Policy, TeamPolicy};
+use motley_nn::{Explore, Graph, Policy, TeamPolicy};
 use motley_run::{Bundle, NamedTensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -48,6 +48,9 @@ struct GroupInfo {
     memory_at: Vec<(usize, usize)>,
     head: Head,
     net: NetSpec,
+    /// The communication graph whose rows the network reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    graph: Option<Graph>,
 }
 
 /// A policy as a bundle: tensors `actor.<group>.<layer>`, weights `[in, out]`.
@@ -71,6 +74,7 @@ pub fn to_bundle(
         memory_at: g.memory_at.iter().map(|r| (r.start, r.end)).collect(),
         head: g.head.clone(),
         net: g.net.spec().clone(),
+        graph: g.net.graph().map(|graph| Graph::clone(graph)),
     };
     let info = PolicyInfo {
         algo: algo.to_owned(),
@@ -111,7 +115,10 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
     for (g, group) in info.groups.iter().enumerate() {
         check_group(team, g, group, &mut acted)?;
         let stream = motley_core::Stream::new(0, motley_core::Purpose::Init, 0, 0);
-        let mut net = Net::new(group.net.clone(), &stream);
+        let mut net = match &group.graph {
+            None => Net::new(group.net.clone(), &stream),
+            Some(graph) => Net::on_graph(group.net.clone(), Arc::new(graph.clone()), &stream),
+        };
         let mut params = net.params().to_vec();
         for entry in net.entries() {
             let name = format!("actor.{g}.{}", entry.name);
@@ -154,6 +161,9 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
     if group.net.recurrent && group.net.hidden_sizes.is_empty() {
         return wrong("a recurrent network needs a hidden layer".into());
     }
+    if group.graph.as_ref().is_some_and(|graph| !graph.fits(team)) {
+        return wrong("its communication graph does not fit the team".into());
+    }
     let last = if group.last_action { group.head.block() } else { 0 };
     let recurrent = if group.net.recurrent { group.net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };
     if last > MAX_WIDTH || group.constants.len() > MAX_WIDTH {
@@ -175,7 +185,8 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
         if std::mem::replace(&mut acted[i], true) {
             return wrong(format!("agent \"{}\" is acted for twice", agent.name));
         }
-        if agent.obs.shape != group.net.obs.shape || agent.action.width() != group.head.width() {
+        let shown = group.graph.as_ref().map_or(agent.obs.clone(), |graph| ObsSpace::vector(graph.row_len()));
+        if shown.shape != group.net.obs.shape || agent.action.width() != group.head.width() {
             return wrong(format!("its network does not fit agent \"{}\"", agent.name));
         }
     }

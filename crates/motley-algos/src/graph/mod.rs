@@ -1,0 +1,3 @@
+//! Learning with communication graphs.
+
+pub mod gppo;
