@@ -13,8 +13,9 @@ use motley_algos::Registry;
 use motley_core::{ActionSpace, ConfigError, ObsSpace, Task};
 use motley_train::MakeEnv;
 
-const QUICK: [&str; 14] = [
+const QUICK: [&str; 15] = [
     "net.hidden_sizes=[8]",
+    "?net.trunk=mlp",
     "?algo.rollout_steps=8",
     "?net.chunk_length=4",
     "?algo.ppo_epochs=2",

@@ -14,7 +14,7 @@ use motley_nn::{AdamConfig, Critic, CriticConfig, Engine, Policy, Source};
 use motley_run::{StateReader, StateWriter};
 
 /// Algorithms whose critics read each agent's own observation, a dead one's too.
-const LOCAL_CRITICS: [&str; 2] = ["ippo", "ia2c"];
+const LOCAL_CRITICS: [&str; 4] = ["ippo", "ia2c", "gppo", "hetgppo"];
 
 /// Writes garbage wherever an agent is dead (into its observation too where `obs` says so) or the environment failed. Returns
 /// how many places there were.

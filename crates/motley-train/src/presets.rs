@@ -35,6 +35,7 @@ const FILES: &[&str] = &[
     include_str!("../../../presets/a2c.toml"),
     include_str!("../../../presets/haa2c.toml"),
     include_str!("../../../presets/hatrpo.toml"),
+    include_str!("../../../presets/gppo.toml"),
     include_str!("../../../presets/happo.toml"),
     include_str!("../../../presets/mappo.toml"),
     include_str!("../../../presets/ippo.toml"),

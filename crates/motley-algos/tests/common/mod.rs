@@ -175,8 +175,9 @@ pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
 }
 
 /// Small and quick.
-pub const SMALL: [&str; 9] = [
+pub const SMALL: [&str; 10] = [
     "net.hidden_sizes=[16]",
+    "?net.trunk=mlp",
     "?algo.rollout_steps=20",
     "?net.chunk_length=5",
     "?algo.warmup_steps=50",
