@@ -86,7 +86,8 @@ fn what_a_neighbour_knows_is_learned_with_messages_only() {
         ("hetgppo", &[][..]),
         ("hetgppo", &["net.graph=ring", "algo.start_equal=false"]),
         ("gppo", &["net.graph=0-1,1-2,2-0"]),
-        ("gppo", &["net.graph=radius", "net.radius=2.5", "net.recurrent=true", "net.chunk_length=5", "algo.rollout_steps=60"]),
+        ("gppo", &["net.graph=radius", "net.radius=2.5"]),
+        ("hetgppo", &["net.recurrent=true", "net.chunk_length=5", "algo.rollout_steps=60"]),
         ("happo", &["net.trunk=gnn", "net.share=none"]),
     ] {
         let heard = score(algo, overrides);

@@ -10,7 +10,7 @@ use motley_algos::Registry;
 #[test]
 fn a_learner_read_back_goes_on_to_the_bit() {
     for spec in Registry::builtin().iter() {
-        for net in ["net.recurrent=false", "net.recurrent=true"] {
+        for net in ["?net.recurrent=false", "?net.recurrent=true"] {
             for more in [&[][..], &["?algo.target_update=0.3", "?net.critic_recurrent=false", "?algo.gradient=sampled"]] {
                 let overrides = [&SMALL[..], &["?net.share=none", net, "?algo.discount_gradient=true"], more].concat();
                 let toy = Toy { terminates: true, ..Toy::discrete() };

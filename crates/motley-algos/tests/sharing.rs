@@ -77,7 +77,8 @@ fn explicit_groups_say_the_same_as_words() {
 #[test]
 fn sharing_by_kind_leaves_a_speaker_and_a_listener_apart() {
     for spec in Registry::builtin().iter() {
-        let overrides = [&SMALL[..], &["?net.share=type"]].concat();
+        // A whole episode, without which REINFORCE learns nothing.
+        let overrides = [&SMALL[..], &["?net.share=type", "?algo.rollout_steps=25"]].concat();
         let mut bench = Bench::try_new(spec.name(), task("mpe/simple_speaker_listener_v4"), &overrides, 2, 0, 1)
             .unwrap_or_else(|e| panic!("{}: {e}", spec.name()));
         let before = bench.params();
