@@ -8,9 +8,10 @@ use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::action_critic::{follow, load_params};
-use crate::net::{Batch, Engine, Net, NetSpec, NetWork};
+use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::passes::NetWork;
 
 /// A dueling network with its target copy.
 #[derive(Debug)]

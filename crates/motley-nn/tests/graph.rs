@@ -7,7 +7,10 @@ use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose, Stream, TeamSpec};
 use motley_nn::graph::{Graph, Topology};
 use motley_nn::init::Init;
 use motley_nn::policy::{ActScratch, ActingGroup, Decision, Mode, ObsBatch};
-use motley_nn::{Activation, Batch, Engine, Explore, Head, Net, NetScratch, NetSpec, NetWork, Policy, Pool, RowLoss, TeamPolicy};
+use motley_nn::{
+    Activation, Batch, Engine, Explore, Head, Net, NetScratch, NetSpec, NetWork, Policy, Pool, RowLoss, TeamPolicy,
+    system_neural_diversity,
+};
 
 /// Observations `[a, x, y, vx, vy, b]`: something, position, velocity, something.
 fn team(n: usize) -> TeamSpec {
@@ -212,6 +215,17 @@ fn one_policy_for_all_is_equivariant_and_one_for_each_is_not() {
             assert_eq!(moved < 1e-5, equivariant, "{topology:?} {nets:?}: {moved}");
         }
     }
+}
+
+/// Copies behave alike; three agents of which two are copies have two pairs of three apart; more unlike weights are farther apart.
+#[test]
+fn diversity_counts_pairs_of_policies() {
+    let team = Arc::new(team(3));
+    let obs: Vec<f32> = (0..5).flat_map(|k| observations(3, &mut rng(k))).collect();
+    let of = |nets: &[u64]| system_neural_diversity(&policy(&team, &Topology::Full, nets), &obs);
+    assert_eq!((of(&[1]), of(&[1, 1, 1])), (None, Some(0.0)), "one shared policy has no pair");
+    let (odd, all) = (of(&[1, 1, 2]).unwrap(), of(&[1, 2, 2]).unwrap());
+    assert!(odd > 0.01 && (odd - all).abs() < 1e-9, "the distance is symmetric: {odd} {all}");
 }
 
 #[test]

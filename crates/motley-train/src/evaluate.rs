@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use motley_core::{Actions, guard::check_frame};
 use motley_core::{Env, EnvError, FrameBuf, Purpose, Stream, TeamSpec};
-use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, Pool};
+use motley_data::rollout::Rollout;
+use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, Pool, TeamPolicy, system_neural_diversity};
 use thiserror::Error;
 
 use crate::collect::{CollectError, MakeEnv};
@@ -89,6 +90,16 @@ pub fn evaluate(policy: &dyn Policy, make: &MakeEnv, pool: &Pool, plan: EvalPlan
         all.extend(part.result?);
     }
     Ok(all)
+}
+
+/// [`motley_nn::system_neural_diversity`] on moments of a rollout: as many as make some 20,000 comparisons, 100 at most, spread evenly.
+pub fn behavioural_distance(policy: &TeamPolicy, roll: &Rollout) -> Option<f64> {
+    let n = roll.team().n();
+    let comparisons = n * n.saturating_sub(1) / 2 * n;
+    let moments = (20_000 / comparisons.max(1)).clamp(1, 100).min(roll.rows());
+    let obs: Vec<f32> =
+        (0..moments).map(|k| roll.at(k * roll.rows() / moments)).flat_map(|(e, t)| roll.all_obs(e, t)).copied().collect();
+    system_neural_diversity(policy, &obs)
 }
 
 struct Player {

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, Collector, ResumeError};
-use crate::evaluate::{Episode, EvalError, EvalPlan, EvalSummary, evaluate};
+use crate::evaluate::{Episode, EvalError, EvalPlan, EvalSummary, behavioural_distance, evaluate};
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
 
@@ -467,6 +467,9 @@ impl Trainer {
         m.add("eval/episode_length", summary.length_mean);
         if let Some(rate) = summary.win_rate {
             m.add("eval/win_rate", rate);
+        }
+        if let Some(distance) = behavioural_distance(&self.algorithm.policy(), &self.roll) {
+            m.add("eval/behavioural_distance", distance);
         }
         self.sinks.log(env_steps, &m);
     }

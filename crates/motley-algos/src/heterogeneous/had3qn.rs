@@ -32,13 +32,13 @@ use motley_nn::policy::ActingGroup;
 use motley_nn::{AdamConfig, Dueling, Explore, Head, NetSpec, Pool, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
+use crate::actors::engine;
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::batch::{Batch, Group, Layout, Side};
 use crate::off_policy::joint::JointActions;
 use crate::off_policy::memory::{Memory, ReplayConfig};
 use crate::off_policy::{self, OffNetConfig, OffPolicyConfig, net_spec};
-use crate::on_policy::engine;
 
 settings! {
     /// Exploration and streams.
@@ -247,6 +247,8 @@ impl Algorithm for Learner {
     fn policy(&self) -> TeamPolicy {
         let explore = if self.memory.warming_up() { Explore::Uniform } else { Explore::Epsilon(self.dueling.epsilon as f32) };
         let group = |(members, local): &(Vec<usize>, Dueling)| ActingGroup {
+            constants: Vec::new(),
+            last_action: false,
             net: local.acting(),
             head: Head::Categorical(vec![self.joint.sizes()[members[0]]]),
             agent_id: self.agent_id && members.len() > 1,

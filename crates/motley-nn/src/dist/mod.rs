@@ -308,6 +308,35 @@ impl Head {
         }
     }
 
+    /// Wasserstein distance between two action distributions. Normals: `sqrt(|mu_a - mu_b|^2 + |sigma_a - sigma_b|^2)` (order 2, before
+    /// squashing); a point: the distance of the actions; choices: their total variations, added (order 1, all options equally far
+    /// apart). Availability is left out.
+    pub fn distance(&self, a: &[f32], a_free: &[f32], b: &[f32], b_free: &[f32]) -> f64 {
+        match self {
+            Self::Categorical(n) => {
+                let mut total = 0.0;
+                for_choices(n, |_, at, k| {
+                    let all = vec![true; k];
+                    let (p, q) = (Normaliser::new(&a[at..at + k], &all), Normaliser::new(&b[at..at + k], &all));
+                    let differ = |j: usize| f64::from((p.log_prob(a[at + j]).exp() - q.log_prob(b[at + j]).exp()).abs());
+                    total += 0.5 * (0..k).map(differ).sum::<f64>();
+                });
+                total
+            }
+            Self::Deterministic { low, high } => (0..low.len())
+                .map(|d| f64::from(squash(a[d], low[d], high[d]) - squash(b[d], low[d], high[d])).powi(2))
+                .sum::<f64>()
+                .sqrt(),
+            _ => (0..self.width())
+                .map(|d| {
+                    let ((m0, s0), (m1, s1)) = (self.normal(a, a_free, d), self.normal(b, b_free, d));
+                    f64::from(m0 - m1).powi(2) + f64::from(s0.exp() - s1.exp()).powi(2)
+                })
+                .sum::<f64>()
+                .sqrt(),
+        }
+    }
+
     /// `M t`: the Hessian of the divergence with respect to the network's output at the old policy, times a tangent.
     /// Categorical: `p (t - p.t)` on available logits; normal: `t / sigma^2` on means and `2 t` on log deviations.
     pub fn curvature(&self, out: &[f32], free: &[f32], mask: &[bool], tangent: &[f32], into: &mut [f32], kind: KlKind) {

@@ -192,3 +192,18 @@ fn one_pass_has_the_bits_of_two() {
         assert_eq!(seen, Some(head.evaluate(&out, &[], &mask, &raw)));
     }
 }
+
+/// Hand-computed: probabilities (3/4, 1/4) and (1/4, 3/4) are 1/2 apart; means 3 apart and deviations 4 apart are 5 apart.
+#[test]
+fn distances_are_wasserstein_s() {
+    let ln3 = 3f32.ln();
+    let found = Head::Categorical(vec![2, 2]).distance(&[ln3, 0.0, 0.0, 0.0], &[], &[0.0, ln3, 5.0, 5.0], &[]);
+    assert!((found - 0.5).abs() < 1e-6, "{found}");
+    let found = squashed(1).distance(&[1.0, 0.0], &[], &[4.0, 5f32.ln()], &[]);
+    assert!((found - 5.0).abs() < 1e-5, "{found}");
+    let point = Head::Deterministic { low: vec![-2.0], high: vec![2.0] };
+    assert!((point.distance(&[20.0], &[], &[-20.0], &[]) - 4.0).abs() < 1e-6);
+    let w = |sigma: f32| (sigma / 0.5 / (1.0 - sigma / 0.5)).ln();
+    let found = gaussian(1).distance(&[0.3], &[w(0.1)], &[0.0], &[w(0.5 * 0.999)]);
+    assert!((found - (0.09f64 + 0.399_5f64.powi(2)).sqrt()).abs() < 1e-4, "{found}");
+}

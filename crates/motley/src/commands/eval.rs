@@ -1,9 +1,12 @@
 //! `motley eval`: play episodes with a trained policy and say what they return, also against noise on what it sees.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use motley_data::rollout::Rollout;
 use motley_nn::{Mode, Policy, Pool};
-use motley_train::evaluate::EvalSummary;
+use motley_train::collect::Collector;
+use motley_train::evaluate::{EvalSummary, behavioural_distance};
 use motley_train::{EvalPlan, Registry, evaluate};
 use serde_json::{Map, Value, json};
 
@@ -32,9 +35,30 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
     }
     let episodes = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
     let summary = EvalSummary::of(&episodes);
-    out.line(format!("{} on {}: {}", loaded.algo, loaded.task, describe(&summary)));
-    out.event("eval", Value::Object(fields(&args.from, &loaded.algo, &loaded.task, &summary)));
+    let distance = diversity(&loaded, args.seed, &pool)?;
+    let apart = distance.map_or_else(String::new, |d| format!("; behavioural distance {d:.3}"));
+    out.line(format!("{} on {}: {}{apart}", loaded.algo, loaded.task, describe(&summary)));
+    let mut all = fields(&args.from, &loaded.algo, &loaded.task, &summary);
+    if let Some(distance) = distance {
+        all.insert("behavioural_distance".into(), json!(distance));
+    }
+    out.event("eval", Value::Object(all));
     Ok(0)
+}
+
+/// How unlike an unshared team behaves, on what it meets in a few short episodes.
+fn diversity(loaded: &Loaded, seed: u64, pool: &Pool) -> Result<Option<f64>, Failure> {
+    const ENVS: usize = 4;
+    const STEPS: usize = 50;
+    if loaded.policy.groups().len() < 2 {
+        return Ok(None);
+    }
+    let team = Arc::clone(loaded.policy.team());
+    let mut roll = Rollout::new(Arc::clone(&team), ENVS, STEPS, loaded.policy.memory_len());
+    let mut collector = Collector::new(team, Arc::clone(&loaded.make), seed, ENVS, 100)?;
+    collector.start(&mut roll).map_err(Failure::run)?;
+    collector.collect(&loaded.policy, &mut roll, pool).map_err(Failure::run)?;
+    Ok(behavioural_distance(&loaded.policy, &roll))
 }
 
 /// The same episodes at each level of noise.
