@@ -35,13 +35,21 @@ POLICIES = {
     "recurrent": ("happo", "mpe/simple_speaker_listener_v4", "net.recurrent=true"),
     "squashed": ("hasac", "mpe/simple_spread_v3", "task.continuous=true"),
     "deterministic": ("haddpg", "mpe/simple_spread_v3", "task.continuous=true"),
-    "values": ("qmix", "mpe/simple_spread_v3"),
+    "values": ("qmix", "mpe/simple_spread_v3", "net.last_action=false"),
     "elu": ("happo", "mpe/simple_v3", "net.activation=elu"),
     "selu": ("happo", "mpe/simple_v3", "net.activation=selu"),
     "leaky": ("happo", "mpe/simple_v3", "net.activation=leaky_relu"),
     "tanh activation": ("happo", "mpe/simple_v3", "net.activation=tanh"),
     "unlike": ("ippo", "py:tests.foreign:Walk", "task.workers=1"),
 }
+
+
+def test_what_a_file_s_inputs_do_not_have_is_refused(tmp_path):
+    for algo, words in [("vdn", "last action"), ("hetgppo", "messages")]:
+        run = tmp_path / algo
+        motley("train", algo, "mpe/simple_spread_v3", "preset=none", "total_steps=400", "num_envs=2", "eval.episodes=1", "--out", str(run))
+        _, err = motley("export", str(run), "-o", str(tmp_path / "onnx"), code=1)
+        assert words in err, err
 
 
 @pytest.mark.parametrize("kind", POLICIES)

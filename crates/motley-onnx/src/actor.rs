@@ -32,10 +32,17 @@ pub struct Exported {
 /// Every distinct actor of a team: one a group, or one an agent where agents that share parameters are told apart by a one-hot.
 ///
 /// # Errors
-/// A network whose parameters are not where its description says.
+/// A network whose parameters are not where its description says, or that reads more than an observation.
 pub fn export(policy: &TeamPolicy, algo: &str, team: &TeamSpec) -> Result<Vec<Exported>, OnnxError> {
     let mut all = Vec::new();
     for group in policy.groups() {
+        if group.net.graph().is_some() {
+            return Err(OnnxError("its agents send each other messages, and a file has one actor alone".into()));
+        }
+        if group.last_action || !group.constants.is_empty() {
+            let what = "its networks read their last action or numbers of the policy besides observations, which the file's inputs do not have";
+            return Err(OnnxError(what.into()));
+        }
         let singles: Vec<(Option<usize>, Vec<usize>)> = if group.agent_id {
             group.members.iter().enumerate().map(|(m, &agent)| (Some(m), vec![agent])).collect()
         } else {
@@ -204,7 +211,7 @@ impl Drawing<'_> {
         let run = self.g.node_many("GRU", &[&step, &w, &r, &b, &Builder::none(), &held], 2, attributes);
         self.g.output("h_out", &run[1], false, &[Dim::Is(1), Dim::Batch, Dim::Is(width)]);
         let now = self.g.node("Squeeze", &[&run[1], &front], Vec::new());
-        self.norm(now, "gru.norm")
+        if self.net.spec().layer_norm { self.norm(now, "gru.norm") } else { Ok(now) }
     }
 
     /// From the network's output to the greedy action in the environment's units.
