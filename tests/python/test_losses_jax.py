@@ -279,7 +279,7 @@ def start(case):
 
 
 def expected(case):
-    losses = {"actor": actor_loss, "critic": critic_loss, "all_actions": all_actions_loss, "action_critic": action_critic_loss}
+    losses = {"actor": actor_loss, "critic": critic_loss, "all_actions": all_actions_loss, "choice_critic": action_critic_loss}
     loss = losses[case["kind"]]
     return np.array(jax.grad(lambda flat: loss(case, flat))(jnp.array(start(case))))
 

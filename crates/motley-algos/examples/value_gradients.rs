@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 type Out<T> = Result<T, Box<dyn Error>>;
 
-const ENVS: usize = 5;
+const ENVS: usize = 4;
 const STEPS: usize = 14;
 
 const COMMON: [&str; 6] = [

@@ -151,7 +151,7 @@ fn deterministic_and_soft_agents_leave_the_saddle_of_the_bilinear_game() {
 fn joint_values_climb_to_an_equilibrium() {
     let make = task("matrix/climbing", &[]);
     let overrides = [&REPLAY[..], &["algo.tau=0.02", "algo.stream_size=16", "algo.epsilon=0.5"]].concat();
-    let (bench, before) = learn("had3qn", &make, &overrides, 20, 60);
+    let (bench, before) = learn("had3qn", &make, &overrides, 20, 400);
     let after = score(&bench, &make, 1, Mode::Greedy);
     assert!(before < 3.0 && after >= 7.0, "{before} to {after}");
 }
