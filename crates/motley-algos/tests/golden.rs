@@ -53,7 +53,6 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("qmix", true, 0xbebbcb3e383647cf),
     ("qtran", false, 0x792d71182a40cb70),
     ("qtran", true, 0xd0de4dbee282e5b8),
-    ("had3qn", false, 0xf5923dcc40014c33),
 ];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.

@@ -137,23 +137,13 @@ const REPLAY: [&str; 6] = [
 ];
 
 #[test]
-fn deterministic_and_soft_agents_leave_the_saddle_of_the_bilinear_game() {
+fn deterministic_agents_from_memory_leave_the_saddle_of_the_bilinear_game() {
     let make = task("matrix/bilinear", &[]);
-    for algo in ["haddpg", "hatd3", "maddpg", "matd3", "hasac"] {
-        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02", "?algo.alpha=0.05"]].concat(), 20, 40);
+    for algo in ["haddpg", "hatd3", "maddpg", "matd3"] {
+        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02"]].concat(), 20, 40);
         let after = score(&bench, &make, 1, Mode::Greedy);
         assert!(before.abs() < 0.2 && after > 0.5, "{algo}: {before} to {after}");
     }
-}
-
-/// A joint Q learns the payoffs, and agents that follow it in turn end where nobody gains by moving alone: 7, or the best, 11.
-#[test]
-fn joint_values_climb_to_an_equilibrium() {
-    let make = task("matrix/climbing", &[]);
-    let overrides = [&REPLAY[..], &["algo.tau=0.02", "algo.stream_size=16", "algo.epsilon=0.5"]].concat();
-    let (bench, before) = learn("had3qn", &make, &overrides, 20, 400);
-    let after = score(&bench, &make, 1, Mode::Greedy);
-    assert!(before < 3.0 && after >= 7.0, "{before} to {after}");
 }
 
 /// Choices through the straight-through Gumbel-softmax: a safe pair.
@@ -170,9 +160,9 @@ fn choices_climb_through_the_gumbel_softmax() {
 /// As [`particles_reach_their_landmark`], with continuous actions and with discrete ones.
 #[test]
 fn particles_reach_their_landmark_from_memory() {
-    for (algo, form) in [("hatd3", &["continuous=true"][..]), ("hasac", &["continuous=true"]), ("hasac", &[]), ("had3qn", &[])] {
+    for (algo, form) in [("hatd3", &["continuous=true"][..]), ("hasac", &["continuous=true"]), ("hasac", &[])] {
         let make = task("mpe/simple_v3", form);
-        let words = ["?algo.n_step=1", "?algo.alpha=0.1", "algo.tau=0.02", "?algo.stream_size=16", "?algo.epsilon=0.2"];
+        let words = ["?algo.n_step=1", "?algo.alpha=0.1", "algo.tau=0.02"];
         let (bench, before) = learn(algo, &make, &[&REPLAY[..], &words].concat(), 20, 50);
         let after = score(&bench, &make, 100, Mode::Greedy);
         assert!(before < -25.0 && after > -16.0, "{algo} {form:?}: {before} to {after}");

@@ -175,7 +175,7 @@ pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
 }
 
 /// Small and quick.
-pub const SMALL: [&str; 11] = [
+pub const SMALL: [&str; 10] = [
     "net.hidden_sizes=[16]",
     "?net.trunk=mlp",
     "?algo.rollout_steps=20",
@@ -186,7 +186,6 @@ pub const SMALL: [&str; 11] = [
     "?algo.batch_episodes=4",
     "?algo.buffer_episodes=32",
     "?algo.episode_limit=10",
-    "?algo.stream_size=8",
 ];
 
 /// Environments and the memory that they write into.
