@@ -424,19 +424,19 @@ impl Trainer {
             episodes: self.eval.episodes,
             mode: if self.eval.stochastic { Mode::Sample } else { Mode::Greedy },
         };
-        let episodes = evaluate(&self.algorithm.policy(), &self.plan.make, &self.pool, plan)?;
+        let policy = self.algorithm.policy();
+        let episodes = evaluate(&policy, &self.plan.make, &self.pool, plan)?;
         let summary = EvalSummary::of(&episodes);
         // A finished run taken up again evaluates only to tell its result: the logs have it already.
         if self.counters.evaluated_at.replace(env_steps) != Some(env_steps) {
-            self.log_evaluation(&episodes, &summary);
+            self.log_evaluation(&episodes, &summary, behavioural_distance(&policy, &self.roll));
         }
         self.last_eval = Some(summary);
         let best = self.counters.best.is_none_or(|b| summary.return_mean > b);
         if best {
             self.counters.best = Some(summary.return_mean);
             let config = self.plan.settings.to_table();
-            let bundle =
-                to_bundle(&self.algorithm.policy(), self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
+            let bundle = to_bundle(&policy, self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
             if let Err(error) = write_bundle(&RealDisk, &self.folder.policy_dir(), &bundle) {
                 see(&Event::Warning(format!("the best policy could not be written, training goes on: {error}")));
             }
@@ -445,7 +445,7 @@ impl Trainer {
         Ok(best)
     }
 
-    fn log_evaluation(&mut self, episodes: &[Episode], summary: &EvalSummary) {
+    fn log_evaluation(&mut self, episodes: &[Episode], summary: &EvalSummary, distance: Option<f64>) {
         let env_steps = self.counters.env_steps;
         let lines: Vec<EvalEpisode> = episodes
             .iter()
@@ -468,7 +468,7 @@ impl Trainer {
         if let Some(rate) = summary.win_rate {
             m.add("eval/win_rate", rate);
         }
-        if let Some(distance) = behavioural_distance(&self.algorithm.policy(), &self.roll) {
+        if let Some(distance) = distance {
             m.add("eval/behavioural_distance", distance);
         }
         self.sinks.log(env_steps, &m);

@@ -7,15 +7,19 @@ use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::dist::{Evaluation, Head, KlKind};
+use crate::dist::{Head, KlKind};
 use crate::explore::Explore;
 use crate::graph::Graph;
 use crate::net::{Batch, Engine, Net, NetSpec, Sequence};
-use crate::objective::{MAX_LOG_RATIO, Objective};
+use crate::objective::Objective;
 use crate::optim::{Adam, AdamConfig, StepReport, UpdateError};
 use crate::passes::NetWork;
 use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_shown};
+
+mod loss;
+
+use loss::{ActorLoss, AllActionsLoss, GivenGradient, STATS};
 
 /// One group of agents that share parameters (often one agent).
 #[derive(Debug)]
@@ -502,102 +506,6 @@ pub struct Divergence {
     pub mean: f64,
     /// The largest: what a state-wise ball bounds.
     pub max: f64,
-}
-
-/// A row loss whose derivative is given: one backward pass.
-struct GivenGradient {
-    d_out: Vec<f32>,
-    width: usize,
-}
-
-impl RowLoss for GivenGradient {
-    fn stats_len(&self) -> usize {
-        0
-    }
-
-    fn rows(&self, start: usize, _out: &[f32], d_out: &mut [f32], _stats: &mut [f64]) {
-        let from = start * self.width;
-        d_out.copy_from_slice(&self.d_out[from..from + d_out.len()]);
-    }
-}
-
-/// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio.
-const STATS: usize = 6;
-
-struct ActorLoss<'a> {
-    head: &'a Head,
-    free: &'a [f32],
-    all: &'a ActorRows,
-    indices: &'a [usize],
-    ascent: Ascent<'a>,
-    scale: f32,
-}
-
-impl RowLoss for ActorLoss<'_> {
-    fn stats_len(&self) -> usize {
-        STATS + self.free.len()
-    }
-
-    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
-        let (output, width) = (self.head.outputs(), self.head.width());
-        let mask_len = self.all.mask.len() / self.all.old.len();
-        let (sums, d_free) = stats.split_at_mut(STATS);
-        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
-            let r = self.indices[start + k];
-            if !self.all.active[r] {
-                d_out.fill(0.0);
-                continue;
-            }
-            let mask = &self.all.mask[r * mask_len..(r + 1) * mask_len];
-            let raw = &self.all.raw[r * width..(r + 1) * width];
-            let weigh = |now: Evaluation| {
-                let log_ratio = now.log_prob - self.all.old[r];
-                let term = self.ascent.objective.term(now.log_prob, self.all.old[r], self.ascent.weight[r]);
-                sums[0] += f64::from(term.value);
-                sums[1] += f64::from(now.entropy);
-                // k3 of Schulman's note: (r - 1) - ln r, unbiased and never negative.
-                sums[2] += f64::from(term.ratio - 1.0 - log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO));
-                sums[3] += f64::from(u8::from(term.clipped));
-                sums[4] += f64::from(u8::from(log_ratio.abs() > MAX_LOG_RATIO));
-                sums[5] += f64::from(term.ratio);
-                (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef)
-            };
-            self.head.evaluate_backward(out, self.free, mask, raw, weigh, d_out, d_free);
-        }
-    }
-}
-
-/// `sum_a pi(a) values_a + entropy_coef H` of each row.
-struct AllActionsLoss<'a> {
-    head: &'a Head,
-    all: &'a ActorRows,
-    indices: &'a [usize],
-    values: &'a [f32],
-    entropy_coef: f32,
-    scale: f32,
-}
-
-impl RowLoss for AllActionsLoss<'_> {
-    fn stats_len(&self) -> usize {
-        2
-    }
-
-    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
-        let (output, width, choices) = (self.head.outputs(), self.head.width(), self.head.joint_choices());
-        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
-            let r = self.indices[start + k];
-            if !self.all.active[r] {
-                d_out.fill(0.0);
-                continue;
-            }
-            let mask = &self.all.mask[r * output..(r + 1) * output];
-            let raw = &self.all.raw[r * width..(r + 1) * width];
-            self.head.backward(out, &[], mask, raw, 0.0, -self.scale * self.entropy_coef, d_out, &mut []);
-            let values = &self.values[r * choices..(r + 1) * choices];
-            stats[0] += f64::from(self.head.expectation(out, mask, values, -self.scale, d_out));
-            stats[1] += f64::from(self.head.evaluate(out, &[], mask, raw).entropy);
-        }
-    }
 }
 
 fn describe(stats: &[f64], count: f64, grad_norm: f64, applied: bool) -> Metrics {

@@ -1,0 +1,103 @@
+//! The row losses of an [`super::Actor`].
+
+use motley_kernels::RowLoss;
+
+use super::{ActorRows, Ascent};
+use crate::dist::{Evaluation, Head};
+use crate::objective::MAX_LOG_RATIO;
+
+/// A row loss whose derivative is given: one backward pass.
+pub(super) struct GivenGradient {
+    pub(super) d_out: Vec<f32>,
+    pub(super) width: usize,
+}
+
+impl RowLoss for GivenGradient {
+    fn stats_len(&self) -> usize {
+        0
+    }
+
+    fn rows(&self, start: usize, _out: &[f32], d_out: &mut [f32], _stats: &mut [f64]) {
+        let from = start * self.width;
+        d_out.copy_from_slice(&self.d_out[from..from + d_out.len()]);
+    }
+}
+
+/// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio.
+pub(super) const STATS: usize = 6;
+
+pub(super) struct ActorLoss<'a> {
+    pub(super) head: &'a Head,
+    pub(super) free: &'a [f32],
+    pub(super) all: &'a ActorRows,
+    pub(super) indices: &'a [usize],
+    pub(super) ascent: Ascent<'a>,
+    pub(super) scale: f32,
+}
+
+impl RowLoss for ActorLoss<'_> {
+    fn stats_len(&self) -> usize {
+        STATS + self.free.len()
+    }
+
+    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
+        let (output, width) = (self.head.outputs(), self.head.width());
+        let mask_len = self.all.mask.len() / self.all.old.len();
+        let (sums, d_free) = stats.split_at_mut(STATS);
+        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
+            let r = self.indices[start + k];
+            if !self.all.active[r] {
+                d_out.fill(0.0);
+                continue;
+            }
+            let mask = &self.all.mask[r * mask_len..(r + 1) * mask_len];
+            let raw = &self.all.raw[r * width..(r + 1) * width];
+            let weigh = |now: Evaluation| {
+                let log_ratio = now.log_prob - self.all.old[r];
+                let term = self.ascent.objective.term(now.log_prob, self.all.old[r], self.ascent.weight[r]);
+                sums[0] += f64::from(term.value);
+                sums[1] += f64::from(now.entropy);
+                // k3 of Schulman's note: (r - 1) - ln r, unbiased and never negative.
+                sums[2] += f64::from(term.ratio - 1.0 - log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO));
+                sums[3] += f64::from(u8::from(term.clipped));
+                sums[4] += f64::from(u8::from(log_ratio.abs() > MAX_LOG_RATIO));
+                sums[5] += f64::from(term.ratio);
+                (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef)
+            };
+            self.head.evaluate_backward(out, self.free, mask, raw, weigh, d_out, d_free);
+        }
+    }
+}
+
+/// `sum_a pi(a) values_a + entropy_coef H` of each row.
+pub(super) struct AllActionsLoss<'a> {
+    pub(super) head: &'a Head,
+    pub(super) all: &'a ActorRows,
+    pub(super) indices: &'a [usize],
+    pub(super) values: &'a [f32],
+    pub(super) entropy_coef: f32,
+    pub(super) scale: f32,
+}
+
+impl RowLoss for AllActionsLoss<'_> {
+    fn stats_len(&self) -> usize {
+        2
+    }
+
+    fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
+        let (output, width, choices) = (self.head.outputs(), self.head.width(), self.head.joint_choices());
+        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
+            let r = self.indices[start + k];
+            if !self.all.active[r] {
+                d_out.fill(0.0);
+                continue;
+            }
+            let mask = &self.all.mask[r * output..(r + 1) * output];
+            let raw = &self.all.raw[r * width..(r + 1) * width];
+            self.head.backward(out, &[], mask, raw, 0.0, -self.scale * self.entropy_coef, d_out, &mut []);
+            let values = &self.values[r * choices..(r + 1) * choices];
+            stats[0] += f64::from(self.head.expectation(out, mask, values, -self.scale, d_out));
+            stats[1] += f64::from(self.head.evaluate(out, &[], mask, raw).entropy);
+        }
+    }
+}
