@@ -1,6 +1,6 @@
 """BenchMARL's MAPPO on vmas's simple_spread: 60 envs, 6000 frames a batch, minibatches of 1000, 5 epochs, 2 x 256 tanh.
 
-Motley trains MAPPO on mpe/simple_spread_v3 with the same sizes (its observation has 18 numbers, vmas's 14).
+Motley trains MAPPO on its own vmas/simple_spread, held to vmas's by recorded steps, with the same settings (`preset=benchmarl`).
 """
 
 import tempfile
@@ -15,11 +15,6 @@ from benchmarl.models.mlp import MlpConfig
 from common import Duel, motley
 
 ENVS, FRAMES, BATCHES = 60, 6000, 6
-SETTINGS = [
-    f"num_envs={ENVS}", f"algo.rollout_steps={FRAMES // ENVS}", "algo.minibatches=6", "algo.critic_minibatches=6",
-    "algo.ppo_epochs=5", "algo.critic_epochs=5", "net.hidden_sizes=[256,256]", "net.activation=tanh",
-    "net.feature_norm=false", "net.layer_norm=false",
-]  # fmt: skip
 
 
 def train():
@@ -43,6 +38,6 @@ if __name__ == "__main__":
     duel = Duel("BenchMARL", "env steps/s")
     for _ in range(2):
         duel.add("MAPPO, simple_spread", "peer", train())
-        (event,) = motley("train", "mappo", "mpe/simple_spread_v3", *SETTINGS, "--seconds", "10")
+        (event,) = motley("train", "mappo", "vmas/simple_spread", "preset=benchmarl", "--seconds", "10")
         duel.add("MAPPO, simple_spread", "motley", event["env_steps_per_second"])
     duel.show()

@@ -8,7 +8,7 @@ import vmas
 from common import env_duel
 
 ENVS = (60, 4096)
-MADE = {n: vmas.make_env("simple_spread", num_envs=n, device="cpu", continuous_actions=False, max_steps=100) for n in ENVS}
+MADE = {n: vmas.make_env("simple_spread", num_envs=n, device="cpu", continuous_actions=True, max_steps=100) for n in ENVS}
 
 
 def rates():
@@ -17,7 +17,7 @@ def rates():
         env.reset()
         start, count, t = time.perf_counter(), 0, 0
         while time.perf_counter() - start < 1.0:
-            env.step([torch.randint(0, 5, (n,)) for _ in env.agents])
+            env.step([2 * torch.rand(n, 2) - 1 for _ in env.agents])
             count, t = count + n, t + 1
             if t % 100 == 0:
                 env.reset()
@@ -26,4 +26,4 @@ def rates():
 
 
 if __name__ == "__main__":
-    env_duel("vmas", "mpe/simple_spread_v3", rates)
+    env_duel("vmas", "vmas/simple_spread", rates)
