@@ -29,7 +29,7 @@ fn every_algorithm_trains_robots_and_hands_or_says_why_not() {
             let mut words = vec!["train", algo, task, "preset=none", "total_steps=40", "--out", &out];
             words.extend(SMALL);
             let known = |key: &str| motley(dir.path(), &["config", algo, task, key]).0 == 0;
-            let few = ["algo.rollout_steps=20", "algo.warmup_steps=20", "algo.batch_size=16"];
+            let few = ["algo.rollout_steps=20", "algo.warmup_steps=20", "algo.batch_size=16", "algo.buffer_size=1000"];
             words.extend(few.into_iter().filter(|key| known(key)));
             let (code, _, err) = motley(dir.path(), &words);
             match code {
