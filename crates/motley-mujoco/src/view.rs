@@ -4,6 +4,7 @@ use motley_core::{Color, Scene, Shape};
 use mujoco_rs::prelude::MjtGeomBase;
 
 use crate::engine::Sim;
+use crate::hands::task::{Play, Rule, Thing};
 use crate::mamujoco::robots::Robot;
 
 /// What lies under the bodies.
@@ -34,9 +35,27 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Two hands from the side: along x, y to the right, z up.
-    pub(crate) const HANDS: Self =
-        Self { axes: [1, 2], depth: (0, false), reach: 0.6, middle: [-0.5, 0.55], follows: [false; 2], ground: Ground::None };
+    /// Two hands: along x (y to the right, z up) where something flies or is lifted, else from above (x to the right, y up).
+    pub(crate) fn hands(play: &Play) -> Self {
+        let above = |x: f64, reach: f64| Self { middle: [x, 0.0], ground: Ground::None, ..Self::above(reach, false) };
+        match play.thing {
+            Thing::Door { .. } => return above(0.45, 1.0),
+            Thing::Pen => return above(0.25, 0.7),
+            Thing::Eggs | Thing::Pot => {}
+        }
+        // Both bases, the starts and the goals are in the picture.
+        let starts = play.places.iter().map(|place| place.start);
+        let goals = play.places.iter().map(|place| std::array::from_fn(|k| place.start[k] + place.goal[k]));
+        let points: Vec<[f64; 3]> = play.hands.iter().map(|stand| stand.at).chain(starts).chain(goals).collect();
+        let span = |k: usize| {
+            let low = points.iter().map(|p| p[k]).fold(f64::INFINITY, f64::min);
+            let high = points.iter().map(|p| p[k]).fold(f64::NEG_INFINITY, f64::max);
+            (0.5 * (low + high), 0.5 * (high - low))
+        };
+        let ((y, wide), (z, high)) = (span(1), span(2));
+        let reach = (wide + 0.1).max((high + 0.2) / FLAT);
+        Self { axes: [1, 2], depth: (0, false), reach, middle: [y, z], follows: [false; 2], ground: Ground::None }
+    }
 
     /// From the side: x to the right, z up, the floor near the lower edge.
     fn side(reach: f64) -> Self {
@@ -64,6 +83,18 @@ impl View {
 
 /// Half the height of a picture to half its width.
 const FLAT: f64 = 0.6;
+
+/// Rings where eggs or the pot should go.
+pub(crate) fn goals(play: &Play, view: View) -> Vec<Shape> {
+    if matches!(play.rule, Rule::Door { .. } | Rule::Pen) {
+        return Vec::new();
+    }
+    let ring = |place: &crate::hands::task::Place| {
+        let at = view.axes.map(|k| (place.start[k] + place.goal[k]) as f32);
+        Shape::Circle { at, radius: 0.03, fill: Color(0.2, 0.7, 0.3, 0.25), outline: Some(Color(0.2, 0.5, 0.3, 1.0)) }
+    };
+    play.places.iter().map(ring).collect()
+}
 
 /// The bodies as they are now.
 pub(crate) fn draw(sim: &Sim, view: View, caption: String) -> Scene {
@@ -97,8 +128,7 @@ pub(crate) fn draw(sim: &Sim, view: View, caption: String) -> Scene {
                 shapes.extend([from, to].map(|at| Shape::Circle { at, radius, fill, outline: None }));
             }
             MjtGeomBase::mjGEOM_BOX | MjtGeomBase::mjGEOM_ELLIPSOID => {
-                let long = (0..3).max_by(|&a, &b| size[a].total_cmp(&size[b])).unwrap_or(0);
-                let width = (2.0 * size.iter().copied().fold(f64::INFINITY, f64::min)) as f32;
+                let (long, width) = slab(axes, turn, size);
                 let (from, to) = (along(long, size[long], -1.0), along(long, size[long], 1.0));
                 shapes.push(Shape::Line { from, to, width, color: fill });
             }
@@ -106,6 +136,16 @@ pub(crate) fn draw(sim: &Sim, view: View, caption: String) -> Scene {
         }
     }
     Scene { view: [x - wide, y - high, x + wide, y + high], shapes, caption }
+}
+
+/// Which half axis of a box looks longest, and how wide the box looks across it.
+fn slab(axes: [usize; 2], turn: [f64; 9], size: [f64; 3]) -> (usize, f32) {
+    let half: [[f64; 2]; 3] = std::array::from_fn(|axis| axes.map(|k| size[axis] * turn[3 * k + axis]));
+    let length = |k: usize| half[k][0].hypot(half[k][1]);
+    let long = (0..3).max_by(|&a, &b| length(a).total_cmp(&length(b))).unwrap_or(0);
+    let [u, v] = half[long].map(|x| x / length(long).max(f64::MIN_POSITIVE));
+    let across = (0..3).filter(|&k| k != long).map(|k| (u * half[k][1] - v * half[k][0]).abs()).fold(0.0, f64::max);
+    (long, 2.0 * across as f32)
 }
 
 /// A floor with marks a metre apart (side), or marks on the plane (above), so that motion shows.
@@ -133,5 +173,23 @@ fn ground(ground: Ground, [x, y]: [f32; 2], wide: f32, high: f32) -> Vec<Shape> 
             }));
             shapes
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A door's leaf, 0.03 x 0.4 x 1 m: upright from the side, a thin line from above, turned with the leaf.
+    #[test]
+    fn boxes_look_as_they_stand() {
+        let size = [0.015, 0.2, 0.5];
+        let straight = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        assert_eq!(slab([1, 2], straight, size), (2, 0.4));
+        assert_eq!(slab([0, 1], straight, size), (1, 0.03));
+        // A quarter turn about z: its x axis is the world's y.
+        let quarter = [0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        assert_eq!(slab([1, 2], quarter, size), (2, 0.03));
+        assert_eq!(slab([0, 1], quarter, size), (1, 0.03));
     }
 }

@@ -1,4 +1,4 @@
-//! What holds of the robots and hands on the engine.
+//! What holds of the robots on the engine, and of the contract of every task.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -49,8 +49,11 @@ fn every_task_keeps_the_contract() {
             all.set_text(&format!("task.{setting}"), Origin::CommandLine).unwrap();
         }
         let options = all.section("task");
+        // The original draws nothing at the start of these.
+        let fixed = ["hands/lift", "hands/door", "hands/pen"].iter().any(|start| name.starts_with(start));
         for line in check(&|| task.make(&options), 3) {
-            assert_eq!(line.outcome, Outcome::Passed, "{name} {settings:?}: {}", line.name);
+            let warned = fixed && line.name.starts_with("other streams") && matches!(line.outcome, Outcome::Warned(_));
+            assert!(warned || line.outcome == Outcome::Passed, "{name} {settings:?}: {} {:?}", line.name, line.outcome);
         }
         counted += 1;
     }
@@ -216,70 +219,23 @@ impl Fnv {
     }
 }
 
-/// `hands/over`: who sees what, where the goal is, and what a fallen egg means.
+/// The picture moves with the robot: its middle is the root body, wherever that has run.
 #[test]
-fn hands_see_the_original_layout_and_drop_the_egg() {
-    let task = motley_mujoco::tasks().into_iter().find(|t| t.name() == "hands/over").unwrap();
-    let mut env = task.make(&Settings::new(task.keys()).section("task")).unwrap();
-    let spec = env.spec().clone();
-    assert_eq!((spec.n(), spec.step_limit, spec.state.row()), (2, Some(75), 398));
-    assert!(spec.agents.iter().all(|a| a.obs.size() == 211 && a.action.width() == 20));
-    let mut buf = FrameBuf::new(&spec);
-    let (mut fell, mut held) = (0, 0);
-    for k in 0..10 {
-        env.reset(stream(k), &mut buf.frame()).unwrap();
-        let (right, left) = (buf.obs[spec.obs_range(0)].to_vec(), buf.obs[spec.obs_range(1)].to_vec());
-        assert_eq!(right[187..], left[187..], "both see the egg");
-        assert_eq!([&buf.state[..187], &buf.state[187..374], &buf.state[374..]], [&right[..187], &left[..187], &right[187..]]);
-        let egg = &right[187..];
-        assert!(egg[0].abs() <= 0.01 && (egg[1] + 0.39).abs() <= 0.0101 && (egg[2] - 0.54).abs() <= 0.0101, "{egg:?}");
-        assert_eq!(egg[13..16], [0.0, -0.64, 0.54], "the goal is over the other hand");
-        assert!(right[..24].iter().chain(&left[..24]).all(|q| q.abs() <= 1.0), "joints lie in their range");
-        assert!(right[167..187].iter().all(|a| *a == 0.0), "nothing was done yet");
-        // The hands' tips lie between the mounts, half a metre up.
-        for tip in 0..5 {
-            assert!(right[72 + 13 * tip + 1] < -0.2 && left[72 + 13 * tip + 1] > -0.8 && right[72 + 13 * tip + 2] > 0.4);
+fn pictures_follow_the_robot() {
+    for (name, both) in [("mamujoco/HalfCheetah-2x3", false), ("mamujoco/Ant-4x2", false), ("mamujoco/Swimmer-2x1", true)] {
+        let mut env = open(name, &[]);
+        let mut buf = FrameBuf::new(&env.spec().clone());
+        let (mut qpos, qvel) = (env.sim().model().qpos0().to_vec(), vec![0.0; env.sim().data().qvel().len()]);
+        let mut middles = Vec::new();
+        for away in [0.0, 7.5] {
+            qpos[0] = away;
+            env.start_from(&qpos, &qvel, &mut buf.frame()).unwrap();
+            let [left, low, right, high] = env.scene().unwrap().view;
+            let (root, middle) = (env.sim().data().xpos()[1], [0.5 * (left + right), 0.5 * (low + high)]);
+            assert!((middle[0] - root[0] as f32).abs() < 1e-4, "{name}: {middle:?} {root:?}");
+            assert!(!both || (middle[1] - root[1] as f32).abs() < 1e-4, "{name}: {middle:?} {root:?}");
+            middles.push(middle[0]);
         }
-        // Fingers half closed hold the egg; the same with the right hand turned down at the wrist lets it fall.
-        let mut joint = vec![-0.2f32; 40];
-        if k % 2 == 1 {
-            joint[..20].fill(-1.0);
-            joint[0..2].fill(1.0);
-        }
-        loop {
-            let status = env.step(Actions::new(&spec, &joint), &mut buf.frame()).unwrap();
-            assert!((0.0..=1.0).contains(&buf.rewards[0]) && buf.rewards[0] == buf.rewards[1]);
-            assert_eq!(buf.obs[spec.obs_range(0)][167..187], joint[..20]);
-            if status.done() {
-                let height = buf.obs[spec.obs_range(0)][189];
-                assert_eq!(status == Status::Terminated, height <= 0.2, "{height}");
-                fell += usize::from(status == Status::Terminated);
-                held += usize::from(status == Status::Truncated);
-                break;
-            }
-        }
-    }
-    assert!(fell >= 2 && held >= 2, "{fell} fell, {held} held");
-}
-
-/// The motors drive the joints where the actions say: after a second of still targets the joints are near them.
-#[test]
-fn hands_go_where_they_are_told() {
-    let task = motley_mujoco::tasks().into_iter().find(|t| t.name() == "hands/over").unwrap();
-    let mut env = task.make(&Settings::new(task.keys()).section("task")).unwrap();
-    let spec = env.spec().clone();
-    let mut buf = FrameBuf::new(&spec);
-    for target in [-0.5f32, 0.5] {
-        env.reset(stream(1), &mut buf.frame()).unwrap();
-        for _ in 0..60 {
-            if env.step(Actions::new(&spec, &[target; 40]), &mut buf.frame()).unwrap().done() {
-                break;
-            }
-        }
-        let left = &buf.obs[spec.obs_range(1)];
-        // Wrist and the knuckles' spread of the free hand, which nothing touches.
-        for joint in [0, 1, 2, 6, 10] {
-            assert!((left[joint] - target).abs() < 0.15, "joint {joint}: {} instead of {target}", left[joint]);
-        }
+        assert!((middles[1] - middles[0] - 7.5).abs() < 1e-3, "{name}: {middles:?}");
     }
 }

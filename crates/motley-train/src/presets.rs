@@ -40,6 +40,8 @@ const FILES: &[&str] = &[
     include_str!("../../../presets/mappo.toml"),
     include_str!("../../../presets/ippo.toml"),
     include_str!("../../../presets/mamujoco.toml"),
+    include_str!("../../../presets/mamujoco_off_policy.toml"),
+    include_str!("../../../presets/hands.toml"),
     include_str!("../../../presets/reinforce.toml"),
     include_str!("../../../presets/coma.toml"),
     include_str!("../../../presets/pareto-ac.toml"),

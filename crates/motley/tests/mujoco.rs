@@ -16,26 +16,53 @@ fn motley(dir: &Path, args: &[&str]) -> (i32, String, String) {
 const SMALL: [&str; 6] =
     ["task.max_cycles=20", "eval.episodes=2", "eval.every=40", "log.checkpoint_every=40", "num_envs=2", "net.hidden_sizes=[8]"];
 
-/// One update of every algorithm that takes continuous actions, on unlike agents; the others refuse with exit 2.
+/// One update of every algorithm that takes continuous actions, on unlike agents, robots and hands; the others refuse with exit 2.
 #[test]
-fn every_algorithm_trains_robots_or_says_why_not() {
+fn every_algorithm_trains_robots_and_hands_or_says_why_not() {
     let dir = tempfile::tempdir().unwrap();
     let (mut trained, registry) = (0, motley::Registry::builtin());
     for algo in registry.algorithms.iter().map(|a| a.name()) {
-        for task in ["mamujoco/Humanoid-9|8", "mamujoco/Hopper-3x1"] {
-            let mut words = vec!["train", algo, task, "preset=none", "total_steps=40"];
+        for (k, task) in
+            ["mamujoco/Humanoid-9|8", "mamujoco/Hopper-3x1", "hands/two_catch_underarm", "hands/pen"].into_iter().enumerate()
+        {
+            let out = format!("{algo}-{k}");
+            let mut words = vec!["train", algo, task, "preset=none", "total_steps=40", "--out", &out];
             words.extend(SMALL);
             let known = |key: &str| motley(dir.path(), &["config", algo, task, key]).0 == 0;
-            words.extend(["algo.rollout_steps=20", "algo.warmup_steps=20"].into_iter().filter(|key| known(key)));
+            let few = ["algo.rollout_steps=20", "algo.warmup_steps=20", "algo.batch_size=16", "algo.buffer_size=1000"];
+            words.extend(few.into_iter().filter(|key| known(key)));
             let (code, _, err) = motley(dir.path(), &words);
             match code {
-                0 => trained += 1,
+                0 => {
+                    let metrics = std::fs::read_to_string(dir.path().join(&out).join("metrics.jsonl")).unwrap();
+                    assert!(metrics.contains("\"loss/"), "{algo} {task}: nothing was learned from: {metrics}");
+                    trained += 1;
+                }
                 2 => assert!(err.contains("cannot train"), "{algo} {task}: {err}"),
                 _ => panic!("{algo} {task}: {code} {err}"),
             }
         }
     }
-    assert!(trained >= 10, "{trained}");
+    assert!(trained >= 20, "{trained}");
+}
+
+/// HARL's settings fit the robots and hands that they name: the presets' keys are known there and their values are allowed.
+#[test]
+fn presets_fit_their_tasks() {
+    // A memory of a million transitions is more than a small machine has.
+    let (small, two) = ("algo.buffer_size=10000", "num_envs=2");
+    for (algo, task, fewer) in [
+        ("hatd3", "mamujoco/Walker2d-6x1", small),
+        ("haddpg", "mamujoco/Ant-4x2", small),
+        ("matd3", "mamujoco/Hopper-3x1", small),
+        ("maddpg", "mamujoco/Walker2d-2x3", small),
+        ("hasac", "mamujoco/HalfCheetah-6x1", small),
+        ("happo", "hands/lift_underarm", two),
+        ("happo", "hands/pen", two),
+    ] {
+        let (code, out, err) = motley(Path::new("."), &["config", algo, task, "preset=tuned", fewer]);
+        assert_eq!(code, 0, "{algo} {task}: {out}{err}");
+    }
 }
 
 /// A run stopped and resumed has the weights of one that was not; its policy is played and drawn.

@@ -1,4 +1,4 @@
-//! Two hands and an egg.
+//! Two hands and what they play with.
 
 use std::sync::Arc;
 
@@ -6,90 +6,30 @@ use motley_core::{
     ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, RewardKind, Scene, StateSpace, Status, Stream,
     TeamSpec,
 };
-use mujoco_rs::prelude::MjtObjBase;
 
-use super::model::{FINGERS, SIDES, SUBSTEPS, over};
-use super::rules::{Quat, compose, inverse, reward, scale, tumbled, turn, unscale};
+use super::model::{SIDES, SUBSTEPS, text};
+use super::observe::{Hand, JOINTS, MOTORISED, MOTORS, Things, WRENCH, action_width, hand_width, thing_width};
+use super::rules::{Quat, scale, tumbled, wrench};
+use super::task::{Base, Play, Seen, Thing};
 use crate::engine::{Sim, model};
 use crate::phase::Phase;
 use crate::view::{self, View};
 
-/// Joints of a hand, and how many of them have a motor (the fingers' last joints follow by tendons).
-const JOINTS: usize = 24;
-const MOTORS: usize = 20;
-/// Entries of a hand's part of the observation, and of the object's.
-const HAND: usize = 3 * JOINTS + FINGERS.len() * (13 + 6) + MOTORS;
-const OBJECT: usize = 24;
 /// Observations are clipped to this.
 const BOUND: f64 = 5.0;
-const VELOCITY: f64 = 0.2;
-const FORCE: f64 = 10.0;
-/// Weight of a metre in the reward.
-const DISTANCE: f64 = 50.0;
-/// A step that ends nearer to the goal than this is a success, in metres.
-const SUCCESS: f64 = 0.03;
-/// The egg has fallen when it is lower than this, in metres.
-const FALLEN: f64 = 0.2;
-/// Noise of the egg's start in metres, and of the joints' as a share of their range.
-const OBJECT_NOISE: f64 = 0.01;
-const JOINT_NOISE: f64 = 0.2;
-/// Where the egg should come down, less where it starts.
-const GOAL: [f64; 3] = [0.0, -0.25, 0.0];
-const START: [f64; 3] = [0.0, -0.39, 0.54];
-
-/// Where a hand stands in the engine's arrays.
-#[derive(Debug)]
-struct Hand {
-    /// First coordinate, velocity and motor.
-    qpos: usize,
-    dof: usize,
-    ctrl: usize,
-    /// The last body of each finger.
-    tips: [usize; FINGERS.len()],
-    /// Where each finger's force and torque stand among the sensors.
-    sensors: [[usize; 2]; FINGERS.len()],
-    /// The joints' ranges, and those of the motors.
-    joints: Vec<[f64; 2]>,
-    motors: Vec<[f64; 2]>,
-}
-
-impl Hand {
-    fn find(sim: &Sim, side: &str) -> Result<Self, ConfigError> {
-        let model = sim.model();
-        let named = |kind, name: String| sim.find(kind, &name);
-        let wrist = named(MjtObjBase::mjOBJ_JOINT, format!("{side}:WRJ1"))?;
-        let ctrl = named(MjtObjBase::mjOBJ_ACTUATOR, format!("{side}:A_WRJ1"))?;
-        let (mut tips, mut sensors) = ([0; FINGERS.len()], [[0; 2]; FINGERS.len()]);
-        for (i, finger) in FINGERS.iter().enumerate() {
-            tips[i] = named(MjtObjBase::mjOBJ_BODY, format!("{side}:{finger}distal"))?;
-            for (k, kind) in ["F", "T"].iter().enumerate() {
-                let sensor = named(MjtObjBase::mjOBJ_SENSOR, format!("{side}:{kind}_{finger}"))?;
-                sensors[i][k] = model.sensor_adr()[sensor] as usize;
-            }
-        }
-        Ok(Self {
-            qpos: model.jnt_qposadr()[wrist] as usize,
-            dof: model.jnt_dofadr()[wrist] as usize,
-            ctrl,
-            tips,
-            sensors,
-            joints: model.jnt_range()[wrist..wrist + JOINTS].to_vec(),
-            motors: model.actuator_ctrlrange()[ctrl..ctrl + MOTORS].to_vec(),
-        })
-    }
-}
 
 /// One copy of the two hands.
 #[derive(Debug)]
 pub struct HandsEnv {
     spec: Arc<TeamSpec>,
+    play: Play,
     sim: Sim,
     hands: [Hand; 2],
-    object: usize,
-    object_qpos: usize,
+    things: Things,
     max_cycles: usize,
+    /// How eggs should be turned.
     goal: Quat,
-    /// The last joint action, `[2 * MOTORS]`.
+    /// The last joint action, both hands' one after the other.
     actions: Vec<f64>,
     steps: usize,
     won: bool,
@@ -97,93 +37,61 @@ pub struct HandsEnv {
 }
 
 impl HandsEnv {
-    /// A copy that truncates episodes after `max_cycles` steps.
+    /// A copy of a task, called `name`, that truncates episodes after `max_cycles` steps.
     ///
     /// # Errors
     /// A model that the engine does not take.
-    pub fn new(name: &str, max_cycles: usize) -> Result<Self, ConfigError> {
-        let sim = Sim::new(model(&over())?)?;
-        let hands = [Hand::find(&sim, SIDES[0])?, Hand::find(&sim, SIDES[1])?];
+    pub fn new(name: &str, play: Play, max_cycles: usize) -> Result<Self, ConfigError> {
+        let sim = Sim::new(model(&text(&play))?)?;
+        let (own, common, width) = (hand_width(play.base), thing_width(&play), action_width(play.base));
         let agent = |side: &&str| {
-            let obs = ObsSpace { low: -BOUND as f32, high: BOUND as f32, ..ObsSpace::vector(HAND + OBJECT) };
-            AgentSpec::new(format!("{side}_hand"), format!("{side}_hand"), obs, ActionSpace::uniform_box(MOTORS, -1.0, 1.0))
+            let obs = ObsSpace { low: -BOUND as f32, high: BOUND as f32, ..ObsSpace::vector(own + common) };
+            AgentSpec::new(format!("{side}_hand"), format!("{side}_hand"), obs, ActionSpace::uniform_box(width, -1.0, 1.0))
         };
         let mut spec = TeamSpec::new(name, SIDES.iter().map(agent).collect());
-        spec.state = StateSpace::Ep(2 * HAND + OBJECT);
+        spec.state = StateSpace::Ep(2 * own + common);
         spec.reward = RewardKind::Common;
         spec.step_limit = Some(max_cycles);
         spec.winning = true;
-        let joint = sim.find(MjtObjBase::mjOBJ_JOINT, "object")?;
         Ok(Self {
             spec: Arc::new(spec),
-            object: sim.find(MjtObjBase::mjOBJ_BODY, "object")?,
-            object_qpos: sim.model().jnt_qposadr()[joint] as usize,
-            hands,
+            hands: Hand::both(&sim)?,
+            things: Things::find(&sim, &play)?,
+            play,
             sim,
             max_cycles,
             goal: [1.0, 0.0, 0.0, 0.0],
-            actions: vec![0.0; 2 * MOTORS],
+            actions: vec![0.0; 2 * width],
             steps: 0,
             won: false,
             phase: Phase::Fresh,
         })
     }
 
-    fn object(&self) -> ([f64; 3], Quat) {
-        let pose = &self.sim.data().qpos()[self.object_qpos..self.object_qpos + 7];
-        ([pose[0], pose[1], pose[2]], [pose[3], pose[4], pose[5], pose[6]])
-    }
-
-    /// Linear and angular velocity of a body's frame in the world.
-    fn velocity(&self, body: usize) -> ([f64; 3], [f64; 3]) {
-        let v = self.sim.data().object_velocity(MjtObjBase::mjOBJ_XBODY, body, false);
-        ([v[3], v[4], v[5]], [v[0], v[1], v[2]])
-    }
-
-    fn hand_part(&self, h: usize, row: &mut Vec<f64>) {
-        let (hand, data) = (&self.hands[h], self.sim.data());
-        let q = &data.qpos()[hand.qpos..hand.qpos + JOINTS];
-        row.extend(q.iter().zip(&hand.joints).map(|(q, [low, high])| unscale(*q, *low, *high)));
-        row.extend(data.qvel()[hand.dof..hand.dof + JOINTS].iter().map(|v| VELOCITY * v));
-        row.extend(data.qfrc_actuator()[hand.dof..hand.dof + JOINTS].iter().map(|f| FORCE * f));
-        for tip in hand.tips {
-            row.extend(data.xpos()[tip]);
-            row.extend(scalar_last(data.xquat()[tip]));
-            let (linear, angular) = self.velocity(tip);
-            row.extend(linear.into_iter().chain(angular));
+    /// What the rules look at, as it is now.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            objects: self.things.objects(&self.sim, &self.play, self.goal),
+            handles: self.things.handles(&self.sim),
+            hands: [0, 1].map(|h| self.hands[h].reach(&self.sim)),
         }
-        for at in hand.sensors.iter().flatten() {
-            row.extend(data.sensordata()[*at..at + 3].iter().map(|f| FORCE * f));
-        }
-        row.extend(&self.actions[h * MOTORS..(h + 1) * MOTORS]);
-    }
-
-    fn object_part(&self, row: &mut Vec<f64>) {
-        let (at, turned) = self.object();
-        row.extend(at);
-        row.extend(scalar_last(turned));
-        let (linear, angular) = self.velocity(self.object);
-        row.extend(linear);
-        row.extend(angular.map(|v| VELOCITY * v));
-        row.extend(goal_place());
-        row.extend(scalar_last(self.goal));
-        row.extend(scalar_last(compose(turned, inverse(self.goal))));
     }
 
     fn write(&self, out: &mut Frame<'_>) {
-        let mut row = Vec::with_capacity(2 * HAND + OBJECT);
-        for h in 0..2 {
-            self.hand_part(h, &mut row);
+        let (own, width) = (hand_width(self.play.base), action_width(self.play.base));
+        let mut row = Vec::with_capacity(out.state.len());
+        for (hand, action) in self.hands.iter().zip(self.actions.chunks_exact(width)) {
+            hand.write(&self.sim, &self.play, action, &mut row);
         }
-        self.object_part(&mut row);
+        self.things.write(&self.sim, &self.play, self.goal, &mut row);
         let copy = |to: &mut [f32], from: &[f64]| {
             to.iter_mut().zip(from).for_each(|(to, x)| *to = x.clamp(-BOUND, BOUND) as f32);
         };
         copy(out.state, &row);
         for h in 0..2 {
-            let own = &mut out.obs[self.spec.obs_range(h)];
-            copy(&mut own[..HAND], &row[h * HAND..(h + 1) * HAND]);
-            copy(&mut own[HAND..], &row[2 * HAND..]);
+            let obs = &mut out.obs[self.spec.obs_range(h)];
+            copy(&mut obs[..own], &row[h * own..(h + 1) * own]);
+            copy(&mut obs[own..], &row[2 * own..]);
         }
     }
 
@@ -193,7 +101,7 @@ impl HandsEnv {
             if !given.iter().all(|x| (-1.0..=1.0).contains(x)) {
                 return Err(EnvError::Action {
                     agent: agent.name.clone(),
-                    expected: format!("{MOTORS} numbers, each in -1..=1"),
+                    expected: format!("{} numbers, each in -1..=1", action_width(self.play.base)),
                     found: format!("{given:?}"),
                 });
             }
@@ -201,11 +109,50 @@ impl HandsEnv {
         Ok(())
     }
 
+    /// Hands the last joint action to the engine: wrenches on the forearms, targets of the motors.
+    fn drive(&mut self) {
+        let width = action_width(self.play.base);
+        for (hand, own) in self.hands.iter().zip(self.actions.chunks_exact(width)) {
+            let (base, joints) = own.split_at(width - MOTORS);
+            if let (Base::Free { transition, orientation }, Ok(base)) = (self.play.base, <[f64; WRENCH]>::try_from(base)) {
+                self.sim.data_mut().xfrc_applied_mut()[hand.forearm] = wrench(base, transition, orientation);
+            }
+            let targets = joints.iter().zip(&hand.motors).map(|(x, [low, high])| scale(*x, *low, *high));
+            let ctrl = &mut self.sim.data_mut().ctrl_mut()[hand.ctrl..hand.ctrl + MOTORS];
+            ctrl.iter_mut().zip(targets).for_each(|(to, target)| *to = target);
+        }
+    }
+
+    /// Coordinates of a start. Eggs are moved and turned alike, and their goals are turned alike.
+    fn start(&mut self, stream: &mut Stream) -> Vec<f64> {
+        let mut qpos = self.sim.model().qpos0().to_vec();
+        if self.play.thing == Thing::Eggs {
+            let noise: [f64; 3] = std::array::from_fn(|_| self.play.object_noise * stream.range(-1.0, 1.0));
+            let turned = tumbled(stream.range(-1.0, 1.0), stream.range(-1.0, 1.0));
+            self.goal = tumbled(stream.range(-1.0, 1.0), stream.range(-1.0, 1.0));
+            for (at, place) in self.things.coordinates().zip(self.play.places) {
+                for k in 0..3 {
+                    qpos[at + k] = place.start[k] + noise[k];
+                }
+                qpos[at + 3..at + 7].copy_from_slice(&turned);
+            }
+        }
+        if let Thing::Door { open, .. } = self.play.thing {
+            self.things.hinges.iter().for_each(|at| qpos[*at] = open);
+        }
+        for hand in &self.hands {
+            for (q, [low, high]) in qpos[hand.qpos..hand.qpos + JOINTS].iter_mut().zip(&hand.joints) {
+                *q += self.play.joint_noise * stream.range(low - *q, high - *q);
+            }
+        }
+        qpos
+    }
+
     fn load(&mut self, bytes: &[u8]) -> Option<()> {
         let (head, bytes) = bytes.split_first_chunk::<2>()?;
         let (steps, bytes) = bytes.split_first_chunk::<8>()?;
         let phase = Phase::from_byte(head[0])?;
-        let own = 8 * (4 + 2 * MOTORS);
+        let own = 8 * (4 + self.actions.len());
         if bytes.len() < own || head[1] > 1 {
             return None;
         }
@@ -220,15 +167,6 @@ impl HandsEnv {
     }
 }
 
-/// (x, y, z, w), as the original has it.
-fn scalar_last([w, x, y, z]: Quat) -> Quat {
-    [x, y, z, w]
-}
-
-fn goal_place() -> [f64; 3] {
-    std::array::from_fn(|k| START[k] + GOAL[k])
-}
-
 impl Env for HandsEnv {
     fn spec(&self) -> &Arc<TeamSpec> {
         &self.spec
@@ -236,18 +174,7 @@ impl Env for HandsEnv {
 
     fn reset(&mut self, mut stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
         self.sim.reset();
-        let mut qpos = self.sim.model().qpos0().to_vec();
-        let at = self.object_qpos;
-        for (k, x) in START.iter().enumerate() {
-            qpos[at + k] = x + OBJECT_NOISE * stream.range(-1.0, 1.0);
-        }
-        qpos[at + 3..at + 7].copy_from_slice(&tumbled(stream.range(-1.0, 1.0), stream.range(-1.0, 1.0)));
-        self.goal = tumbled(stream.range(-1.0, 1.0), stream.range(-1.0, 1.0));
-        for hand in &self.hands {
-            for (q, [low, high]) in qpos[hand.qpos..hand.qpos + JOINTS].iter_mut().zip(&hand.joints) {
-                *q += JOINT_NOISE * stream.range(low - *q, high - *q);
-            }
-        }
+        let qpos = self.start(&mut stream);
         let still = vec![0.0; self.sim.data().qvel().len()];
         // The motors hold the joints where they start.
         for hand in &self.hands {
@@ -267,23 +194,18 @@ impl Env for HandsEnv {
         self.phase.running()?;
         self.check(actions)?;
         self.actions.iter_mut().zip(actions.flat()).for_each(|(to, x)| *to = f64::from(*x));
-        for (hand, own) in self.hands.iter().zip(self.actions.chunks_exact(MOTORS)) {
-            let targets = own.iter().zip(&hand.motors).map(|(x, [low, high])| scale(*x, *low, *high));
-            let ctrl = &mut self.sim.data_mut().ctrl_mut()[hand.ctrl..hand.ctrl + MOTORS];
-            ctrl.iter_mut().zip(targets).for_each(|(to, target)| *to = target);
-        }
+        self.drive();
         if let Err(error) = self.sim.step(SUBSTEPS) {
             self.phase = Phase::Over;
             return Err(error);
         }
-        let (at, turned) = self.object();
-        let away = goal_place().iter().zip(at).map(|(g, x)| (g - x).powi(2)).sum::<f64>().sqrt();
-        out.rewards.fill(reward(DISTANCE, away, turn(turned, self.goal)));
-        self.won |= away < SUCCESS;
+        let verdict = self.play.rule.judge(&self.seen());
+        out.rewards.fill(verdict.reward);
+        self.won |= verdict.won;
         self.write(out);
         self.steps += 1;
         let status = match () {
-            () if at[2] <= FALLEN => Status::Terminated,
+            () if verdict.over => Status::Terminated,
             () if self.steps >= self.max_cycles => Status::Truncated,
             () => Status::Running,
         };
@@ -312,10 +234,11 @@ impl Env for HandsEnv {
     }
 
     fn scene(&self) -> Option<Scene> {
-        let said = if self.won { "   caught" } else { "" };
-        Some(view::draw(&self.sim, View::HANDS, format!("{}   step {}{said}", self.spec.task, self.steps)))
+        let said = if self.won { "   done" } else { "" };
+        let caption = format!("{}   step {}{said}", self.spec.task, self.steps);
+        let view = View::hands(&self.play);
+        let mut scene = view::draw(&self.sim, view, caption);
+        scene.shapes.extend(view::goals(&self.play, view));
+        Some(scene)
     }
 }
-
-/// The joints that have a motor, in the motors' order.
-const MOTORISED: [usize; MOTORS] = [0, 1, 2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 19, 20, 21, 22, 23];

@@ -1,16 +1,28 @@
-//! The scene: two Shadow Hands and what they play with, put together from the hand's own files.
+//! The scene of a task: two Shadow Hands put together from the hand's own files, and what they play with.
 
-/// Half axes of the egg, in metres.
-pub(super) const EGG: [f64; 3] = [0.03, 0.03, 0.04];
+use super::rules::{MOUNT, compose};
+use super::task::{Base, Play, Stand, Thing};
+
 /// Prefixes of the two hands' names.
 pub(super) const SIDES: [&str; 2] = ["right", "left"];
 /// Engine steps a control step of 1/60 s.
 pub(super) const SUBSTEPS: usize = 8;
 /// The fingers, in the order of the observation.
-pub(super) const FINGERS: [&str; 5] = ["ff", "mf", "rf", "lf", "th"];
+pub(super) const FINGERS: [&str; super::task::FINGERS] = ["ff", "mf", "rf", "lf", "th"];
+/// Names of one egg or two.
+pub(super) const EGGS: [&str; 2] = ["object", "other"];
 
 const BODY: &str = include_str!("../../assets/hand/robot.xml");
 const SHARED: &str = include_str!("../../assets/hand/shared.xml");
+const EGG: &str = include_str!("../../assets/objects/egg.xml");
+const POT: &str = include_str!("../../assets/objects/pot.xml");
+const DOOR: &str = include_str!("../../assets/objects/door.xml");
+const PEN: &str = include_str!("../../assets/objects/pen.xml");
+
+/// Joints of a base that moves. The original damps every part's motion by 100 /s; here that is done for the hand as a whole,
+/// which has 5.0 kg, its centre of mass here and moments of inertia of 0.011, 0.026 and 0.026 kg m^2 about it.
+const FREE: &str = r#"<joint type="slide" axis="1 0 0" damping="500"/><joint type="slide" axis="0 1 0" damping="500"/>
+    <joint type="slide" axis="0 0 1" damping="500"/><joint type="ball" pos="0.002 0.008 0.292" damping="2"/>"#;
 
 /// What stands inside the outermost element.
 fn inside(text: &str) -> &str {
@@ -19,13 +31,20 @@ fn inside(text: &str) -> &str {
     &text[from..to]
 }
 
+/// Numbers with blanks between them.
+fn numbers(list: &[f64]) -> String {
+    list.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// A hand's bodies at a place: its own shapes for contact stay, the meshes that only decorate it go, its forearm becomes
 /// a capsule, and gravity does not pull at it.
-fn hand(side: &str, mount: &str) -> String {
+fn hand(side: &str, stand: &Stand, base: Base) -> String {
     let kept = inside(BODY).lines().filter(|line| !line.contains("D_Vizual"));
+    let joints = if base == Base::Fixed { "" } else { FREE };
     let line = |line: &str| {
         if line.contains("robot0:hand mount") {
-            return format!(r#"<body name="robot0:hand mount" {mount}>"#);
+            let (at, turned) = (numbers(&stand.at), numbers(&compose(stand.rotation(), MOUNT)));
+            return format!(r#"<body name="robot0:hand mount" pos="{at}" quat="{turned}">{joints}"#);
         }
         if line.contains("robot0:C_forearm") {
             let capsule =
@@ -54,20 +73,35 @@ fn shared(side: &str) -> String {
     format!("{text}<sensor>{sensors}</sensor>").replace("robot0:", &format!("{side}:"))
 }
 
-/// Two hands fixed face to face, a step apart, and an egg of density 500 above the right one.
-pub(super) fn over() -> String {
-    // The mount's own turn lays the hand on its back along -y; the left one is turned by half a turn about z.
-    let mounts = [r#"pos="0 0 0.5" euler="1.5708 0 3.14159""#, r#"pos="0 -1 0.5" euler="-1.5708 0 0""#];
-    let hands: String = SIDES.iter().zip(mounts).map(|(side, mount)| hand(side, mount)).collect();
+/// What the hands play with.
+fn things(play: &Play) -> String {
+    let filled = |text: &str, k: usize| inside(text).replace("PLACE", &numbers(&play.places[k].start));
+    match play.thing {
+        Thing::Eggs => {
+            let colours = ["0.9 0.6 0.2 1", "0.3 0.7 0.4 1"];
+            let egg = |k: usize| filled(EGG, k).replace("NAME", EGGS[k]).replace("COLOUR", colours[k]);
+            (0..play.places.len().min(EGGS.len())).map(egg).collect()
+        }
+        Thing::Pot => filled(POT, 0),
+        Thing::Door { pushed, .. } => {
+            // Its leaves turn towards -x, the hands stand at x > 0.
+            let turned = if pushed { [1.0, 0.0, 0.0, 0.0] } else { [0.0, 0.0, 1.0, 0.0] };
+            filled(DOOR, 0).replace("TURN", &numbers(&turned))
+        }
+        Thing::Pen => filled(PEN, 0),
+    }
+}
+
+/// The task's scene in MuJoCo's language.
+pub(super) fn text(play: &Play) -> String {
+    let hands: String = SIDES.iter().zip(&play.hands).map(|(side, stand)| hand(side, stand, play.base)).collect();
     let classes: String = SIDES.iter().map(|side| shared(side)).collect();
-    let [a, b, c] = EGG;
     format!(
         r#"<mujoco model="hands"><compiler angle="radian"/><option timestep="{}" iterations="20"/>
         {classes}
-        <worldbody>{hands}
-        <body name="object" pos="0 -0.39 0.54"><freejoint name="object"/>
-        <geom name="object" type="ellipsoid" size="{a} {b} {c}" density="500" condim="4" rgba="0.9 0.6 0.2 1"/></body>
-        </worldbody></mujoco>"#,
-        1.0 / 480.0
+        <worldbody>{hands}</worldbody>
+        {}</mujoco>"#,
+        1.0 / 480.0,
+        things(play)
     )
 }

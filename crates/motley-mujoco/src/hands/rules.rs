@@ -1,10 +1,20 @@
-//! The arithmetic of the hands' tasks, free of the engine: rotations, observations' scales, the action map, the reward.
+//! The arithmetic of the hands' tasks, free of the engine: rotations, observations' scales, the action map, the reward of a catch.
 //!
 //! Y. Chen, Y. Yang, T. Wu, S. Wang, X. Feng, J. Jiang, Z. Lu, S. M. McAleer, H. Dong, S.-C. Zhu, "Towards Human-Level Bimanual
 //! Dexterous Manipulation with Reinforcement Learning", NeurIPS 2022 (datasets and benchmarks).
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2, TAU};
+
+use super::task::Point;
+
 /// A rotation as (w, x, y, z), of norm 1.
 pub type Quat = [f64; 4];
+
+/// The turn of the hand's base within its own files: a quarter turn about x after half a turn about z.
+pub const MOUNT: Quat = [0.0, 0.0, -FRAC_1_SQRT_2, FRAC_1_SQRT_2];
+
+/// Seconds a control step.
+const STEP: f64 = 1.0 / 60.0;
 
 /// First `b`, then `a`.
 pub fn compose(a: Quat, b: Quat) -> Quat {
@@ -19,6 +29,34 @@ pub fn compose(a: Quat, b: Quat) -> Quat {
 /// The other way round.
 pub fn inverse(q: Quat) -> Quat {
     [q[0], -q[1], -q[2], -q[3]]
+}
+
+/// A vector turned, v + 2 w (u x v) + 2 u x (u x v) with u the vector part.
+pub fn rotate(q: Quat, v: Point) -> Point {
+    let u = [q[1], q[2], q[3]];
+    let once = cross(u, v);
+    let twice = cross(u, once);
+    std::array::from_fn(|k| v[k] + 2.0 * (q[0] * once[k] + twice[k]))
+}
+
+fn cross(a: Point, b: Point) -> Point {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}
+
+/// The angles of turns about the world's x, then y, then z that make the rotation, each in 0..2 pi as in the original.
+pub fn euler(q: Quat) -> [f64; 3] {
+    let [w, x, y, z] = q;
+    let roll = (2.0 * (w * x + y * z)).atan2(w * w - x * x - y * y + z * z);
+    let sine = 2.0 * (w * y - z * x);
+    let pitch = if sine.abs() >= 1.0 { FRAC_PI_2.copysign(sine) } else { sine.asin() };
+    let yaw = (2.0 * (w * z + x * y)).atan2(w * w + x * x - y * y - z * z);
+    [roll, pitch, yaw].map(|angle| angle.rem_euclid(TAU))
+}
+
+/// Force (N) and torque (N m) on a base from the first six entries of an action in +-1: forces a / 60 * `transition` * 1e5,
+/// torques a / 60 * `orientation` * 1e3, along the world's axes.
+pub fn wrench(action: [f64; 6], transition: f64, orientation: f64) -> [f64; 6] {
+    std::array::from_fn(|k| action[k] * STEP * if k < 3 { transition * 1e5 } else { orientation * 1e3 })
 }
 
 /// By `angle` radians about axis `k` (0 x, 1 y, 2 z).
@@ -107,6 +145,48 @@ mod tests {
         }
         assert!(turn(about(0, 0.3), about(0, 0.3)) < 1e-12);
         assert!((turn(about(2, 1.0), about(2, 0.25)) - 0.75).abs() < 1e-12);
+    }
+
+    /// The same vector by the matrix of the rotation.
+    #[test]
+    fn vectors_turn_as_matrices_say() {
+        let mut stream = Stream::new(3, Purpose::Check, 0, 0);
+        for _ in 0..1000 {
+            let (q, v): (Quat, Point) = (random(&mut stream), std::array::from_fn(|_| stream.normal()));
+            let m = matrix(q);
+            let expected: Point = std::array::from_fn(|i| (0..3).map(|k| m[i][k] * v[k]).sum());
+            assert!(rotate(q, v).iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-9), "{q:?} {v:?}");
+        }
+    }
+
+    /// Angles make the rotation that they were read from, lie in 0..2 pi, and are those that went in.
+    #[test]
+    fn angles_make_their_rotation() {
+        let mut stream = Stream::new(4, Purpose::Check, 0, 0);
+        for _ in 0..1000 {
+            let q = random(&mut stream);
+            let [x, y, z] = euler(q);
+            assert!([x, y, z].iter().all(|angle| (0.0..TAU).contains(angle)));
+            assert!(turn(q, compose(about(2, z), compose(about(1, y), about(0, x)))) < 1e-6, "{q:?}");
+        }
+        let q = compose(about(2, -0.5), compose(about(1, 0.3), about(0, 2.0)));
+        let close = euler(q).iter().zip([2.0, 0.3, TAU - 0.5]).all(|(x, y)| (x - y).abs() < 1e-12);
+        assert!(close, "{:?}", euler(q));
+        // Straight up there is no telling roll from yaw; the pitch stays.
+        assert!((euler(about(1, FRAC_PI_2))[1] - FRAC_PI_2).abs() < 1e-7);
+    }
+
+    #[test]
+    fn the_mounts_turn_is_the_files_one() {
+        assert!(turn(MOUNT, compose(about(0, FRAC_PI_2), about(2, std::f64::consts::PI))) < 1e-7);
+    }
+
+    /// `lift_underarm`: 1/60 * 0.25 * 1e5 N and 1/60 * 1 * 1e3 N m at 1.
+    #[test]
+    fn wrenches_have_their_values() {
+        let found = wrench([1.0, -0.5, 0.0, 1.0, 0.0, -1.0], 0.25, 1.0);
+        let expected = [416.666_667, -208.333_333, 0.0, 16.666_667, 0.0, -16.666_667];
+        assert!(found.iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-5), "{found:?}");
     }
 
     #[test]
