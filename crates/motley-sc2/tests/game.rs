@@ -57,7 +57,7 @@ impl Player {
 fn choose(player: &Player, draws: &mut Stream) -> Vec<f32> {
     let choice = |i: usize| {
         let free = player.free(i);
-        let fights = free.last().is_some_and(|a| *a > 5) && draws.bernoulli(0.7);
+        let fights = free.last().is_some_and(|a| *a > 5) && draws.bernoulli(0.9);
         let from = if fights { free.iter().position(|a| *a > 5).unwrap_or(0) } else { 0 };
         free[from + draws.below((free.len() - from) as u32) as usize] as f32
     };
