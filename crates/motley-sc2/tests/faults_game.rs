@@ -89,7 +89,7 @@ fn what_goes_wrong_costs_the_episode_and_the_next_reset_starts_another_game() {
         (Trouble::Over, "the game itself has ended"),
         (Trouble::Refused, "refused the creation of the game: error 3 (bad map data)"),
         (Trouble::Build(69232), "the program in Base75689 is of build 69232"),
-        (Trouble::Missing, "the map has 2 units of the team and 3 foes, expected 3 units of the team and 3 foes"),
+        (Trouble::Missing, "expected 3 units of the team and 3 foes: is it SMAC's own map"),
         (Trouble::Strangers, "unit types [1, 1, 1], expected 3 marine"),
         (Trouble::Large, "expected a map of 32 x 32 cells"),
     ] {
