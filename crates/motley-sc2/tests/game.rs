@@ -79,7 +79,7 @@ fn same_battles(map: &str, settings: &[&str], episodes: u64) -> usize {
     let mut simulated = Player::new(registry().make(&format!("skirmish/{map}"), &still).unwrap());
     assert_eq!(real.team.agents, simulated.team.agents, "{map}: the same agents with the same meanings of actions");
     assert_eq!((real.team.version, real.team.step_limit), (BUILD, simulated.team.step_limit));
-    assert_eq!((real.team.state.clone(), real.team.reward), (simulated.team.state.clone(), simulated.team.reward));
+    assert_eq!((real.team.state, real.team.reward), (simulated.team.state, simulated.team.reward));
     let mut draws = Stream::new(5, Purpose::Check, 1, 0);
     let mut wins = 0;
     for episode in 0..episodes {
