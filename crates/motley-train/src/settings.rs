@@ -68,6 +68,7 @@ impl Registry {
     pub fn builtin() -> Self {
         let tasks = motley_mujoco::tasks().into_iter().fold(motley_envs::Registry::builtin(), motley_envs::Registry::with);
         let tasks = motley_mujoco::families().into_iter().fold(tasks, motley_envs::Registry::with_family);
+        let tasks = motley_sc2::families().into_iter().fold(tasks, motley_envs::Registry::with_family);
         let tasks = motley_bridge::families().into_iter().fold(tasks, motley_envs::Registry::with_family);
         Self { algorithms: motley_algos::Registry::builtin(), tasks }
     }

@@ -106,6 +106,11 @@ pub(crate) struct TrainArgs {
 pub(crate) struct EvalArgs {
     /// A run folder or a policy bundle.
     pub(crate) from: PathBuf,
+    /// key=value settings of the task in place of those of training (task.* may be left out).
+    pub(crate) settings: Vec<String>,
+    /// Another task with the same agents, spaces and state: smac/3m for a run of skirmish/3m.
+    #[arg(long)]
+    pub(crate) task: Option<String>,
     /// Episodes to play.
     #[arg(long, default_value_t = 100)]
     pub(crate) episodes: usize,

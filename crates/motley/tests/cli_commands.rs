@@ -71,6 +71,21 @@ fn lists_name_what_the_registry_has() {
     refused(&["list", "taks"], &["taks", "tasks"]);
 }
 
+/// Without the game its tasks are known by name, and what was looked for is said at once: exit 3.
+#[test]
+fn what_needs_starcraft_says_where_it_was_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    for words in [["train", "qmix", "smac/3m"], ["config", "mappo", "smacv2/zerg_5_vs_5"]] {
+        let (code, _, err) = motley_with(dir.path(), &words, &[("SC2PATH", place)]);
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("StarCraft II") && err.contains(place) && err.contains("SC2PATH"), "{err}");
+    }
+    refused(&["train", "qmix", "smac/3ms"], &["\"smac/3m\""]);
+    let (code, out, _) = motley_with(dir.path(), &["doctor"], &[("SC2PATH", place)]);
+    assert!(code == 0 && out.contains("StarCraft II") && out.contains(place), "{out}");
+}
+
 /// Without the feature, what needs MuJoCo is known by name and says how to get it: exit 3.
 #[cfg(not(feature = "mujoco"))]
 #[test]
@@ -288,6 +303,36 @@ fn render_plays_the_episodes_that_eval_plays() {
     let page = String::from_utf8(again("a.html", &["--episodes", "2"])).unwrap();
     assert_eq!((page.matches("<svg").count(), page.contains("happo on mpe/simple_speaker_listener_v4")), (52, true));
     assert!(sheet != again("c.png", &["--seed", "1"]) && sheet != again("d.png", &["--stochastic"]));
+}
+
+#[test]
+fn a_policy_is_played_on_another_task_with_the_same_team() {
+    let dir = tempfile::tempdir().unwrap();
+    write_policy(&dir.path().join("policy"), "matrix/non_monotonic");
+    let greedy = |words: &[&str]| {
+        let (code, out, err) = motley_in(dir.path(), &[&["eval", "policy", "--episodes", "1", "--json"], words].concat());
+        assert_eq!(code, 0, "{err}");
+        let last = events(&out).pop().unwrap();
+        (last["task"].as_str().unwrap().to_owned(), last["eval_return_mean"].as_f64().unwrap())
+    };
+    // The untrained policy plays some pair; what that pays on either task says which it can be.
+    let (own, here) = greedy(&[]);
+    let (other, there) = greedy(&["--task", "matrix/climbing"]);
+    assert_eq!((own.as_str(), other.as_str()), ("matrix/non_monotonic", "matrix/climbing"));
+    let pairs = [[8.0, 11.0], [-12.0, -30.0], [-12.0, 0.0], [0.0, 7.0], [0.0, 6.0], [0.0, 0.0], [0.0, 5.0]];
+    assert!(pairs.contains(&[here, there]), "{here} here, {there} there");
+    let (_, thrice) = greedy(&["--task", "matrix/climbing", "task.steps=3"]);
+    assert_eq!(thrice, 3.0 * there, "the same pair in each of three rounds");
+    let (_, twice) = greedy(&["steps=2"]);
+    assert_eq!(twice, 2.0 * here);
+    for (words, text) in [
+        (&["--task", "mpe/simple_v3"][..], "another team"),
+        (&["--task", "matrix/climbin"], "\"matrix/climbing\""),
+        (&["--task", "matrix/climbing", "stepps=3"], "\"task.steps\""),
+    ] {
+        let (code, _, err) = motley_in(dir.path(), &[&["eval", "policy"], words].concat());
+        assert!(code == 2 && err.contains(text), "{words:?}: {code} {err}");
+    }
 }
 
 #[test]

@@ -129,6 +129,11 @@ impl Ground {
         MADE[profile as usize][layout as usize].get_or_init(|| Arc::new(Self::make(layout, profile))).clone()
     }
 
+    /// A map that somebody else describes cell by cell: enough for what agents see, without walls or ways to play on.
+    pub fn seen(walk: [u32; SIZE], height: [[u8; SIZE]; SIZE]) -> Self {
+        Self { climb: walk, walk, height, walls: Vec::new(), ways: None }
+    }
+
     fn make(layout: Layout, profile: Profile) -> Self {
         if profile == Profile::Smaclite {
             return Self::make_smaclite(layout);

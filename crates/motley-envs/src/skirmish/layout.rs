@@ -6,8 +6,9 @@
 use super::ground::{Ground, SIZE};
 use super::maps::Map;
 use super::options::Options;
-use super::units::{ENERGY, Kind, Profile, Race};
-use super::world::{Side, TICK, World};
+use super::units::{Kind, Race};
+use super::view::{Unit, View};
+use super::world::Side;
 
 /// Slots before the first target: no-op, stop and four moves.
 pub const MOVES_END: usize = 6;
@@ -63,15 +64,11 @@ impl Pen<'_> {
     }
 }
 
-/// What changes from step to step besides the world.
+/// What changes from step to step.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment<'a> {
     /// The battle.
-    pub world: &'a World,
-    /// Unit of each agent.
-    pub units: &'a [usize],
-    /// Unit of each foe, in the order of slots.
-    pub foes: &'a [usize],
+    pub view: &'a View,
     /// Last action of each agent; `None` before the first.
     pub last: &'a [Option<usize>],
     /// Where each agent looks, in twelfths of a circle.
@@ -88,10 +85,7 @@ impl Layout {
         let first_ally = first_foe + if options.unified() { foes } else { 0 };
         let actions = first_foe + foes + if options.unified() { allies } else { 0 };
         let shields = races.map(|race| usize::from(race == Race::Protoss));
-        let mut types = map.types.clone();
-        if options.profile() == Profile::Smaclite && types[0].len() == 2 {
-            types[1] = types[0].clone(); // SMAClite numbers both sides alike
-        }
+        let types = map.types.clone();
         let mut layout = Self { allies, foes, actions, first_foe, first_ally, obs: 0, state: 0, shields, types, options };
         layout.obs = layout.obs_size();
         layout.state = layout.state_size();
@@ -142,61 +136,65 @@ impl Layout {
     }
 
     /// Whether agent `i` sees unit `o`; with the distance.
-    fn sees(&self, now: &Moment<'_>, i: usize, o: usize, sight: f32) -> Option<f32> {
-        let u = now.units[i];
-        let distance = now.world.distance(u, o);
-        (now.world.alive(o) && distance < sight && self.in_view(now, i, o)).then_some(distance)
+    fn sees(&self, now: &Moment<'_>, i: usize, o: &Unit, sight: f32) -> Option<f32> {
+        let distance = now.view.allies[i].distance(o);
+        (o.alive() && distance < sight && self.in_view(now, i, o)).then_some(distance)
     }
 
-    fn in_view(&self, now: &Moment<'_>, i: usize, o: usize) -> bool {
+    fn in_view(&self, now: &Moment<'_>, i: usize, o: &Unit) -> bool {
         if !self.options.field_of_view {
             return true;
         }
-        let (u, w) = (now.units[i], now.world);
+        let u = &now.view.allies[i];
         let angle = f32::from(now.looks[i]) * std::f32::consts::PI / 6.0;
-        let (dx, dy) = (w.x[o] - w.x[u], w.y[o] - w.y[u]);
+        let (dx, dy) = (o.x - u.x, o.y - u.y);
         let length = dx.hypot(dy);
         length == 0.0 || (dx * angle.cos() + dy * angle.sin()) / length >= HALF_CONE.cos() - 1e-6
     }
 
     /// Whether agent `i` may use the slot of a target.
-    fn targets(&self, now: &Moment<'_>, i: usize, o: usize) -> bool {
-        let u = now.units[i];
-        let (shoot, _) = self.ranges(now.world.stats[u].kind);
-        now.world.alive(o) && now.world.distance(u, o) <= shoot && self.in_view(now, i, o)
+    fn targets(&self, now: &Moment<'_>, i: usize, o: &Unit) -> bool {
+        let u = &now.view.allies[i];
+        let (shoot, _) = self.ranges(u.kind);
+        o.alive() && u.distance(o) <= shoot && self.in_view(now, i, o)
+    }
+
+    /// Whether agent `i`, a healer, may use the slot of ally `j`.
+    fn treats(&self, now: &Moment<'_>, i: usize, j: usize) -> bool {
+        let o = &now.view.allies[j];
+        j != i && !o.heals() && self.targets(now, i, o)
     }
 
     /// Whether a step north, south, east or west leads to free ground.
-    fn can_move(world: &World, u: usize) -> [bool; 4] {
-        let (x, y) = (world.x[u], world.y[u]);
-        let strict = world.profile == Profile::Smaclite;
+    fn can_move(view: &View, u: &Unit) -> [bool; 4] {
+        let (x, y) = (u.x, u.y);
         [[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]].map(|[dx, dy]: [f32; 2]| {
             // SMAC casts, so that just beyond the low edges lies cell 0; SMAClite does not.
             let (cx, cy) = ((x + dx).trunc(), (y + dy).trunc());
             let inside = |c: f32| (0.0..SIZE as f32).contains(&c);
-            let on_map = inside(cx) && inside(cy) && (!strict || (x + dx >= 0.0 && y + dy >= 0.0));
-            on_map && world.ground.walk[cy as usize] >> cx as usize & 1 == 1
+            let on_map = inside(cx) && inside(cy) && (!view.strict_edges || (x + dx >= 0.0 && y + dy >= 0.0));
+            on_map && view.ground.walk[cy as usize] >> cx as usize & 1 == 1
         })
     }
 
     /// Availability of agent `i`.
     pub fn write_mask(&self, now: &Moment<'_>, i: usize, mask: &mut [bool]) {
         mask.fill(false);
-        let (u, world) = (now.units[i], now.world);
-        if !world.alive(u) {
+        let u = &now.view.allies[i];
+        if !u.alive() {
             mask[0] = true;
             return;
         }
         mask[1] = true;
-        mask[2..MOVES_END].copy_from_slice(&Self::can_move(world, u));
+        mask[2..MOVES_END].copy_from_slice(&Self::can_move(now.view, u));
         mask[MOVES_END..self.first_foe].fill(true);
-        if world.stats[u].heals() {
+        if u.heals() {
             let slots = if self.options.unified() { self.allies } else { self.allies.min(self.foes) };
-            for (j, &o) in now.units.iter().enumerate().take(slots) {
-                mask[self.first_ally + j] = o != u && !world.stats[o].heals() && self.targets(now, i, o);
+            for j in 0..slots {
+                mask[self.first_ally + j] = self.treats(now, i, j);
             }
         } else {
-            for (j, &o) in now.foes.iter().enumerate() {
+            for (j, o) in now.view.foes.iter().enumerate() {
                 mask[self.first_foe + j] = self.targets(now, i, o);
             }
         }
@@ -208,73 +206,71 @@ impl Layout {
     }
 
     /// Health, shield and type of a unit.
-    fn put_body(&self, pen: &mut Pen<'_>, world: &World, u: usize, side: Side) {
-        let stats = world.stats[u];
-        pen.put((world.hp[u] / f64::from(stats.health)) as f32);
+    fn put_body(&self, pen: &mut Pen<'_>, u: &Unit, side: Side) {
+        pen.put((u.hp / u.hp_max) as f32);
         if self.shields[side as usize] > 0 {
-            pen.put(shield_part(world, u));
+            pen.put(shield_part(u));
         }
-        let (bit, n) = self.kind_bit(side, stats.kind);
+        let (bit, n) = self.kind_bit(side, u.kind);
         pen.one_hot(bit, n);
     }
 
-    fn put_surroundings(&self, pen: &mut Pen<'_>, world: &World, u: usize, pathing: bool, terrain: bool) {
-        let (x, y) = (world.x[u].floor(), world.y[u].floor());
+    fn put_surroundings(&self, pen: &mut Pen<'_>, ground: &Ground, u: &Unit, pathing: bool, terrain: bool) {
+        let (x, y) = (u.x.floor(), u.y.floor());
         let inside = |c: f32| (0.0..SIZE as f32).contains(&c);
         if pathing {
             for [dx, dy] in &AROUND[..8] {
-                let free = !inside(x + dx) || !inside(y + dy) || Ground::free(&world.ground.walk, x + dx, y + dy);
+                let free = !inside(x + dx) || !inside(y + dy) || Ground::free(&ground.walk, x + dx, y + dy);
                 pen.put(if free { 1.0 } else { 0.0 });
             }
         }
         if terrain {
             for [dx, dy] in &AROUND {
                 let known = inside(x + dx) && inside(y + dy);
-                pen.put(if known { f32::from(world.ground.height[(y + dy) as usize][(x + dx) as usize]) / 255.0 } else { 1.0 });
+                pen.put(if known { f32::from(ground.height[(y + dy) as usize][(x + dx) as usize]) / 255.0 } else { 1.0 });
             }
         }
     }
 
-    fn put_moves(&self, pen: &mut Pen<'_>, world: &World, u: usize) {
-        Self::can_move(world, u).iter().for_each(|free| pen.put(if *free { 1.0 } else { 0.0 }));
-        self.put_surroundings(pen, world, u, self.options.obs_pathing, self.options.obs_terrain);
+    fn put_moves(&self, pen: &mut Pen<'_>, view: &View, u: &Unit) {
+        Self::can_move(view, u).iter().for_each(|free| pen.put(if *free { 1.0 } else { 0.0 }));
+        self.put_surroundings(pen, &view.ground, u, self.options.obs_pathing, self.options.obs_terrain);
     }
 
     fn put_foes(&self, pen: &mut Pen<'_>, now: &Moment<'_>, i: usize) {
-        let (u, world) = (now.units[i], now.world);
-        let (_, sight) = self.ranges(world.stats[u].kind);
-        for (j, &o) in now.foes.iter().enumerate() {
+        let u = &now.view.allies[i];
+        let (_, sight) = self.ranges(u.kind);
+        for (j, o) in now.view.foes.iter().enumerate() {
             let Some(distance) = self.sees(now, i, o, sight) else {
                 pen.skip(5 + self.bits(Side::Foe));
                 continue;
             };
             // The slot's availability, as in SMAC: for a healer slot j is about ally j.
-            let mut open = !world.stats[u].heals() && self.targets(now, i, o);
-            if world.stats[u].heals() && !self.options.unified() && j < self.allies {
-                let friend = now.units[j];
-                open = friend != u && !world.stats[friend].heals() && self.targets(now, i, friend);
+            let mut open = !u.heals() && self.targets(now, i, o);
+            if u.heals() && !self.options.unified() && j < self.allies {
+                open = self.treats(now, i, j);
             }
             pen.put(if open { 1.0 } else { 0.0 });
             pen.put(distance / sight);
-            pen.put((world.x[o] - world.x[u]) / sight);
-            pen.put((world.y[o] - world.y[u]) / sight);
-            self.put_body(pen, world, o, Side::Foe);
+            pen.put((o.x - u.x) / sight);
+            pen.put((o.y - u.y) / sight);
+            self.put_body(pen, o, Side::Foe);
         }
     }
 
     fn put_allies(&self, pen: &mut Pen<'_>, now: &Moment<'_>, i: usize) {
-        let (u, world) = (now.units[i], now.world);
-        let (_, sight) = self.ranges(world.stats[u].kind);
-        for (j, &o) in now.units.iter().enumerate().filter(|(j, _)| *j != i) {
+        let u = &now.view.allies[i];
+        let (_, sight) = self.ranges(u.kind);
+        for (j, o) in now.view.allies.iter().enumerate().filter(|(j, _)| *j != i) {
             let Some(distance) = self.sees(now, i, o, sight) else {
                 pen.skip(5 + self.bits(Side::Ally) + self.remembers());
                 continue;
             };
             pen.put(1.0);
             pen.put(distance / sight);
-            pen.put((world.x[o] - world.x[u]) / sight);
-            pen.put((world.y[o] - world.y[u]) / sight);
-            self.put_body(pen, world, o, Side::Ally);
+            pen.put((o.x - u.x) / sight);
+            pen.put((o.y - u.y) / sight);
+            self.put_body(pen, o, Side::Ally);
             if self.remembers() > 0 {
                 pen.one_hot(now.last[j], self.actions);
             }
@@ -283,8 +279,8 @@ impl Layout {
 
     /// Agent `i`'s observation; zeros when it is dead.
     pub fn write_obs(&self, now: &Moment<'_>, i: usize, obs: &mut [f32]) {
-        let (u, world) = (now.units[i], now.world);
-        if !world.alive(u) {
+        let u = &now.view.allies[i];
+        if !u.alive() {
             obs.fill(0.0);
             return;
         }
@@ -293,18 +289,18 @@ impl Layout {
         if harl {
             self.put_allies(&mut pen, now, i);
             self.put_foes(&mut pen, now, i);
-            self.put_moves(&mut pen, world, u);
+            self.put_moves(&mut pen, now.view, u);
             pen.put(1.0);
             pen.skip(3);
         } else {
-            self.put_moves(&mut pen, world, u);
+            self.put_moves(&mut pen, now.view, u);
             self.put_foes(&mut pen, now, i);
             self.put_allies(&mut pen, now, i);
         }
-        self.put_body(&mut pen, world, u, Side::Ally);
+        self.put_body(&mut pen, u, Side::Ally);
         if self.options.obs_own_pos {
-            pen.put(world.x[u] / SIZE as f32);
-            pen.put(world.y[u] / SIZE as f32);
+            pen.put(u.x / now.view.extent[0]);
+            pen.put(u.y / now.view.extent[1]);
         }
         if harl {
             pen.one_hot(now.last[i], self.actions);
@@ -317,25 +313,18 @@ impl Layout {
         }
     }
 
-    fn put_in_state(&self, pen: &mut Pen<'_>, world: &World, u: usize, side: Side) {
-        let stats = world.stats[u];
+    fn put_in_state(&self, pen: &mut Pen<'_>, view: &View, u: &Unit, side: Side) {
         let half = SIZE as f32 / 2.0;
-        pen.put((world.hp[u] / f64::from(stats.health)) as f32);
+        pen.put((u.hp / u.hp_max) as f32);
         if side == Side::Ally {
-            // SMAC divides loops by a table of its own, SMAClite by the weapon's period.
-            let part = match world.profile {
-                _ if stats.heals() => world.energy[u] / ENERGY,
-                Profile::Liberty => world.cooldown[u] / TICK / f64::from(stats.kind.cooldown_scale()),
-                Profile::Smaclite => world.cooldown[u] / stats.period,
-            };
-            pen.put(part as f32);
+            pen.put(u.charge as f32);
         }
-        pen.put((world.x[u] - half) / SIZE as f32);
-        pen.put((world.y[u] - half) / SIZE as f32);
+        pen.put((u.x - half) / view.extent[0]);
+        pen.put((u.y - half) / view.extent[1]);
         if self.shields[side as usize] > 0 {
-            pen.put(shield_part(world, u));
+            pen.put(shield_part(u));
         }
-        let (bit, n) = self.kind_bit(side, stats.kind);
+        let (bit, n) = self.kind_bit(side, u.kind);
         pen.one_hot(bit, n);
     }
 
@@ -346,42 +335,42 @@ impl Layout {
         }
         self.write_row(now, &mut state[..self.state]);
         let (first, others) = state.split_at_mut(self.state);
-        for (row, &u) in others.chunks_exact_mut(self.state).zip(&now.units[1..]) {
-            if now.world.alive(u) { row.copy_from_slice(first) } else { row.fill(0.0) }
+        for (row, u) in others.chunks_exact_mut(self.state).zip(&now.view.allies[1..]) {
+            if u.alive() { row.copy_from_slice(first) } else { row.fill(0.0) }
         }
-        if !now.world.alive(now.units[0]) {
+        if !now.view.allies[0].alive() {
             first.fill(0.0);
         }
     }
 
     fn write_row(&self, now: &Moment<'_>, state: &mut [f32]) {
-        let world = now.world;
+        let view = now.view;
         let mut pen = Pen(state.iter_mut());
         let (ep, fp) = (self.options.state == "ep", self.options.state == "fp");
         let width = 4 + self.bits(Side::Ally);
-        for (i, &u) in now.units.iter().enumerate() {
-            if world.alive(u) {
-                self.put_in_state(&mut pen, world, u, Side::Ally)
+        for (i, u) in view.allies.iter().enumerate() {
+            if u.alive() {
+                self.put_in_state(&mut pen, view, u, Side::Ally)
             } else {
                 pen.skip(width)
             }
             if fp || ep {
-                pen.one_hot(now.last[i].filter(|_| world.alive(u)), self.actions);
+                pen.one_hot(now.last[i].filter(|_| u.alive()), self.actions);
             }
-            if ep && world.alive(u) {
-                Self::can_move(world, u).iter().for_each(|free| pen.put(if *free { 1.0 } else { 0.0 }));
+            if ep && u.alive() {
+                Self::can_move(view, u).iter().for_each(|free| pen.put(if *free { 1.0 } else { 0.0 }));
             } else if ep {
                 pen.skip(4);
             }
-            if (ep || (!fp && self.options.state_terrain)) && world.alive(u) {
-                self.put_surroundings(&mut pen, world, u, true, true);
+            if (ep || (!fp && self.options.state_terrain)) && u.alive() {
+                self.put_surroundings(&mut pen, &view.ground, u, true, true);
             } else if ep || (!fp && self.options.state_terrain) {
                 pen.skip(17);
             }
         }
-        for &u in now.foes {
-            if world.alive(u) {
-                self.put_in_state(&mut pen, world, u, Side::Foe)
+        for u in &view.foes {
+            if u.alive() {
+                self.put_in_state(&mut pen, view, u, Side::Foe)
             } else {
                 pen.skip(3 + self.bits(Side::Foe))
             }
@@ -399,7 +388,6 @@ impl Layout {
 }
 
 /// Shield as a part of its most.
-fn shield_part(world: &World, u: usize) -> f32 {
-    let most = f64::from(world.stats[u].shield);
-    if most > 0.0 { (world.shield[u] / most) as f32 } else { 0.0 }
+fn shield_part(u: &Unit) -> f32 {
+    if u.shield_max > 0.0 { (u.shield / u.shield_max) as f32 } else { 0.0 }
 }

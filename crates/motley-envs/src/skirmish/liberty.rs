@@ -238,7 +238,7 @@ impl World {
     }
 
     /// Lets units that were put on top of each other move apart, before a battle begins.
-    pub(super) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for _ in 0..200 {
             let mut still = true;
             for u in 0..self.len() {

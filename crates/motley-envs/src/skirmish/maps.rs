@@ -63,6 +63,31 @@ pub struct Map {
     pub foes_first: bool,
 }
 
+impl Map {
+    /// Who fights whom, in one line.
+    pub fn summary(&self) -> String {
+        match &self.lineup {
+            Lineup::Fixed { allies, foes } => {
+                let side = |groups: &[Group]| {
+                    let mut parts: Vec<(&str, usize)> = Vec::new();
+                    for group in groups {
+                        match parts.iter_mut().find(|(name, _)| *name == group.kind.name()) {
+                            Some((_, count)) => *count += group.count,
+                            None => parts.push((group.kind.name(), group.count)),
+                        }
+                    }
+                    parts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+                };
+                format!("{} against {}", side(allies), side(foes))
+            }
+            Lineup::Drawn(roster) => {
+                let names: Vec<&str> = roster.kinds.iter().map(|k| k.name()).collect();
+                format!("{} against {}, drawn each episode from {}", roster.allies, roster.foes, names.join(", "))
+            }
+        }
+    }
+}
+
 const WEST: [f32; 2] = [9.0, 16.0];
 const EAST: [f32; 2] = [23.0, 16.0];
 const FAR_CORNER: [f32; 2] = [4.47, 4.3298];
@@ -235,10 +260,16 @@ pub fn pattern(name: &str) -> Option<Map> {
     Some(map)
 }
 
-/// Every map that is listed; those by [`pattern`] exist besides.
-pub fn all() -> Vec<Map> {
+/// The 23 maps of SMAC.
+pub fn smac() -> Vec<Map> {
     let mut maps: Vec<Map> = STANDARD.iter().map(|&(name, allies, foes, limit)| standard(name, allies, foes, limit)).collect();
     maps.extend(specials());
+    maps
+}
+
+/// Every map that is listed; those by [`pattern`] exist besides.
+pub fn all() -> Vec<Map> {
+    let mut maps = smac();
     maps.extend(super::draw::all());
     maps.extend(["6m2m_15m", "12m4m_30m"].into_iter().filter_map(pattern));
     maps
@@ -284,6 +315,11 @@ pub fn place(groups: &[Group], profile: Profile, turned: bool) -> Vec<Recruit> {
         k += together;
     }
     out
+}
+
+/// Agents in SMAC's order: by type (the maps number them alphabetically), then x, then y.
+pub fn sort_as_agents(allies: &mut [Recruit]) {
+    allies.sort_by(|a, b| a.kind.name().cmp(b.kind.name()).then(a.at[0].total_cmp(&b.at[0])).then(a.at[1].total_cmp(&b.at[1])));
 }
 
 #[cfg(test)]

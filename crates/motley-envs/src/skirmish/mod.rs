@@ -1,22 +1,25 @@
 //! Combat: the maps of SMAC and SMACv2, and maps of marines and medivacs for unified action spaces, on a simulator of our own.
 //!
 //! Nothing of StarCraft II is needed or included, and results are not those of the game: see the book. [`world`] holds a
-//! battle in flat arrays, [`units`] and [`maps`] the tables, `liberty` and `smaclite` the rules of a tick, `layout` what agents
-//! see, [`Skirmish`] runs an episode, [`trace`] compares with recorded runs.
+//! battle in flat arrays, [`units`] and [`maps`] the tables, `liberty` and `smaclite` the rules of a tick. [`contract`] is SMAC's
+//! contract over a [`view`] of the units, with `layout` for what agents see; it knows nothing of who plays the battle, so that a
+//! client of the game shares it. [`Skirmish`] runs an episode, [`trace`] compares with recorded runs.
 
+pub mod contract;
 pub mod draw;
 mod env;
 pub mod ground;
 mod layout;
 mod liberty;
 pub mod maps;
-mod options;
+pub mod options;
 pub mod orca;
 mod save;
-mod scene;
+pub mod scene;
 mod smaclite;
 pub mod trace;
 pub mod units;
+pub mod view;
 pub mod world;
 
 use std::sync::Arc;
@@ -24,8 +27,7 @@ use std::sync::Arc;
 use motley_core::{ConfigError, Env, Key, Task, TaskFamily, TaskOptions};
 
 pub use env::Skirmish;
-use maps::{Lineup, Map};
-use options::Options;
+use maps::Map;
 
 /// One map as a task.
 struct Battle(Map);
@@ -36,29 +38,11 @@ impl Task for Battle {
     }
 
     fn summary(&self) -> String {
-        match &self.0.lineup {
-            Lineup::Fixed { allies, foes } => {
-                let side = |groups: &[maps::Group]| {
-                    let mut parts: Vec<(&str, usize)> = Vec::new();
-                    for group in groups {
-                        match parts.iter_mut().find(|(name, _)| *name == group.kind.name()) {
-                            Some((_, count)) => *count += group.count,
-                            None => parts.push((group.kind.name(), group.count)),
-                        }
-                    }
-                    parts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
-                };
-                format!("{} against {}", side(allies), side(foes))
-            }
-            Lineup::Drawn(roster) => {
-                let names: Vec<&str> = roster.kinds.iter().map(|k| k.name()).collect();
-                format!("{} against {}, drawn each episode from {}", roster.allies, roster.foes, names.join(", "))
-            }
-        }
+        self.0.summary()
     }
 
     fn keys(&self) -> Vec<Key> {
-        Options::keys_of(&self.0)
+        options::keys_of(&self.0)
     }
 
     fn make(&self, options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {

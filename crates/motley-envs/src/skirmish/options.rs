@@ -1,15 +1,23 @@
 //! The suite's settings.
 
-use motley_core::{ConfigError, Kind, TaskOptions, settings};
+use motley_core::{Key, Kind, settings};
 
 use super::maps::{Lineup, Map};
 use super::units::Profile;
 
 settings! {
-    /// Settings of a battle.
-    pub struct Options in "" {
+    /// Settings of the simulator.
+    pub struct Rules in "" {
         /// unit data and rules: liberty (what SMAC's maps load) or smaclite (to compare with SMAClite)
         profile: String = "liberty", Profile::KIND;
+        /// half a cell or less by which every unit's start is moved at random (maps with fixed starts, liberty)
+        spread: f64 = 0.05, Kind::Float(0.0, 0.5);
+    }
+}
+
+settings! {
+    /// Settings of the contract: what agents see and do, and what they are paid for.
+    pub struct Options in "" {
         /// smac: a slot means enemy j, or ally j for a healer; unified: own, enemy and ally slots in blocks of their own
         actions: String = "smac", Kind::Choice(&["smac", "unified"]);
         /// layout of observations: smac, or that of HARL's wrapper
@@ -36,8 +44,6 @@ settings! {
         reward_negative: bool = false, Kind::Bool;
         /// steps of an episode, 0 for the map's own
         step_limit: usize = 0, Kind::Int(0, 1_000_000);
-        /// half a cell or less by which every unit's start is moved at random (maps with fixed starts, liberty)
-        spread: f64 = 0.05, Kind::Float(0.0, 0.5);
         /// true ranges of shooting and sight for each kind (SMACv2), instead of 6 and 9 for all
         true_ranges: bool = false, Kind::Bool;
         /// observe the own position
@@ -47,9 +53,23 @@ settings! {
     }
 }
 
+impl Rules {
+    pub(super) fn profile(&self) -> Profile {
+        Profile::named(&self.profile)
+    }
+}
+
+/// The keys of the simulator for one map, as `task.*`.
+pub(super) fn keys_of(map: &Map) -> Vec<Key> {
+    let mut keys = Rules::keys();
+    keys.iter_mut().for_each(|key| key.name = format!("task.{}", key.name));
+    keys.extend(Options::keys_of(map));
+    keys
+}
+
 impl Options {
     /// The keys for one map, as `task.*`: SMACv2's maps have true ranges and positions by default.
-    pub(super) fn keys_of(map: &Map) -> Vec<motley_core::Key> {
+    pub fn keys_of(map: &Map) -> Vec<Key> {
         let drawn = matches!(map.lineup, Lineup::Drawn(_));
         let mut keys = Self::keys();
         for key in &mut keys {
@@ -59,15 +79,6 @@ impl Options {
             key.name = format!("task.{}", key.name);
         }
         keys
-    }
-
-    /// Reads and checks.
-    pub(super) fn of(options: &TaskOptions) -> Result<Self, ConfigError> {
-        Self::read(options)
-    }
-
-    pub(super) fn profile(&self) -> Profile {
-        Profile::named(&self.profile)
     }
 
     pub(super) fn unified(&self) -> bool {

@@ -3,9 +3,9 @@
 use motley_core::Stream;
 use motley_core::rng::StreamState;
 
-use super::env::{Course, Phase};
+use super::contract::{Course, Phase};
 use super::units::Kind;
-use super::world::{NOBODY, Order, Side, World};
+use super::world::{NOBODY, Order, World};
 
 const KINDS: [Kind; 10] = [
     Kind::Marine,
@@ -144,8 +144,6 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
     }
     world.stream = Stream::from_state(StreamState { key, pos });
     world.clock = clock;
-    course.units.clear();
-    course.units.extend(world.sides[Side::Ally as usize].clone());
     (course.phase, course.won, course.steps) = (phase, won, steps);
     Some(())
 }

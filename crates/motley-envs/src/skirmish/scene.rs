@@ -3,7 +3,8 @@
 use motley_core::{Color, Scene, Shape};
 
 use super::ground::SIZE;
-use super::world::{NOBODY, Side, World};
+use super::view::{Unit, View};
+use super::world::Side;
 
 const INK: Color = Color(0.1, 0.1, 0.1, 1.0);
 const ALLY: Color = Color(0.25, 0.6, 0.3, 0.9);
@@ -15,10 +16,13 @@ const SHIELD: Color = Color(0.2, 0.45, 0.95, 1.0);
 const ENERGY: Color = Color(0.65, 0.3, 0.85, 1.0);
 const EMPTY: Color = Color(0.2, 0.2, 0.2, 0.5);
 
+/// Somebody of a side at the first point who aims at somebody at the second.
+pub type Aim = (Side, [f32; 2], [f32; 2]);
+
 /// Ground below, then the fallen, who aims at whom, the living with their letters and bars of health, shield and energy.
-pub(super) fn draw(world: &World, name: &str, steps: usize) -> Scene {
+pub fn draw(view: &View, aims: &[Aim], name: &str, steps: usize) -> Scene {
     let mut shapes = Vec::new();
-    for (y, row) in world.ground.walk.iter().enumerate() {
+    for (y, row) in view.ground.walk.iter().enumerate() {
         let mut x = 0;
         while x < SIZE {
             let run = (x..SIZE).take_while(|&c| row >> c & 1 == 0).count();
@@ -29,57 +33,62 @@ pub(super) fn draw(world: &World, name: &str, steps: usize) -> Scene {
             x += run.max(1);
         }
     }
-    for u in (0..world.len()).filter(|&u| !world.alive(u)) {
-        let (x, y, r) = (world.x[u], world.y[u], 0.6 * world.stats[u].radius);
+    for unit in units(view).filter(|unit| !unit.alive()) {
+        let (x, y, r) = (unit.x, unit.y, 0.6 * unit.radius);
         for s in [1.0, -1.0] {
             shapes.push(Shape::Line { from: [x - r, y - s * r], to: [x + r, y + s * r], width: 0.08, color: FALLEN });
         }
     }
-    let living = |u: &usize| world.alive(*u);
-    for u in (0..world.len()).filter(living) {
-        let t = usize::from(world.target[u]);
-        if world.target[u] != NOBODY && world.reaches[u] && world.alive(t) {
-            let Color(r, g, b, _) = if world.side(u) == Side::Ally { ALLY } else { FOE };
-            let color = Color(r, g, b, 0.5);
-            shapes.push(Shape::Line { from: [world.x[u], world.y[u]], to: [world.x[t], world.y[t]], width: 0.06, color });
-        }
+    for &(side, from, to) in aims {
+        let Color(r, g, b, _) = if side == Side::Ally { ALLY } else { FOE };
+        shapes.push(Shape::Line { from, to, width: 0.06, color: Color(r, g, b, 0.5) });
     }
-    for u in (0..world.len()).filter(living) {
-        let (stats, x, y) = (world.stats[u], world.x[u], world.y[u]);
-        let fill = if world.side(u) == Side::Ally { ALLY } else { FOE };
-        shapes.push(Shape::Circle { at: [x, y], radius: stats.radius, fill, outline: Some(INK) });
-        let text = stats.kind.letter().to_owned();
-        shapes.push(Shape::Text { at: [x, y], height: (0.9 * stats.radius).max(0.4), text, color: INK });
-        let mut bars = vec![(world.hp[u] / f64::from(stats.health), HEALTH)];
-        if stats.shield > 0.0 {
-            bars.push((world.shield[u] / f64::from(stats.shield), SHIELD));
-        }
-        if stats.heals() {
-            bars.push((world.energy[u] / super::units::ENERGY, ENERGY));
-        }
-        let wide = 2.0 * stats.radius;
-        for (k, (part, color)) in bars.into_iter().enumerate() {
-            let at = y + stats.radius + 0.12 + 0.14 * k as f32;
-            let full = wide * part.clamp(0.0, 1.0) as f32;
-            shapes.push(Shape::Rect { at: [x, at], size: [wide, 0.1], angle: 0.0, fill: EMPTY });
-            shapes.push(Shape::Rect { at: [x - (wide - full) / 2.0, at], size: [full, 0.1], angle: 0.0, fill: color });
-        }
+    for side in [Side::Ally, Side::Foe] {
+        let fill = if side == Side::Ally { ALLY } else { FOE };
+        view.side(side).iter().filter(|unit| unit.alive()).for_each(|unit| draw_unit(unit, fill, &mut shapes));
     }
-    let left = |side: Side| world.sides[side as usize].clone().filter(living).count();
+    let left = |side: Side| view.side(side).iter().filter(|unit| unit.alive()).count();
     let caption = format!("{name}   step {steps}   allies {}   foes {}", left(Side::Ally), left(Side::Foe));
-    Scene { view: view(world), shapes, caption }
+    Scene { view: frame(view), shapes, caption }
+}
+
+/// A living unit with its letter and bars.
+fn draw_unit(unit: &Unit, fill: Color, shapes: &mut Vec<Shape>) {
+    let &Unit { x, y, radius, .. } = unit;
+    shapes.push(Shape::Circle { at: [x, y], radius, fill, outline: Some(INK) });
+    let text = unit.kind.letter().to_owned();
+    shapes.push(Shape::Text { at: [x, y], height: (0.9 * radius).max(0.4), text, color: INK });
+    let mut bars = vec![(unit.hp / unit.hp_max, HEALTH)];
+    if unit.shield_max > 0.0 {
+        bars.push((unit.shield / unit.shield_max, SHIELD));
+    }
+    if unit.heals() {
+        bars.push((unit.charge, ENERGY));
+    }
+    let wide = 2.0 * radius;
+    for (k, (part, color)) in bars.into_iter().enumerate() {
+        let at = y + radius + 0.12 + 0.14 * k as f32;
+        let full = wide * part.clamp(0.0, 1.0) as f32;
+        shapes.push(Shape::Rect { at: [x, at], size: [wide, 0.1], angle: 0.0, fill: EMPTY });
+        shapes.push(Shape::Rect { at: [x - (wide - full) / 2.0, at], size: [full, 0.1], angle: 0.0, fill: color });
+    }
+}
+
+fn units(view: &View) -> impl Iterator<Item = &Unit> {
+    view.allies.iter().chain(&view.foes)
 }
 
 /// The free part of the map, and all units.
-fn view(world: &World) -> [f32; 4] {
-    let rows = || (0..SIZE).filter(|&y| world.ground.walk[y] != 0);
-    let columns = world.ground.walk.iter().fold(0, |all, row| all | row);
-    let low = |list: &[f32], edge: usize| list.iter().fold(edge as f32, |a, &b| a.min(b));
-    let high = |list: &[f32], edge: usize| list.iter().fold(edge as f32, |a, &b| a.max(b));
+fn frame(view: &View) -> [f32; 4] {
+    let walk = &view.ground.walk;
+    let rows = || (0..SIZE).filter(|&y| walk[y] != 0);
+    let columns = walk.iter().fold(0, |all, row| all | row);
+    let low = |at: fn(&Unit) -> f32, edge: usize| units(view).fold(edge as f32, |a, unit| a.min(at(unit)));
+    let high = |at: fn(&Unit) -> f32, edge: usize| units(view).fold(edge as f32, |a, unit| a.max(at(unit)));
     [
-        low(&world.x, columns.trailing_zeros() as usize) - 1.0,
-        low(&world.y, rows().next().unwrap_or(0)) - 1.0,
-        high(&world.x, SIZE - columns.leading_zeros() as usize) + 1.0,
-        high(&world.y, rows().next_back().map_or(SIZE, |y| y + 1)) + 1.0,
+        low(|unit| unit.x, columns.trailing_zeros() as usize) - 1.0,
+        low(|unit| unit.y, rows().next().unwrap_or(0)) - 1.0,
+        high(|unit| unit.x, SIZE - columns.leading_zeros() as usize) + 1.0,
+        high(|unit| unit.y, rows().next_back().map_or(SIZE, |y| y + 1)) + 1.0,
     ]
 }

@@ -4,6 +4,7 @@ use motley_core::{ActionMeaning, Actions, Env, EnvError, FrameBuf, Purpose, Shap
 
 use super::ground::{Ground, Layout};
 use super::units::{Kind, Profile};
+use super::view::View;
 use super::world::{NOBODY, Order, Recruit, Side, TICKS, World};
 use crate::Registry;
 use crate::check::{Outcome, check};
@@ -429,8 +430,11 @@ fn a_picture_shows_the_living_and_the_fallen() {
 
 #[test]
 fn sides_know_who_stands() {
-    let mut world = battle(Profile::Liberty, &[(Kind::Medivac, 10.0, 10.0)], &[(Kind::Marine, 12.0, 10.0)]);
-    assert!(world.stands(Side::Ally, true) && !world.stands(Side::Ally, false));
-    world.wound(1, 100.0);
-    assert!(!world.stands(Side::Foe, true));
+    let mut view = View::new(Ground::of(Layout::Open, Profile::Liberty), 2, 1);
+    view.allies[0].kind = Kind::Medivac;
+    assert!(view.stands(Side::Ally) && view.stands(Side::Foe));
+    view.allies[1].hp = 0.0;
+    assert!(!view.stands(Side::Ally) && view.allies[0].alive(), "a healer alone does not hold the field");
+    view.foes[0].hp = 0.0;
+    assert!(!view.stands(Side::Foe));
 }

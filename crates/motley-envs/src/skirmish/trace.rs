@@ -241,7 +241,7 @@ pub fn compare_seen(name: &str, file: &Npz) -> Result<Report, ConfigError> {
 }
 
 fn smaclite_options(map: &Map) -> Result<motley_core::TaskOptions, ConfigError> {
-    let mut all = Settings::new(super::options::Options::keys_of(map));
+    let mut all = Settings::new(super::options::keys_of(map));
     all.set_text("task.profile=smaclite", Origin::CommandLine)?;
     Ok(all.section("task"))
 }

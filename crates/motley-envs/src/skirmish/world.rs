@@ -356,11 +356,6 @@ impl World {
         self.hp[t] = (self.hp[t] + given).min(full);
         given > 0.0
     }
-
-    /// Whether anyone of a side lives who can fight; with `healers` they count as well.
-    pub fn stands(&self, side: Side, healers: bool) -> bool {
-        self.sides[side as usize].clone().any(|u| self.alive(u) && (healers || !self.stats[u].heals()))
-    }
 }
 
 /// `n` times `value`, in the memory that `list` has.

@@ -38,6 +38,8 @@ pub(crate) fn run(out: &Output) -> Result<u8, Failure> {
         terminal(),
         devices(),
         mujoco(),
+        // Optional as well: found or not, the line says where was looked.
+        Finding::fine("StarCraft II", motley_sc2::survey()),
         program("git", "git", "optional: only to build from source"),
         program("Python", "python3", "optional: training needs none"),
     ];

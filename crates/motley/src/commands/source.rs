@@ -1,8 +1,9 @@
 //! A trained policy by path: a run folder (the bundle of its best evaluation) or a bundle.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use motley_core::Settings;
+use motley_core::{Actions, Env, EnvError, Frame, Origin, Settings, Status, Stream, TeamSpec};
 use motley_nn::{Policy, TeamPolicy};
 use motley_run::{RealDisk, RunView, is_bundle, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle};
@@ -43,25 +44,81 @@ fn bundle_dir(path: &Path) -> Result<PathBuf, Failure> {
 
 /// Loads a policy and its task.
 pub(crate) fn load(path: &Path, registry: &Registry) -> Result<Loaded, Failure> {
+    load_on(path, registry, None, &[])
+}
+
+/// Loads a policy with its task, or with another one that shows the same team. Settings of training that the task has are kept, but
+/// for those that `changed` sets.
+pub(crate) fn load_on(path: &Path, registry: &Registry, other: Option<&str>, changed: &[String]) -> Result<Loaded, Failure> {
     let (info, policy) = bundle(path)?;
-    let task = registry.tasks.get(&info.task)?;
+    let name = other.unwrap_or(&info.task).to_owned();
+    let elsewhere = name != info.task;
+    let task = registry.tasks.get(&name)?;
     let mut settings = Settings::new(task.keys());
     let written: toml::Table = info.config.get("task").and_then(toml::Value::as_table).cloned().unwrap_or_default();
-    for (name, value) in written.iter().filter(|(name, _)| *name != "reward") {
-        settings.set(&format!("task.{name}"), value, motley_core::Origin::Run)?;
+    for (key, value) in written.iter().filter(|(key, _)| *key != "reward") {
+        let key = format!("task.{key}");
+        if !elsewhere || settings.key(&key).is_some() {
+            settings.set(&key, value, Origin::Run)?;
+        }
+    }
+    for setting in changed {
+        let bare = setting.strip_prefix("task.").unwrap_or(setting);
+        settings.set_text(&format!("task.{bare}"), Origin::CommandLine)?;
     }
     let options = settings.section("task");
     let env = task.make(&options)?;
     let (expected, found) = (policy.team(), env.spec());
-    if expected.version != found.version || expected.agents != found.agents || expected.state != found.state {
+    // Versions count the rules of one task: those of another say nothing.
+    let version = elsewhere || expected.version == found.version;
+    if !version || expected.agents != found.agents || expected.state != found.state {
         return Err(Failure::usage(format!(
-            "{} was trained for another team: {} version {} then, version {} now; agents, spaces or rules differ",
+            "{} was trained for another team: {} version {} then, {name} version {} now; agents, spaces or rules differ",
             path.display(),
             info.task,
             expected.version,
             found.version
         )));
     }
-    let make: MakeEnv = std::sync::Arc::new(move || task.make(&options));
-    Ok(Loaded { policy, make, task: info.task, algo: info.algo })
+    let team = (elsewhere || !changed.is_empty()).then(|| Arc::clone(policy.team()));
+    let make: MakeEnv = Arc::new(move || {
+        let env = task.make(&options)?;
+        Ok(match &team {
+            Some(team) => Box::new(Renamed { env, team: Arc::clone(team) }),
+            None => env,
+        })
+    });
+    Ok(Loaded { policy, make, task: name, algo: info.algo })
+}
+
+/// Another task, or other settings, in the team that a policy was trained for: agents and state are the same, a step limit may not be.
+struct Renamed {
+    env: Box<dyn Env>,
+    team: Arc<TeamSpec>,
+}
+
+impl Env for Renamed {
+    fn spec(&self) -> &Arc<TeamSpec> {
+        &self.team
+    }
+
+    fn reset(&mut self, stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
+        self.env.reset(stream, out)
+    }
+
+    fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
+        self.env.step(actions, out)
+    }
+
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        self.env.snapshot()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), EnvError> {
+        self.env.restore(snapshot)
+    }
+
+    fn won(&self) -> Option<bool> {
+        self.env.won()
+    }
 }
