@@ -44,8 +44,9 @@ FISHER = [
     "fisher, tanh gaussian",
     "fisher, recurrent categorical",
     "fisher, recurrent gaussian",
+    "fisher, recurrent gaussian in chunks",
 ]
-# A double backward in float64 against forward-mode (or, for memory, central differences) and one backward in float32.
+# A double backward in float64 against forward-mode and one backward in float32.
 FISHER_TOLERANCE = 1e-4
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "selu": jax.nn.selu}

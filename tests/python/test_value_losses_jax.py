@@ -42,6 +42,9 @@ def cut(widths):
 
 
 class Replay:
+    """The stored episodes, read from the bytes of a checkpoint: of each its rewards in doubles, then its observations, states, notes,
+    actions and log-probabilities in floats, then its masks and who was alive in bytes."""
+
     def __init__(self, case):
         state, sizes = case["state"], case["sizes"]
         limit = case["settings"]["algo"]["episode_limit"]
@@ -50,9 +53,30 @@ class Replay:
         self.lengths = [c // 2 for c in counters[3 : 3 + self.count]]
         self.terminated = [c % 2 == 1 for c in counters[3 : 3 + self.count]]
         self.obs_at, self.mask_at = cut(sizes["obs"]), cut(sizes["choices"])
-        for name, frames in [("obs", 1), ("state", 1), ("avail", 1), ("alive", 1), ("notes", 1), ("actions", 0), ("log_probs", 0), ("rewards", 0)]:
-            values = np.array(state[f"replay.stored.{name}"], dtype=np.float64)
-            setattr(self, name, values.reshape(self.count, limit + frames, -1))
+        raw, at = np.array(state["replay.episodes"], dtype=np.uint8).tobytes(), 0
+        agents, steps = len(sizes["obs"]), sum(self.lengths)
+        frame = 4 * (sum(sizes["obs"]) + sizes["state"]) + sum(sizes["choices"]) + agents
+        notes, rest = divmod(len(raw) - steps * 16 * agents - (steps + self.count) * frame, 4 * (steps + self.count))
+        assert rest == 0
+        # Name, frames beyond the steps, width, type.
+        columns = [
+            ("rewards", 0, agents, "<f8"),
+            ("obs", 1, sum(sizes["obs"]), "<f4"),
+            ("state", 1, sizes["state"], "<f4"),
+            ("notes", 1, notes, "<f4"),
+            ("actions", 0, agents, "<f4"),
+            ("log_probs", 0, agents, "<f4"),
+            ("avail", 1, sum(sizes["choices"]), "u1"),
+            ("alive", 1, agents, "u1"),
+        ]
+        for name, frames, width, _ in columns:
+            setattr(self, name, np.zeros((self.count, limit + frames, width)))
+        for b, length in enumerate(self.lengths):
+            for name, frames, width, kind in columns:
+                values = np.frombuffer(raw, kind, (length + frames) * width, at)
+                getattr(self, name)[b, : length + frames] = values.reshape(length + frames, width)
+                at += values.nbytes
+        assert at == len(raw)
 
 
 def entries(group, flat):

@@ -167,9 +167,11 @@ fn case(k: u64, name: &str, algo: &str, words: &[&str]) -> Out<Value> {
     let gradient: Vec<f64> = old.iter().zip(&new).map(|(m, n)| (f64::from(*n) - beta * f64::from(*m)) / (1.0 - beta)).collect();
 
     let mut state = Map::new();
-    for entry in before.names().filter(|n| !n.starts_with("adam.") && !n.starts_with("replay.running")) {
+    let apart = ["adam.", "piece.", "replay.running", "replay.episodes"];
+    for entry in before.names().filter(|n| !apart.iter().any(|a| n.starts_with(a))) {
         state.insert(entry.to_owned(), numbers(&before, entry)?);
     }
+    state.insert("replay.episodes".into(), json!(before.pieces("replay.episodes")?.concat()));
     let entries = |entries: &[motley_nn::net::Entry]| {
         entries.iter().map(|e| json!({"name": e.name, "offset": e.offset, "shape": e.shape})).collect::<Vec<_>>()
     };

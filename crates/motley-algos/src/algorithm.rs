@@ -170,6 +170,7 @@ impl Registry {
             Arc::new(crate::value_decomposition::vdn::Vdn),
             Arc::new(crate::value_decomposition::qmix::Qmix),
             Arc::new(crate::value_decomposition::qtran::Qtran),
+            Arc::new(crate::heterogeneous::had3qn::Had3qn),
         ];
         Self { specs }
     }

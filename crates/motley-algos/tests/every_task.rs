@@ -13,7 +13,7 @@ use motley_algos::Registry;
 use motley_core::{ActionSpace, ConfigError, ObsSpace, Task};
 use motley_train::MakeEnv;
 
-const QUICK: [&str; 15] = [
+const QUICK: [&str; 16] = [
     "net.hidden_sizes=[8]",
     "?net.trunk=mlp",
     "?algo.rollout_steps=8",
@@ -29,6 +29,7 @@ const QUICK: [&str; 15] = [
     "?algo.batch_episodes=2",
     "?algo.buffer_episodes=8",
     "?algo.episode_limit=4",
+    "?algo.stream_size=4",
 ];
 
 /// One update; `Ok(false)` where the algorithm is not defined, the complaint where something is wrong.
@@ -117,7 +118,7 @@ fn on_every_task() {
     // The tasks at hand are what these algorithms are for: whatever is refused is so for continuous actions, for robots' two choices
     // at once, or for too many joint ones.
     // REINFORCE wants rollouts as long as episodes.
-    let words = ["continuous=true", "bilinear", "vmas/", "pareto-ac on ", "reinforce on "];
+    let words = ["continuous=true", "bilinear", "vmas/", "pareto-ac on ", "reinforce on ", "had3qn on "];
     assert!(refused.iter().all(|r| words.iter().any(|word| r.contains(word))), "{refused:?}");
     assert!(!refused.iter().any(|r| r.starts_with("pareto-ac on mpe/simple_spread_v3 [\"continuous=false")), "{refused:?}");
     assert!(["happo", "mappo", "ippo"].iter().all(|a| refused.iter().all(|r| !r.starts_with(a))), "{refused:?}");

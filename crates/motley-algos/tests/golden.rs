@@ -37,7 +37,7 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("happo", false, 0x32689ed73d2508e6),
     ("happo", true, 0x9825bcc2b9d0d9ff),
     ("hatrpo", false, 0x8cb16cb50c9ae474),
-    ("hatrpo", true, 0x64cb295adfd6624d),
+    ("hatrpo", true, 0x9b9a4cc649a0135b),
     ("haddpg", false, 0xdd177dd96ed8cc92),
     ("hatd3", false, 0x5f915ccab6c2af1f),
     ("hasac", false, 0x649c8a79d442bf7e),
@@ -53,6 +53,7 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("qmix", true, 0xbebbcb3e383647cf),
     ("qtran", false, 0x792d71182a40cb70),
     ("qtran", true, 0xd0de4dbee282e5b8),
+    ("had3qn", false, 0x52a9c043acba3b0f),
 ];
 
 /// The hash of all weights, or `None` where the algorithm refuses the settings.

@@ -8,7 +8,7 @@ mod common;
 use common::{Bench, Field, SMALL, STATE, Toy, settings};
 use motley_algos::off_policy::{self, Ascent, Drawn, OffPolicy, PathConfig, Shape, Who};
 use motley_algos::{RewardMode, UpdateContext};
-use motley_core::{ActionSpace, Metrics, Purpose, Stream};
+use motley_core::{ActionSpace, ConfigError, Metrics, Purpose, Stream};
 use motley_data::replay::{Place, Replay, Sample};
 use motley_nn::action_critic::Climb;
 use motley_nn::{Head, Noise, Pool};
@@ -369,6 +369,10 @@ fn what_cannot_be_is_refused_before_it_is_built() {
     assert!(huge.contains("algo.buffer_size") && huge.contains(&(104_u64 * 1_000_000_003).to_string()), "{huge}");
     let small = refuse("hasac", &Toy::mixed(), "algo.buffer_size=10").to_string();
     assert!(small.contains("algo.batch_size") && small.contains("10"), "{small}");
+    let wide = Toy::new(&vec![ActionSpace::Discrete(9); 4]);
+    let many = refuse("had3qn", &wide, "algo.tau=0.1");
+    assert!(matches!(many, ConfigError::Incompatible { .. }) && many.to_string().contains("6561 joint actions"), "{many}");
+    assert!(refuse("had3qn", &Toy::mixed(), "algo.tau=0.1").to_string().contains("\"agent_1\""));
 }
 
 /// Actions are random while memory warms up, and nothing is learned; then there is noise, and one update a step.

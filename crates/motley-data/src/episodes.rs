@@ -14,6 +14,10 @@ use thiserror::Error;
 
 use crate::rollout::{Final, Lane, Rollout};
 
+mod save;
+
+pub use save::Saved;
+
 /// What cannot be stored or restored.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReplayError {
@@ -148,56 +152,6 @@ impl Store {
         copy(&mut self.log_probs, to, &other.log_probs, from, steps * w.agents, length * w.agents);
         copy(&mut self.rewards, to, &other.rewards, from, steps * w.agents, length * w.agents);
     }
-
-    fn columns(&self, slots: usize, w: Widths) -> [(&'static str, Column<'_>); 8] {
-        let (frames, steps) = (slots * w.frames, slots * (w.frames - 1));
-        [
-            ("obs", Column::Floats(&self.obs[..frames * w.obs])),
-            ("state", Column::Floats(&self.state[..frames * w.state])),
-            ("avail", Column::Flags(&self.avail[..frames * w.mask])),
-            ("alive", Column::Flags(&self.alive[..frames * w.agents])),
-            ("notes", Column::Floats(&self.notes[..frames * w.notes])),
-            ("actions", Column::Floats(&self.actions[..steps * w.action])),
-            ("log_probs", Column::Floats(&self.log_probs[..steps * w.agents])),
-            ("rewards", Column::Doubles(&self.rewards[..steps * w.agents])),
-        ]
-    }
-
-    fn columns_mut(&mut self, slots: usize, w: Widths) -> [(&'static str, ColumnMut<'_>); 8] {
-        let (frames, steps) = (slots * w.frames, slots * (w.frames - 1));
-        [
-            ("obs", ColumnMut::Floats(&mut self.obs[..frames * w.obs])),
-            ("state", ColumnMut::Floats(&mut self.state[..frames * w.state])),
-            ("avail", ColumnMut::Flags(&mut self.avail[..frames * w.mask])),
-            ("alive", ColumnMut::Flags(&mut self.alive[..frames * w.agents])),
-            ("notes", ColumnMut::Floats(&mut self.notes[..frames * w.notes])),
-            ("actions", ColumnMut::Floats(&mut self.actions[..steps * w.action])),
-            ("log_probs", ColumnMut::Floats(&mut self.log_probs[..steps * w.agents])),
-            ("rewards", ColumnMut::Doubles(&mut self.rewards[..steps * w.agents])),
-        ]
-    }
-}
-
-/// A part of the replay on its way to a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Column<'a> {
-    /// Numbers.
-    Floats(&'a [f32]),
-    /// Numbers in double precision.
-    Doubles(&'a [f64]),
-    /// Flags.
-    Flags(&'a [bool]),
-}
-
-/// A part of the replay to be filled from a checkpoint.
-#[derive(Debug, PartialEq)]
-pub enum ColumnMut<'a> {
-    /// Numbers.
-    Floats(&'a mut [f32]),
-    /// Numbers in double precision.
-    Doubles(&'a mut [f64]),
-    /// Flags.
-    Flags(&'a mut [bool]),
 }
 
 /// How an environment's unfinished episode stands.
@@ -418,53 +372,6 @@ impl EpisodeReplay {
     /// All agents' rewards of step `t`.
     pub fn rewards(&self, slot: usize, t: usize) -> &[f64] {
         part(&self.ring.rewards, self.step(slot, t), self.widths.agents)
-    }
-
-    /// Counters for a checkpoint: what [`EpisodeReplay::restore`] takes.
-    pub fn counters(&self) -> Vec<u64> {
-        let mut all = vec![self.next as u64, self.ended.len() as u64, self.running.len() as u64];
-        all.extend(self.ended.iter().map(|e| 2 * e.length as u64 + u64::from(e.terminated)));
-        all.extend(self.running.iter().map(|r| 2 * r.length as u64 + u64::from(r.whole)));
-        all
-    }
-
-    /// Takes over saved counters; the columns of [`EpisodeReplay::columns_mut`] are then to be filled.
-    ///
-    /// # Errors
-    /// Counters that contradict each other or this replay's shape.
-    pub fn restore(&mut self, counters: &[u64]) -> Result<(), ReplayError> {
-        let unfit = |why: &str| ReplayError::Unfit(why.to_owned());
-        let (&[next, stored, envs], rest) = counters.split_first_chunk::<3>().ok_or_else(|| unfit("counters are missing"))?;
-        let whole = |n: u64| usize::try_from(n).ok();
-        let (Some(next), Some(stored), Some(envs)) = (whole(next), whole(stored), whole(envs)) else {
-            return Err(unfit("counters are out of range"));
-        };
-        let fits =
-            stored <= self.shape.episodes && next < self.shape.episodes && (stored == self.shape.episodes || next == stored);
-        if !fits || stored.checked_add(envs) != Some(rest.len()) {
-            return Err(unfit("it has another number of episodes or environments"));
-        }
-        let (ended, running) = rest.split_at(stored);
-        let most = self.shape.steps as u64;
-        if ended.iter().any(|e| e / 2 == 0 || e / 2 > most) || running.iter().any(|r| r / 2 >= most && r % 2 == 1) {
-            return Err(unfit("an episode has an impossible length"));
-        }
-        self.ended = ended.iter().map(|e| Ended { length: (e / 2) as usize, terminated: e % 2 == 1 }).collect();
-        self.running = running.iter().map(|r| Running { length: (r / 2) as usize, whole: r % 2 == 1 }).collect();
-        self.waiting = Store::new(envs, self.widths);
-        self.next = next;
-        Ok(())
-    }
-
-    /// The filled part of the ring, then the unfinished episodes, as named columns for a checkpoint.
-    pub fn columns(&self) -> [[(&'static str, Column<'_>); 8]; 2] {
-        [self.ring.columns(self.ended.len(), self.widths), self.waiting.columns(self.running.len(), self.widths)]
-    }
-
-    /// The same, to be filled after [`EpisodeReplay::restore`].
-    pub fn columns_mut(&mut self) -> [[(&'static str, ColumnMut<'_>); 8]; 2] {
-        let (stored, envs) = (self.ended.len(), self.running.len());
-        [self.ring.columns_mut(stored, self.widths), self.waiting.columns_mut(envs, self.widths)]
     }
 }
 

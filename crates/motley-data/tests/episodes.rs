@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use motley_core::{ActionSpace, AgentSpec, FrameBuf, ObsSpace, Purpose, Status, Stream, TeamSpec};
-use motley_data::episodes::{Column, ColumnMut, EpisodeReplay, EpisodeShape};
+use motley_data::episodes::{EpisodeReplay, EpisodeShape, ReplayError, Saved};
 use motley_data::rollout::Rollout;
 use proptest::prelude::*;
 
@@ -151,22 +151,34 @@ fn extend(replay: &mut EpisodeReplay, roll: &Rollout) {
     replay.extend(roll, &mut |e, t, into| into[0] = roll.lanes[e].actions[2 * t] + 0.25);
 }
 
-/// A second replay with the same content, by way of counters and columns.
+fn load(replay: &mut EpisodeReplay, saved: &Saved) -> Result<(), ReplayError> {
+    let pieces: Vec<&[u8]> = saved.pieces.iter().map(Vec::as_slice).collect();
+    replay.load(&saved.counters, &pieces, &saved.running)
+}
+
+/// A second replay with the same content, by way of what is saved.
 fn copied(replay: &EpisodeReplay, shape: EpisodeShape) -> EpisodeReplay {
     let mut other = EpisodeReplay::new(team(), shape);
-    other.restore(&replay.counters()).unwrap();
-    for (from, to) in replay.columns().into_iter().zip(other.columns_mut()) {
-        for ((name, from), (same, to)) in from.into_iter().zip(to) {
-            assert_eq!(name, same);
-            match (from, to) {
-                (Column::Floats(a), ColumnMut::Floats(b)) => b.copy_from_slice(a),
-                (Column::Doubles(a), ColumnMut::Doubles(b)) => b.copy_from_slice(a),
-                (Column::Flags(a), ColumnMut::Flags(b)) => b.copy_from_slice(a),
-                _ => panic!("columns of {name} differ in type"),
-            }
+    load(&mut other, &replay.save()).unwrap();
+    assert_eq!(other.save(), replay.save());
+    other
+}
+
+/// One environment's rollout of whole episodes that terminate after `length` steps; observations count from `from`.
+fn whole(team: &Arc<TeamSpec>, episodes: usize, length: usize, from: usize) -> Rollout {
+    let mut roll = Rollout::new(Arc::clone(team), 1, episodes * length, 0);
+    let lane = &mut roll.lanes[0];
+    let mut buf = FrameBuf::new(team);
+    for t in 0..episodes * length {
+        fill(&mut buf, from + t);
+        lane.put(t, &buf_frame(&mut buf));
+        lane.first[t] = t % length == 0;
+        if (t + 1) % length == 0 {
+            lane.status[t] = Status::Terminated;
+            lane.put_final(t, &buf_frame(&mut buf));
         }
     }
-    other
+    roll
 }
 
 proptest! {
@@ -248,25 +260,55 @@ fn what_memory_cannot_hold_is_refused() {
     assert!(endless.check(&team, u64::MAX).unwrap_err().to_string().contains("more bytes than can be counted"));
     let small = EpisodeShape { episodes: 3, steps: 4, notes: 2 };
     let mut replay = EpisodeReplay::new(Arc::clone(&team), small);
-    replay.restore(&[0, 3, 0, 2, 2, 2]).unwrap();
-    let held: usize = replay.columns()[0]
-        .iter()
-        .map(|(_, column)| match column {
-            Column::Floats(c) => 4 * c.len(),
-            Column::Doubles(c) => 8 * c.len(),
-            Column::Flags(c) => c.len(),
-        })
-        .sum();
+    replay.extend(&whole(&team, 3, 4, 0), &mut |_, _, _| {});
+    let held: usize = replay.save().pieces.iter().map(Vec::len).sum();
     assert_eq!(small.bytes(&team).unwrap(), held + 3 * 9);
     assert!(small.check(&team, small.bytes(&team).unwrap() as u64).is_ok());
 }
 
 #[test]
-fn counters_of_another_replay_are_refused() {
+fn what_another_replay_saved_is_refused() {
     let shape = EpisodeShape { episodes: 3, steps: 4, notes: 0 };
     let bad: [&[u64]; 7] =
         [&[], &[0, 4, 0, 2, 2, 2, 2], &[3, 3, 0, 2, 2, 2], &[0, 1, 0, 2], &[1, 1, 0, 10], &[1, 1, 0, 0], &[0, 0, 1, 9]];
     for counters in bad {
-        assert!(EpisodeReplay::new(team(), shape).restore(counters).is_err(), "{counters:?}");
+        assert!(EpisodeReplay::new(team(), shape).load(counters, &[], &[]).is_err(), "{counters:?}");
     }
+    let mut replay = EpisodeReplay::new(team(), shape);
+    replay.extend(&whole(&team(), 2, 3, 0), &mut |_, _, _| {});
+    let good = replay.save();
+    let [mut short, mut more, mut longer, mut running] = [0; 4].map(|_| good.clone());
+    short.pieces[0].pop();
+    more.pieces.push(Vec::new());
+    longer.counters[3] += 2;
+    running.running.push(0);
+    let try_load = |saved: &Saved| load(&mut EpisodeReplay::new(team(), shape), saved);
+    assert!(try_load(&good).is_ok());
+    for (bad, word) in [(short, "piece 0"), (more, "2 pieces"), (longer, "piece 0"), (running, "unfinished")] {
+        assert!(try_load(&bad).unwrap_err().to_string().contains(word), "{word}");
+    }
+}
+
+/// Episodes of about a mebibyte in sixteen slots, four a piece: after two more, only the piece around them is another one.
+#[test]
+fn few_pieces_change_between_two_saves() {
+    let mut team = TeamSpec::clone(&team());
+    team.agents[0].obs = ObsSpace::vector(50_000);
+    let mut wide = TeamSpec::new("test/wide", team.agents.clone());
+    (wide.masks, wide.deaths) = (true, true);
+    let wide = Arc::new(wide);
+    let shape = EpisodeShape { episodes: 16, steps: 1, notes: 1 };
+    assert!((700_000..1_048_576).contains(&(shape.bytes(&wide).unwrap() / 16)));
+    let mut replay = EpisodeReplay::new(Arc::clone(&wide), shape);
+    for k in 0..18 {
+        replay.extend(&whole(&wide, 1, 1, k), &mut |_, _, _| {});
+    }
+    let before = replay.save();
+    for k in 18..20 {
+        replay.extend(&whole(&wide, 1, 1, k), &mut |_, _, _| {});
+    }
+    let after = replay.save();
+    assert_eq!((before.pieces.len(), after.pieces.len()), (4, 4));
+    let same: Vec<bool> = before.pieces.iter().zip(&after.pieces).map(|(a, b)| a == b).collect();
+    assert_eq!(same, [false, true, true, true]);
 }

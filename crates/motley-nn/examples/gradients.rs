@@ -46,8 +46,6 @@ fn main() -> Out<()> {
     let tanh = NetSpec { feature_norm: false, ..net(&[10], Activation::Tanh, false) };
     let bare = NetSpec { feature_norm: false, layer_norm: false, ..net(&[9, 7], Activation::Selu, false) };
     let gru = net(&[8], Activation::Relu, true);
-    // Central differences are exact to second order where there is no kink; at one of ReLU's they are not.
-    let smooth = NetSpec { activation: Activation::Tanh, ..gru.clone() };
     let ppo = &Objective::PpoClip { clip: 0.2 };
     let (kl, square) =
         (Objective::Drifting(Arc::new(KlDrift { coef: 0.7 })), Objective::Drifting(Arc::new(SquareDrift { coef: 0.7 })));
@@ -68,12 +66,13 @@ fn main() -> Out<()> {
         all_actions(15, "all actions, recurrent", &ActionSpace::Discrete(4), &gru)?,
         choice_critic(16, "action values", &relu, "none")?,
         choice_critic(17, "action values, running norm", &tanh, "running")?,
-        fisher(18, "fisher, categorical", &five, false, &relu)?,
-        fisher(19, "fisher, multi-discrete", &ActionSpace::MultiDiscrete(vec![3, 2]), false, &tanh)?,
-        fisher(20, "fisher, gaussian", &space, false, &bare)?,
-        fisher(21, "fisher, tanh gaussian", &space, true, &relu)?,
-        fisher(22, "fisher, recurrent categorical", &ActionSpace::Discrete(4), false, &smooth)?,
-        fisher(23, "fisher, recurrent gaussian", &space, false, &smooth)?,
+        fisher(18, "fisher, categorical", &five, false, &relu, 0)?,
+        fisher(19, "fisher, multi-discrete", &ActionSpace::MultiDiscrete(vec![3, 2]), false, &tanh, 0)?,
+        fisher(20, "fisher, gaussian", &space, false, &bare, 0)?,
+        fisher(21, "fisher, tanh gaussian", &space, true, &relu, 0)?,
+        fisher(22, "fisher, recurrent categorical", &ActionSpace::Discrete(4), false, &gru, STEPS)?,
+        fisher(23, "fisher, recurrent gaussian", &space, false, &gru, STEPS)?,
+        fisher(24, "fisher, recurrent gaussian in chunks", &space, false, &gru, CHUNK)?,
         critic(7, "huber, clipped, running norm", &relu, &running)?,
         critic(8, "squared, no norm", &tanh, &critic_config("squared", 0.3, "none")?)?,
         critic(9, "popart", &bare, &critic_config("huber", 0.2, "popart")?)?,
@@ -266,15 +265,14 @@ fn choice_critic(case: u64, name: &str, spec: &NetSpec, norm: &str) -> Out<Strin
     Ok(object(&fields))
 }
 
-/// The Fisher information times a vector, by both engines.
-fn fisher(case: u64, name: &str, action: &ActionSpace, squash: bool, spec: &NetSpec) -> Out<String> {
+/// The Fisher information times a vector, by both engines; recurrent networks cut off every `chunk` steps.
+fn fisher(case: u64, name: &str, action: &ActionSpace, squash: bool, spec: &NetSpec, chunk: usize) -> Out<String> {
     let (rng, pool, team) = (rng(case), Pool::serial(), team(action));
     let (head, adam) = (Head::for_space(action, squash, 1.5, 0.8), adam()?);
     let make = |engine: Engine| Actor::new(&team, vec![0, 2], head.clone(), spec.clone(), true, adam.clone(), engine, 0, &rng);
-    let roll = rollout(&team, make(Engine::Fused)?.memory_end(), &rng);
-    // As HATRPO does: recurrent networks are differentiated through the whole rollout.
-    let cut = Cut { minibatches: 1, chunk: if spec.recurrent { STEPS } else { 0 } };
-    let pick = cut.pass(ENVS, STEPS, rng.fork(3))?.swap_remove(0);
+    let mut roll = rollout(&team, make(Engine::Fused)?.memory_end(), &rng);
+    remember(&make(Engine::Fused)?.net, &pool, &mut roll);
+    let pick = Cut { minibatches: 1, chunk }.pass(ENVS, STEPS, rng.fork(3))?.swap_remove(0);
     let mut fields = vec![text("name", name), text("kind", "fisher"), describe_net(&make(Engine::Fused)?.net)];
     let mut draw = rng.fork(2);
     let v: Vec<f32> = make(Engine::Fused)?.net.params().iter().map(|_| draw.normal() as f32).collect();
@@ -290,6 +288,25 @@ fn fisher(case: u64, name: &str, action: &ActionSpace, squash: bool, spec: &NetS
     fields.push(describe_head(&head, action));
     fields.extend(describe_memory(&roll, &pick));
     Ok(object(&fields))
+}
+
+/// Writes the twins' memory as their network leaves it, so that chunks begin where the whole rollout has come to.
+fn remember(net: &Net, pool: &Pool, roll: &mut Rollout) {
+    let width = net.memory_len();
+    if width == 0 {
+        return;
+    }
+    for (m, e) in (0..2).flat_map(|m| (0..ENVS).map(move |e| (m, e))) {
+        let row = |t: usize| roll.obs(e, t, 2 * m).iter().copied().chain([(1 - m) as f32, m as f32]);
+        let x: Vec<f32> = (0..STEPS).flat_map(row).collect();
+        let (slot, first) = (roll.memory_len(), roll.lanes[e].first.clone());
+        let mut memory = roll.lanes[e].memory[m * width..(m + 1) * width].to_vec();
+        let (mut out, mut held) = (vec![0.0; STEPS * net.output_len()], vec![0.0; STEPS * width]);
+        net.run_sequences(pool, &x, STEPS, &|_, t| first[t], &mut memory, &mut out, Some(&mut held));
+        for (t, held) in held.chunks_exact(width).enumerate() {
+            roll.lanes[e].memory[t * slot + m * width..][..width].copy_from_slice(held);
+        }
+    }
 }
 
 /// The picked rows in the learner's order, gathered from the rollout anew.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use motley_core::{ObsSpace, Stream};
-use motley_kernels::mlp::jvp;
 use motley_kernels::{Activation, Conv, ConvScratch, ConvShape, Gru, GruScratch, GruShape, Mlp, MlpShape, Pool, Scratch};
 use serde::{Deserialize, Serialize};
 
@@ -436,16 +435,6 @@ impl Net {
                 }
             }
         });
-    }
-
-    /// Forward-mode product `J v` of a plain network's outputs, `[rows, output]`; `None` for others. `v` has one entry per network
-    /// parameter (free ones excluded).
-    pub fn jvp(&self, pool: &Pool, v: &[f32], x: &[f32], rows: usize) -> Option<Vec<f32>> {
-        self.is_plain().then(|| {
-            let mut tangent = vec![0.0; rows * self.spec.output];
-            jvp(pool, &self.stages.trunk, v, x, rows, &mut tangent);
-            tangent
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Training passes of a network: a row loss in one go, or forward and backward apart for losses that tie networks together.
 
-use motley_kernels::mlp::{backward, loss_grad};
-use motley_kernels::{ConvScratch, GruTape, Pool, RowLoss, Workspace};
+use motley_kernels::mlp::{backward, jvp, loss_grad};
+use motley_kernels::{ConvScratch, GruTape, Mlp, Pool, RowLoss, Workspace};
 
 use crate::burn_net;
 use crate::graph::GraphKept;
@@ -121,6 +121,24 @@ impl Net {
         }
     }
 
+    /// Forward-mode product `J v` of a batch's outputs, `[rows, output]`, by the parameters; `None` for networks with a convolution or
+    /// messages. `v` has one entry per network parameter (free ones excluded). The memory that sequences start with does not
+    /// move: they are cut off there, as in [`Net::loss_grad`].
+    pub fn jvp(&self, pool: &Pool, v: &[f32], batch: Batch<'_>, work: &mut NetWork) -> Option<Vec<f32>> {
+        let Stages { conv: None, graph: None, trunk, trunk_at, memory } = self.stages() else { return None };
+        let mut out = vec![0.0; batch.rows * self.output_len()];
+        let of_trunk = &v[*trunk_at..*trunk_at + trunk.shape().param_len()];
+        let Some(stage) = memory else {
+            jvp(pool, trunk, of_trunk, batch.x, batch.rows, &mut out);
+            return Some(out);
+        };
+        self.forward_batch(pool, batch, &mut out, work);
+        let mut moved = vec![0.0; work.kept.trunk.len()];
+        jvp(pool, trunk, of_trunk, batch.x, batch.rows, &mut moved);
+        stage.jvp(pool, v, (&self.params()[stage.head_at..], &moved), batch.rows, &mut out, &mut work.kept);
+        Some(out)
+    }
+
     fn backward_fused(
         &self,
         pool: &Pool,
@@ -171,6 +189,25 @@ impl Memory {
         let Kept { trunk, keep, state, gru, .. } = kept;
         self.gru.forward_seq(pool, trunk, start, keep, (length, sequences), state, None, gru);
         self.head.forward_pool(pool, state, batch.rows, out);
+    }
+
+    /// Tangents of the outputs of the last forward pass, into `out`, along the network's `v` and the tangent `moved` of the trunk's
+    /// output; `weights` are the head's parameters. The head is linear: what it reads moves through its weights alone.
+    fn jvp(&self, pool: &Pool, v: &[f32], (weights, moved): (&[f32], &[f32]), rows: usize, out: &mut [f32], kept: &mut Kept) {
+        let Kept { keep, state, d_state, gru, .. } = kept;
+        d_state.resize(state.len(), 0.0);
+        let of_gru = &v[self.gru_at..self.gru_at + self.gru.shape().param_len()];
+        self.gru.jvp_seq(pool, of_gru, moved, keep, d_state, gru);
+        let shape = self.head.shape();
+        let mut weights = weights[..shape.param_len()].to_vec();
+        weights[shape.input * shape.output..].fill(0.0);
+        let mut linear = Mlp::new(shape.clone());
+        linear.pack(&weights);
+        linear.forward_pool(pool, d_state, rows, out);
+        let mut by_weights = vec![0.0; out.len()];
+        let of_head = &v[self.head_at..self.head_at + shape.param_len()];
+        jvp(pool, &self.head, of_head, state, rows, &mut by_weights);
+        out.iter_mut().zip(by_weights).for_each(|(o, w)| *o += w);
     }
 
     /// Back to the trunk's output, into `kept.d_trunk`.

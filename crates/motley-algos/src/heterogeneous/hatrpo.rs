@@ -13,8 +13,8 @@
 //!     no such j: theta_old is restored to the bit
 //! ```
 //!
-//! `F v = J^T M J v` needs no second derivatives: `J v` by a forward-mode pass (for recurrent and convolutional networks a
-//! central difference of two passes), `M` the closed-form curvature of the divergence, `J^T` one backward pass.
+//! `F v = J^T M J v` needs no second derivatives: `J v` by a forward-mode pass (for convolutions and messages a central difference of two
+//! passes), `M` the closed-form curvature of the divergence, `J^T` one backward pass.
 //! Deviations from the HARL code: the true KL for categoricals (`algo.kl=harl` is the reference's, see
 //! [`motley_nn::dist::KlKind`]), dead agents do not count in the KL, and those of [`crate::heterogeneous::happo`].
 

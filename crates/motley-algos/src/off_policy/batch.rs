@@ -111,6 +111,11 @@ impl Layout {
         x
     }
 
+    /// Rows of a critic that reads no actions, `[state rows * rows, state]`.
+    pub fn states(&self, side: &Side, state_rows: &[usize]) -> Vec<f32> {
+        state_rows.iter().flat_map(|&k| self.state(side, k)).flatten().copied().collect()
+    }
+
     /// State row `k` (an EP state has one) of every row of the batch.
     fn state<'a>(&self, side: &'a Side, k: usize) -> impl Iterator<Item = &'a [f32]> {
         let row = self.team.state.row();

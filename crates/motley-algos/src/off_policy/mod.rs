@@ -6,6 +6,7 @@
 
 pub mod batch;
 mod config;
+pub mod joint;
 pub mod memory;
 
 pub(crate) use config::net_spec;

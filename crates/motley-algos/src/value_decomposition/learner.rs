@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
-use motley_data::episodes::{EpisodeReplay, Note};
+use motley_data::episodes::{EpisodeReplay, Note, Saved};
 use motley_data::rollout::Rollout;
 use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::dist::argmax;
@@ -18,7 +18,6 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::batch::EpisodeBatch;
 use super::config::{UtilityConfig, ValueConfig};
-use super::replay_state;
 use crate::actors::engine;
 use crate::algorithm::{RewardMode, UpdateContext};
 
@@ -377,7 +376,11 @@ impl Learner {
         w.put_u64("counters", &[self.env_steps, self.updates]);
         w.put_f64("norms", &self.norms.iter().flat_map(RunningMeanStd::save).collect::<Vec<_>>());
         w.put_f32("fingerprint", &self.fingerprint);
-        replay_state::save(&self.replay, &mut w.scope("replay"));
+        let Saved { counters, pieces, running } = self.replay.save();
+        let mut w = w.scope("replay");
+        w.put_u64("counters", &counters);
+        w.put_pieces("episodes", pieces);
+        w.put_u8("running", &running);
     }
 
     /// Reads what [`Learner::save`] wrote.
@@ -399,7 +402,9 @@ impl Learner {
             *norm = RunningMeanStd::load(*saved).map_err(|e| r.wrong("norms", "running statistics", e))?;
         }
         r.f32s_into("fingerprint", &mut self.fingerprint)?;
-        replay_state::load(&mut self.replay, &r.scope("replay"))
+        let r = r.scope("replay");
+        let loaded = self.replay.load(&r.u64s("counters")?, &r.pieces("episodes")?, &r.u8s("running")?);
+        loaded.map_err(|e| r.wrong("counters", "the numbers of this replay", e))
     }
 }
 

@@ -6,7 +6,6 @@ pub mod iql;
 mod learner;
 pub mod qmix;
 pub mod qtran;
-mod replay_state;
 pub mod vdn;
 
 use motley_core::Metrics;

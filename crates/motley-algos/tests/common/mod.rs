@@ -175,7 +175,7 @@ pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
 }
 
 /// Small and quick.
-pub const SMALL: [&str; 10] = [
+pub const SMALL: [&str; 11] = [
     "net.hidden_sizes=[16]",
     "?net.trunk=mlp",
     "?algo.rollout_steps=20",
@@ -186,6 +186,7 @@ pub const SMALL: [&str; 10] = [
     "?algo.batch_episodes=4",
     "?algo.buffer_episodes=32",
     "?algo.episode_limit=10",
+    "?algo.stream_size=8",
 ];
 
 /// Environments and the memory that they write into.
@@ -296,7 +297,8 @@ impl Bench {
             let bytes = || saved.u8s(name).map(|v| v.iter().map(|x| u64::from(*x)).collect());
             floats.or_else(|_| doubles()).or_else(|_| saved.u64s(name)).or_else(|_| bytes()).unwrap()
         };
-        saved.names().filter(|n| !n.starts_with("replay.")).map(|n| (n.to_owned(), bits(n))).collect()
+        let is_replay = |name: &str| name.starts_with("replay.") || name.starts_with("piece.");
+        saved.names().filter(|n| !is_replay(n)).map(|n| (n.to_owned(), bits(n))).collect()
     }
 
     /// The weights of every network.

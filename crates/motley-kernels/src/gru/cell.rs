@@ -144,6 +144,79 @@ pub(crate) fn output_back<L: Lanes>(
     }
 }
 
+/// Tangents of the new states of `rows` rows, in place of those of the old ones in `dh`: with the gates (n, r, z, the state's share s of
+/// n) and old states `h` of a forward pass, and tangents of the input's products in `moved` (n, r, z) and of the state's in
+/// `state` (r, z, n),
+/// `r' = r (1 - r) (..)`, `z' = z (1 - z) (..)`, `n' = (1 - n^2) (.. + r' s + r s')`, `h' <- (1 - z) n' + z' (h - n) + z h'`.
+#[inline(always)]
+pub(crate) fn tangent_rows<L: Lanes>(
+    l: L,
+    hidden: usize,
+    gates: &mut [f32],
+    h: &[f32],
+    moved: &[f32],
+    state: &[f32],
+    dh: &mut [f32],
+) {
+    let (gate, ld) = (padded(hidden), stride(hidden));
+    let (ldg, lds) = (stride(4 * gate), stride(3 * gate));
+    let one = l.splat(1.0);
+    for (row, dh) in dh.chunks_mut(ld).enumerate() {
+        let [gn, gr, gz, gs] = quarters(&mut gates[row * ldg..], gate);
+        let thirds = |from: usize, of: usize| from + of * gate..from + (of + 1) * gate;
+        let [mn, mr, mz] = [0, 1, 2].map(|k| vectors(&moved[thirds(row * lds, k)]));
+        let [sr, sz, sn] = [0, 1, 2].map(|k| vectors(&state[thirds(row * lds, k)]));
+        let h = vectors(&h[row * ld..][..gate]);
+        for (i, d) in vectors_mut(&mut dh[..gate]).iter_mut().enumerate() {
+            let (n, r, z, s) = (l.load(&gn[i]), l.load(&gr[i]), l.load(&gz[i]), l.load(&gs[i]));
+            let (not_z, not_r) = (l.sub(one, z), l.sub(one, r));
+            let dr = l.mul(l.mul(r, not_r), l.add(l.load(&mr[i]), l.load(&sr[i])));
+            let dz = l.mul(l.mul(z, not_z), l.add(l.load(&mz[i]), l.load(&sz[i])));
+            let inner = l.fma(dr, s, l.fma(r, l.load(&sn[i]), l.load(&mn[i])));
+            let dn = l.mul(l.sub(one, l.mul(n, n)), inner);
+            let kept = l.fma(z, l.load(d), l.mul(not_z, dn));
+            l.store(d, l.fma(dz, l.sub(l.load(&h[i]), n), kept));
+        }
+    }
+}
+
+/// Tangents of the outputs, contiguous `y`, from those of the new states `dh` (padded): through the LayerNorm `norm` whose parameters'
+/// tangents are `moved`, with the rows `hat` and `rstd` of a forward pass. `row` is working memory.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn output_tangent<L: Lanes>(
+    l: L,
+    hidden: usize,
+    norm: Option<(Norm<'_>, Norm<'_>)>,
+    dh: &[f32],
+    hat: &[f32],
+    rstd: &[f32],
+    row: &mut [f32],
+    y: &mut [f32],
+) {
+    let (w, ld) = (Width::new(l, hidden), stride(hidden));
+    for (r, y) in y.chunks_mut(hidden.max(1)).enumerate() {
+        let Some((norm, moved)) = norm else {
+            y.copy_from_slice(&dh[r * ld..][..hidden]);
+            continue;
+        };
+        let hat = &hat[r * ld..][..w.whole];
+        row[..w.whole].copy_from_slice(&dh[r * ld..][..w.whole]);
+        center(
+            l,
+            &w,
+            vectors_mut(&mut row[..w.whole]),
+            vectors(hat),
+            rstd[r],
+            #[inline(always)]
+            |_, d| d,
+        );
+        for i in 0..hidden {
+            y[i] = row[i] * norm.gamma[i] + hat[i] * moved.gamma[i] + moved.beta[i];
+        }
+    }
+}
+
 /// From the gradient `dh` of the new states to those of the products, left in `gates` as (n, r, z, n times r), and the
 /// direct share of the old states' gradient, left in `dh`.
 #[inline(always)]

@@ -4,6 +4,7 @@
 //! `n = tanh(W_in x + b_in + r * (W_hn h + b_hn))`, `h' = (1 - z) n + z h`, `y = LayerNorm(h')` or `h'`.
 
 mod cell;
+mod jvp;
 mod seq;
 #[cfg(test)]
 mod tests;

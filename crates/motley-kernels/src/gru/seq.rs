@@ -9,37 +9,39 @@ use crate::simd::{Lanes, Task, dispatch};
 
 const MOST_LANES: usize = 8;
 
-/// What [`Gru::forward_seq`] keeps for [`Gru::backward_seq`], and working memory of both; grows with the largest batch.
+/// What [`Gru::forward_seq`] keeps for [`Gru::backward_seq`] and [`Gru::jvp_seq`], and their working memory; grows with the largest batch.
 #[derive(Clone, Debug, Default)]
 pub struct GruTape {
-    steps: usize,
-    rows: usize,
-    lanes: Vec<Lane>,
+    pub(super) steps: usize,
+    pub(super) rows: usize,
+    pub(super) lanes: Vec<Lane>,
 }
 
 /// A share of the sequences, all steps; rows are ordered by step, then by sequence.
 #[derive(Clone, Debug, Default)]
-struct Lane {
-    x: Buf,
+pub(super) struct Lane {
+    pub x: Buf,
     /// States as each step found them (after the reset).
-    h: Buf,
-    gates: Buf,
-    hat: Buf,
-    rstd: Buf,
-    /// Products of the state, new states or their gradients, one row.
-    state: Buf,
-    next: Buf,
-    row: Buf,
+    pub h: Buf,
+    pub gates: Buf,
+    pub hat: Buf,
+    pub rstd: Buf,
+    /// Products of the state, new states or their gradients or tangents, one row.
+    pub state: Buf,
+    pub next: Buf,
+    pub row: Buf,
     acc: Buf,
+    /// Tangents of the input's products, of one step.
+    pub moved: Buf,
 }
 
 /// Sequences of a lane, from their number alone.
-fn share(rows: usize) -> usize {
+pub(super) fn share(rows: usize) -> usize {
     rows.div_ceil(MOST_LANES).next_multiple_of(12)
 }
 
 /// `[steps, rows, width]` cut into the lanes' shares: for each lane one slice a step.
-fn cut(data: &mut [f32], rows: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
+pub(super) fn cut(data: &mut [f32], rows: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
     let mut lanes: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(share(rows).max(1))).map(|_| Vec::new()).collect();
     for step in data.chunks_mut((rows * width).max(1)) {
         for (lane, part) in lanes.iter_mut().zip(step.chunks_mut((share(rows) * width).max(1))) {

@@ -109,6 +109,75 @@ fn sequences_and_gradients_match_the_oracle() {
     }
 }
 
+/// The derivative along random tangents of parameters and inputs, after a forward pass.
+fn slope(c: &Case, along: (&[f32], &[f32]), isa: Isa, threads: usize, tape: &mut GruTape) -> Vec<f32> {
+    let pool = Pool::new(threads).unwrap();
+    let mut gru = Gru::with_isa(c.shape, isa);
+    gru.pack(&c.params);
+    let (mut y, mut moved) = (vec![9.0; c.dy.len()], vec![9.0; c.dy.len()]);
+    gru.forward_seq(&pool, &c.x, &c.h0, &c.mask, (c.steps, c.rows), &mut y, None, tape);
+    gru.jvp_seq(&pool, along.0, along.1, &c.mask, &mut moved, tape);
+    moved
+}
+
+/// `J v` against dual numbers in f64, which are the derivative itself, and against their central differences.
+#[test]
+fn forward_products_match_the_oracle_and_differences() {
+    let mut noise = Noise(11);
+    let mut tape = GruTape::default();
+    for (input, hidden, norm, steps, rows) in [
+        (3, 4, true, 4, 3),
+        (1, 3, false, 1, 1),
+        (17, 5, true, 3, 14),
+        (4, 17, false, 6, 2),
+        (2, 16, true, 10, 1),
+        (5, 33, true, 7, 110),
+    ] {
+        let c = case(&mut noise, GruShape { input, hidden, output_norm: norm }, steps, rows);
+        let (v, dx) = (noise.vec(c.params.len(), 0.1), noise.vec(c.x.len(), 0.1));
+        let got = slope(&c, (&v, &dx), Isa::current(), 1, &mut tape);
+        let name = format!("{:?}, {steps} steps, {rows} rows", c.shape);
+        let constant = |xs: &[f32]| duals(xs, None);
+        let (exact, _) =
+            naive_seq(c.shape, &duals(&c.params, Some(&v)), &duals(&c.x, Some(&dx)), &constant(&c.h0), &c.mask, rows);
+        assert_close(&format!("jvp, {name}"), &got, &exact.iter().map(|e| e.d).collect::<Vec<_>>(), 1e-5);
+        let at = |sign: f64| {
+            let move_along = |xs: &[f32], d: &[f32]| -> Vec<Dual> {
+                xs.iter().zip(d).map(|(x, d)| Dual::constant(f64::from(*x) + sign * 1e-5 * f64::from(*d))).collect()
+            };
+            naive_seq(c.shape, &move_along(&c.params, &v), &move_along(&c.x, &dx), &constant(&c.h0), &c.mask, rows).0
+        };
+        let difference: Vec<f64> = at(1.0).iter().zip(at(-1.0)).map(|(u, d)| (u.v - d.v) / 2e-5).collect();
+        assert_close(&format!("jvp by differences, {name}"), &got, &difference, 1e-5);
+    }
+}
+
+/// The same bits on every machine and number of threads; and the backward pass after it is that without it.
+#[test]
+fn forward_products_are_one_and_leave_the_tape() {
+    let mut noise = Noise(12);
+    let c = case(&mut noise, GruShape { input: 10, hidden: 33, output_norm: true }, 6, 110);
+    let (v, dx) = (noise.vec(c.params.len(), 0.3), noise.vec(c.x.len(), 0.3));
+    let first = slope(&c, (&v, &dx), Isa::current(), 1, &mut GruTape::default());
+    for isa in [Isa::Avx512, Isa::Avx2, Isa::Portable] {
+        for threads in [1, 2, 4] {
+            assert!(bits(&slope(&c, (&v, &dx), isa, threads, &mut GruTape::default())) == bits(&first), "{isa:?}, {threads}");
+        }
+    }
+    let mut tape = GruTape::default();
+    slope(&c, (&v, &dx), Isa::current(), 1, &mut tape);
+    let mut gru = Gru::new(c.shape);
+    gru.pack(&c.params);
+    let (mut grad, mut dx0) = (vec![9.0; c.params.len()], vec![9.0; c.x.len()]);
+    gru.backward_seq(&Pool::serial(), &c.dy, &c.mask, &mut grad, Some(&mut dx0), None, &mut tape);
+    let alone = run(&c, Isa::current(), 1, &mut GruTape::default());
+    assert!(bits(&grad) == bits(&alone.grad) && bits(&dx0) == bits(&alone.dx));
+    // `<J v, dy> = <v, J^T dy>`.
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let (forward, back) = (dot(&first, &c.dy), dot(&v, &grad) + dot(&dx, &dx0));
+    assert!((forward - back).abs() < 1e-4 * (1.0 + back.abs()), "{forward} {back}");
+}
+
 #[test]
 fn threads_instruction_sets_and_stepping_change_no_bit() {
     let mut noise = Noise(9);
@@ -148,6 +217,7 @@ fn no_steps_and_no_rows() {
         let c = case(&mut noise, shape, steps, rows);
         let r = run(&c, Isa::current(), 2, &mut GruTape::default());
         assert!(r.grad.iter().all(|g| *g == 0.0));
+        assert!(slope(&c, (&c.params, &c.x), Isa::current(), 2, &mut GruTape::default()).is_empty());
         assert_eq!(r.h, c.h0);
         assert!(r.dh0.iter().all(|g| *g == 0.0));
     }

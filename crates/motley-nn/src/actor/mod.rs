@@ -1,5 +1,6 @@
 //! A group's actor as a learner: its network, distribution and optimiser, and one guarded gradient step on picked rows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use motley_core::{Metrics, Stream, TeamSpec};
@@ -53,6 +54,25 @@ pub struct ActorRows {
     pub old: Vec<f32>,
     /// Which rows count, `[members * rows]`.
     pub active: Vec<bool>,
+}
+
+/// Rows of one gradient step, gathered.
+struct Picked<'a> {
+    /// `[picked, input]`
+    x: Cow<'a, [f32]>,
+    /// Which of all rows they are, `[picked]`.
+    indices: Vec<usize>,
+    /// Of sequences: memory before the first step, where episodes start, steps.
+    memory: Vec<f32>,
+    first: Vec<bool>,
+    steps: Option<usize>,
+}
+
+impl Picked<'_> {
+    fn batch(&self) -> Batch<'_> {
+        let sequence = self.steps.map(|length| Sequence { length, memory: &self.memory, first: &self.first });
+        Batch { x: &self.x, rows: self.indices.len(), sequence }
+    }
 }
 
 /// What a gradient step climbs.
@@ -338,16 +358,21 @@ impl Actor {
 
     /// Runs a row loss over the picked rows: gradient into `self.grad`, statistics returned.
     fn pull_back(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, loss: &dyn RowLoss) -> Vec<f64> {
+        let picked = self.picked(roll, all, pick);
+        let mut stats = vec![0.0; loss.stats_len()];
+        self.net.loss_grad(&self.engine, pool, picked.batch(), loss, &mut self.grad, &mut stats, &mut self.work);
+        stats
+    }
+
+    /// The picked rows as the network reads them.
+    fn picked<'a>(&self, roll: &Rollout, all: &'a ActorRows, pick: &Pick) -> Picked<'a> {
         let indices = pick.indices(self.members.len(), all.rows, all.steps);
-        let gathered;
-        let x = if *pick == Pick::All {
-            &all.x
-        } else {
-            gathered = gather(&all.x, self.net.input_len(), &indices);
-            &gathered
+        let x = match pick {
+            Pick::All => Cow::Borrowed(&all.x[..]),
+            _ => Cow::Owned(gather(&all.x, self.net.input_len(), &indices)),
         };
-        let (mut memory, mut first) = (Vec::new(), Vec::new());
-        let sequence = if let Pick::Chunks { chunks, length } = pick {
+        let (mut memory, mut first, mut steps) = (Vec::new(), Vec::new(), None);
+        if let Pick::Chunks { chunks, length } = pick {
             for range in &self.memory_at {
                 for c in chunks {
                     let slot = c.start as usize * roll.memory_len();
@@ -359,14 +384,9 @@ impl Actor {
                     first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
                 }
             }
-            Some(Sequence { length: *length, memory: &memory, first: &first })
-        } else {
-            None
-        };
-        let mut stats = vec![0.0; loss.stats_len()];
-        let batch = Batch { x, rows: indices.len(), sequence };
-        self.net.loss_grad(&self.engine, pool, batch, loss, &mut self.grad, &mut stats, &mut self.work);
-        stats
+            steps = Some(*length);
+        }
+        Picked { x, indices, memory, first, steps }
     }
 
     /// The mean surrogate over active rows and the divergence from `old`, under the present weights.
@@ -410,8 +430,8 @@ impl Actor {
     }
 
     /// `F v` plus nothing: the Fisher information of the policy at the present weights times a vector, as
-    /// `J^T M J v` with the distribution's own curvature `M` and no second derivatives. `J v` is the forward-mode product for plain
-    /// networks and a central difference of two passes otherwise.
+    /// `J^T M J v` with the distribution's own curvature `M` and no second derivatives. `J v` is the forward-mode product, recurrent
+    /// networks cut off where the pick cuts them; a central difference of two passes for convolutions and messages.
     pub fn fisher_product(
         &mut self,
         pool: &Pool,
@@ -423,7 +443,7 @@ impl Actor {
         kl: KlKind,
     ) -> Vec<f32> {
         let network = self.net.params().len() - old.free.len();
-        let tangent = self.output_tangent(pool, roll, all, &v[..network]);
+        let tangent = self.output_tangent(pool, roll, all, pick, &v[..network]);
         let (output, mask_len) = (self.net.output_len(), all.mask.len() / all.old.len());
         let count = all.active.iter().filter(|a| **a).count().max(1) as f32;
         let mut pulled = vec![0.0; tangent.len()];
@@ -445,8 +465,15 @@ impl Actor {
         product
     }
 
-    fn output_tangent(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, v: &[f32]) -> Vec<f32> {
-        if let Some(tangent) = self.net.jvp(pool, v, &all.x, all.old.len()) {
+    /// `J v`, `[members * rows, output]`; rows that are not picked stay 0.
+    fn output_tangent(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, v: &[f32]) -> Vec<f32> {
+        let picked = self.picked(roll, all, pick);
+        if let Some(moved) = self.net.jvp(pool, v, picked.batch(), &mut self.work) {
+            let width = self.net.output_len();
+            let mut tangent = vec![0.0; all.old.len() * width];
+            for (r, row) in picked.indices.iter().zip(moved.chunks_exact(width)) {
+                tangent[r * width..(r + 1) * width].copy_from_slice(row);
+            }
             return tangent;
         }
         let norm = v.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
