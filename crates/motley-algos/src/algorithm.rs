@@ -170,6 +170,8 @@ impl Registry {
             Arc::new(crate::value_decomposition::vdn::Vdn),
             Arc::new(crate::value_decomposition::qmix::Qmix),
             Arc::new(crate::value_decomposition::qtran::Qtran),
+            Arc::new(crate::unified::u_qmix::UQmix),
+            Arc::new(crate::unified::u_mappo::UMappo),
         ];
         Self { specs }
     }
