@@ -41,7 +41,7 @@ fn play(policy: &TeamPolicy) -> (Vec<Decision>, Vec<f32>) {
 #[test]
 fn a_policy_comes_back_from_its_bundle() {
     for algo in ["u-mappo", "u-qmix"] {
-        let policy = policy(algo, &["preset=none", "net.recurrent=true", "net.hidden_sizes=[12]", "net.chunk_length=10"]);
+        let policy = policy(algo, &["preset=none", "net.recurrent=true", "net.hidden_sizes=[12]"]);
         let bundle = to_bundle(&policy, algo, &toml::Table::new(), 7, 1.5).unwrap();
         let (info, back) = from_bundle(&bundle).unwrap();
         assert_eq!((info.algo.as_str(), back.team(), back.memory_len()), (algo, policy.team(), policy.memory_len()));
