@@ -262,8 +262,8 @@ fn inside_a_group_the_trap_remains() {
     assert!(greedy == 1.0 && sampled > 0.6, "with ids: {sampled} sampled, {greedy} greedy");
 }
 
-/// A speaker and a listener on one network. A random team returns about -70 (the sum over both agents), one whose listener goes to the
-/// middle of the landmarks about -40.
+/// A speaker and a listener on one network. An untrained team returns -78 to -91 (the sum over both agents), after these 60,000 steps
+/// -34 to -38.
 #[test]
 fn a_speaker_and_a_listener_learn_on_one_network() {
     let make = task("mpe/simple_speaker_listener_v4", &[]);
