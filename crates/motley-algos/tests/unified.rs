@@ -238,7 +238,7 @@ fn trained(algo: &str, make: &MakeEnv, more: &[&str], updates: usize) -> (f64, f
     (score(Mode::Sample, 2000), score(Mode::Greedy, 1))
 }
 
-/// Section 6.7's form of the trap: two groups of two, equal observations, one number for unlike parts. A network that all share cannot
+/// The trap between groups: two groups of two, equal observations, one number for unlike parts. A network that all share cannot
 /// earn more than 2^-4 (`motley_theory::sharing`), greedy it earns nothing; on unified actions the team's best is found.
 #[test]
 fn groups_leave_the_trap_of_homogeneity() {

@@ -9,7 +9,7 @@
 //! fit V
 //! ```
 //!
-//! Deviations from the paper's notation: its actor objective is added to losses with the sign of a loss here; masked probabilities are
+//! Deviations from the notation: the actor objective is added to losses with the sign of a loss here; masked probabilities are
 //! renormalised. Those from the HARL code are [`crate::policy_gradient::mappo`]'s.
 
 use std::sync::Arc;
