@@ -58,11 +58,19 @@ class Bundle:
     def outputs(self, agent, obs, h=None):
         """Logits or means of agent number `agent` for observations `[B, obs]`, and its memory."""
         g, group = next((g, x) for g, x in enumerate(self.info["groups"]) if agent in x["members"])
+        unified = self.info.get("unified")
+        if unified:  # One network for unlike agents: observations are padded to the widest, the kind behind them.
+            kind = np.eye(unified["kinds"], dtype=np.float32)[unified["kind_of_agent"][agent]] if unified["kinds"] else []
+            behind = np.concatenate([np.zeros(unified["observed"] - obs.shape[1], np.float32), kind])
+            obs = np.concatenate([obs, np.tile(behind.astype(np.float32), (len(obs), 1))], 1)
         if group["agent_id"]:
             one_hot = np.eye(len(group["members"]), dtype=np.float32)[group["members"].index(agent)]
             obs = np.concatenate([obs, np.tile(one_hot, (len(obs), 1))], 1)
         h = np.zeros((len(obs), group["net"]["hidden_sizes"][-1]), np.float32) if h is None else h
-        return self.forward(g, obs, h)
+        out, h = self.forward(g, obs, h)
+        if unified:  # Its own actions out of the unified ones; those that are never available have none.
+            out = out[:, [u or 0 for u in unified["from_env"][agent]]]
+        return out, h
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ POLICIES = {
     "squashed": ("hasac", "mpe/simple_spread_v3", "task.continuous=true"),
     "deterministic": ("haddpg", "mpe/simple_spread_v3", "task.continuous=true"),
     "values": ("qmix", "mpe/simple_spread_v3", "net.last_action=false"),
+    "unified": ("u-mappo", "mpe/simple_speaker_listener_v4"),
+    "unified values": ("u-qmix", "mpe/simple_speaker_listener_v4", "net.last_action=false"),
     "elu": ("happo", "mpe/simple_v3", "net.activation=elu"),
     "selu": ("happo", "mpe/simple_v3", "net.activation=selu"),
     "leaky": ("happo", "mpe/simple_v3", "net.activation=leaky_relu"),

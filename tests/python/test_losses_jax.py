@@ -29,6 +29,8 @@ CASES = [
     "log probability",
     "all actions, multi-discrete",
     "all actions, recurrent",
+    "cross-group, target held",
+    "cross-group, through the target, recurrent",
     "action values",
     "action values, running norm",
     "huber, clipped, running norm",
@@ -221,6 +223,34 @@ def all_actions_loss(case, flat):
     return -(active * (expected_value + 0.05 * entropy)).sum() / active.sum()
 
 
+def cross_group_loss(case, flat):
+    """-E[w log pi + 0.05 H] + 0.8 CGI: two agents, each predicting by the second head what the other's first head says."""
+    p = unflatten(case, flat)
+    weight, active = np.array(case["weight"]), np.array(case["active"])
+    rows, n = len(active), 5
+    out = actor_outputs(case, p, np.array(case["x"]).reshape(rows, -1))
+    log_prob, entropy = distribution(case, p, out[:, :n])
+    row = weight * jnp.where(active > 0, log_prob, 0.0) + 0.05 * entropy
+    surrogate = jnp.where(active > 0, row, 0.0).sum() / active.sum()
+    # Rows lie as [steps of a chunk (or one), agent, chunks (or moments)].
+    length = int(case["length"][0]) if "length" in case else 1
+
+    def by_agent(array):
+        return jnp.moveaxis(jnp.asarray(array).reshape(length, 2, rows // (2 * length), -1), 1, 0).reshape(2, rows // 2, -1)
+
+    mask, alive = by_agent(np.array(case["mask"]).reshape(rows, n)), by_agent(active)[..., 0]
+    heads = by_agent(out)
+    total = count = 0.0
+    for me, other in ((0, 1), (1, 0)):
+        both = (alive[me] * alive[other])[:, None] * mask[other]
+        target = jnp.exp(masked_log_softmax(heads[other][:, :n], mask[other]))
+        target = target if case["through_target"][0] else jax.lax.stop_gradient(target)
+        predicted = jnp.exp(masked_log_softmax(heads[me][:, n:], mask[other]))
+        total += jnp.where(both > 0, (predicted - target) ** 2, 0.0).sum()
+        count += both.sum()
+    return -surrogate + 0.8 * total / count
+
+
 def action_critic_loss(case, flat):
     p = unflatten(case, flat)
     targets, active = np.array(case["targets"]), np.array(case["active"])
@@ -280,7 +310,13 @@ def start(case):
 
 
 def expected(case):
-    losses = {"actor": actor_loss, "critic": critic_loss, "all_actions": all_actions_loss, "choice_critic": action_critic_loss}
+    losses = {
+        "actor": actor_loss,
+        "critic": critic_loss,
+        "all_actions": all_actions_loss,
+        "choice_critic": action_critic_loss,
+        "cross_group": cross_group_loss,
+    }
     loss = losses[case["kind"]]
     return np.array(jax.grad(lambda flat: loss(case, flat))(jnp.array(start(case))))
 

@@ -171,6 +171,8 @@ impl Registry {
             Arc::new(crate::value_decomposition::qmix::Qmix),
             Arc::new(crate::value_decomposition::qtran::Qtran),
             Arc::new(crate::heterogeneous::had3qn::Had3qn),
+            Arc::new(crate::unified::u_qmix::UQmix),
+            Arc::new(crate::unified::u_mappo::UMappo),
         ];
         Self { specs }
     }

@@ -12,6 +12,7 @@ pub mod on_policy;
 pub mod policy_gradient;
 pub mod schedule;
 pub mod trust_region;
+pub mod unified;
 pub mod value_decomposition;
 
 pub use algorithm::{Algorithm, AlgorithmSpec, Collect, Registry, RewardMode, UpdateContext};

@@ -7,7 +7,7 @@ use motley_data::returns::{Series, Truncation, gae, n_step};
 use motley_data::rollout::Rollout;
 use motley_data::stats::normalize_masked;
 use motley_nn::{
-    Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Net, Objective, Pool, Source, TeamPolicy, UpdateError,
+    Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Net, Objective, Pool, Source, TeamPolicy, Tie, UpdateError,
     Values,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
@@ -323,11 +323,29 @@ impl Passes {
         weight: &[f32],
         rng: &Stream,
     ) -> Result<Metrics, UpdateError> {
+        self.run_tied(actor, pool, roll, rows, weight, rng, None)
+    }
+
+    /// The same with one more part of the loss, where there is one.
+    ///
+    /// # Errors
+    /// [`UpdateError`].
+    #[allow(clippy::too_many_arguments, reason = "an actor's data, and what its loss has besides")]
+    pub fn run_tied(
+        &self,
+        actor: &mut Actor,
+        pool: &Pool,
+        roll: &Rollout,
+        rows: &ActorRows,
+        weight: &[f32],
+        rng: &Stream,
+        tie: Option<&dyn Tie>,
+    ) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
         let ascent = Ascent { objective: &self.objective, weight, entropy_coef: self.entropy_coef, lr: self.lr };
         for epoch in 0..self.epochs {
             for pick in self.cut.pass(roll.envs(), roll.steps(), rng.fork(epoch as u64))? {
-                metrics.merge("", &actor.step(pool, roll, rows, &pick, ascent)?);
+                metrics.merge("", &actor.step_tied(pool, roll, rows, &pick, ascent, tie)?);
             }
         }
         Ok(metrics)

@@ -12,6 +12,7 @@ pub mod rng;
 pub mod scene;
 pub mod spec;
 pub mod task;
+pub mod unified;
 
 pub use config::{Key, Kind, Origin, Settings};
 pub use env::{Actions, Env, Frame, FrameBuf, Status};
@@ -21,3 +22,4 @@ pub use rng::{Purpose, Stream, StreamState};
 pub use scene::{Color, Scene, Shape};
 pub use spec::{ActionMeaning, ActionSpace, AgentSpec, ObsSpace, RewardKind, Share, StateSpace, TeamSpec};
 pub use task::{Task, TaskFamily, TaskOptions};
+pub use unified::{Lift, UnifiedSpace};

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use motley_core::guard::{check_frame, out_of_bounds};
-use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, TeamSpec};
+use motley_core::{
+    ActionMeaning, ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, TeamSpec,
+};
 
 /// Makes fresh copies of the environment under test.
 pub type Make<'a> = &'a dyn Fn() -> Result<Box<dyn Env>, ConfigError>;
@@ -229,6 +231,9 @@ impl Trial<'_> {
             ensure(agent.meaning.is_empty() || agent.meaning.len() == actions, || {
                 format!("agent \"{name}\": {} meanings for {actions} actions", agent.meaning.len())
             })?;
+            let said = |(k, m): (usize, &ActionMeaning)| *m != ActionMeaning::Never && agent.meaning[..k].contains(m);
+            let twice = agent.meaning.iter().enumerate().position(said);
+            ensure(twice.is_none(), || format!("agent \"{name}\": action {} means what one before it does", twice.unwrap_or(0)))?;
             ensure(agent.noop.is_none_or(|a| a < actions), || format!("agent \"{name}\": its no-op is not among its actions"))?;
             for range in [&agent.position, &agent.velocity].into_iter().flatten() {
                 ensure(range.start < range.end && range.end <= agent.obs.size(), || {
@@ -267,6 +272,17 @@ impl Trial<'_> {
             if spec.reward == motley_core::RewardKind::Common {
                 let same = frame.rewards.iter().all(|r| *r == frame.rewards[0]);
                 ensure(same, || format!("expected one common reward, found {:?}", frame.rewards))?;
+            }
+            for (i, agent) in spec.agents.iter().enumerate() {
+                let open = agent.meaning.iter().zip(&frame.avail[spec.mask_range(i)]);
+                let never = open.into_iter().position(|(meaning, open)| *meaning == ActionMeaning::Never && *open);
+                ensure(never.is_none(), || {
+                    format!(
+                        "agent \"{}\": action {} is available, which its meaning says it never is",
+                        agent.name,
+                        never.unwrap_or(0)
+                    )
+                })?;
             }
             for (i, agent) in spec.agents.iter().enumerate().filter(|(i, _)| !frame.alive[*i]) {
                 let free = frame.avail[spec.mask_range(i)].iter().filter(|a| **a).count();

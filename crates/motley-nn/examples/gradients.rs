@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use motley_core::{ActionSpace, AgentSpec, ObsSpace, Origin, Purpose, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
+use motley_nn::cross_group::{CrossGroup, CrossGroupConfig, Pairing, Predicted, Target};
 use motley_nn::dist::KlKind;
 use motley_nn::init::Init;
 use motley_nn::objective::{KlDrift, SquareDrift};
@@ -73,6 +74,8 @@ fn main() -> Out<()> {
         fisher(22, "fisher, recurrent categorical", &ActionSpace::Discrete(4), false, &gru, STEPS)?,
         fisher(23, "fisher, recurrent gaussian", &space, false, &gru, STEPS)?,
         fisher(24, "fisher, recurrent gaussian in chunks", &space, false, &gru, CHUNK)?,
+        cross_group(25, "cross-group, target held", &relu, false)?,
+        cross_group(26, "cross-group, through the target, recurrent", &gru, true)?,
         critic(7, "huber, clipped, running norm", &relu, &running)?,
         critic(8, "squared, no norm", &tanh, &critic_config("squared", 0.3, "none")?)?,
         critic(9, "popart", &bare, &critic_config("huber", 0.2, "popart")?)?,
@@ -202,6 +205,45 @@ fn describe_memory(roll: &Rollout, pick: &Pick) -> Option<String> {
         })
     });
     Some(format!("{},{}", numbers("memory", memory.copied().map(f64::from)), numbers("length", [*length as f64])))
+}
+
+/// PPO on a network with two heads, the second of which predicts the other agent: each twin is a group of its own.
+fn cross_group(case: u64, name: &str, spec: &NetSpec, through_target: bool) -> Out<String> {
+    let (rng, pool, action, adam) = (rng(case), Pool::serial(), ActionSpace::Discrete(5), adam()?);
+    let (team, head) = (team(&action), Head::for_space(&action, false, 1.0, 1.0));
+    let make = |engine: Engine| -> Out<Actor> {
+        let mut actor = Actor::new(&team, vec![0, 2], head.clone(), spec.clone(), true, adam.clone(), engine, 0, &rng)?;
+        actor.add_second_head(adam.clone(), &rng.fork(9));
+        Ok(actor)
+    };
+    let config = CrossGroupConfig {
+        predicted: Predicted::Policy,
+        pairing: Pairing::Each,
+        target: Target::Mean,
+        through_target,
+        coef: 0.8,
+    };
+    let cross = CrossGroup::new(&[0, 1], config).ok_or("two groups")?;
+    let actor = make(Engine::Fused)?;
+    let roll = rollout(&team, actor.memory_end(), &rng);
+    let weight: Vec<f32> = (0..2 * roll.rows()).scan(rng.fork(2), |draw, _| Some(draw.normal() as f32)).collect();
+    let cut = Cut { minibatches: 1, chunk: if spec.recurrent { CHUNK } else { 0 } };
+    let pick = cut.pass(ENVS, STEPS, rng.fork(3))?.swap_remove(0);
+    let mut fields = vec![text("name", name), text("kind", "cross_group"), describe_net(&actor.net)];
+    for (field, engine) in engines()? {
+        let mut actor = make(engine)?;
+        let rows = actor.rows(&roll);
+        let ascent = Ascent { objective: &Objective::LogProb, weight: &weight, entropy_coef: 0.05, lr: 0.0 };
+        actor.step_tied(&pool, &roll, &rows, &pick, ascent, Some(&cross))?;
+        let mut state = StateWriter::new();
+        actor.save(&mut state);
+        fields.push(gradient(field, &state)?);
+    }
+    fields.push(describe_rows(&roll, &pick, &weight));
+    fields.push(describe_head(&head, &action));
+    fields.push(numbers("through_target", [f64::from(u8::from(through_target))]));
+    fields.extend(describe_memory(&roll, &pick));
+    Ok(object(&fields))
 }
 
 /// The policy gradient summed over all discrete actions.

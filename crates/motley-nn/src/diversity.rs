@@ -9,9 +9,12 @@ use crate::policy::{ActingGroup, Policy, TeamPolicy, fill_shown};
 /// each other's place, over the agents in whose place they could stand, and over observations, of the Wasserstein distance between
 /// the two policies' actions ([`crate::Head::distance`], each with its own deviation). 0 where all behave alike.
 ///
-/// `obs` is `[moments, obs_len]`. `None` where no two groups read and do the same kind of thing, or where they remember (the distance of
-/// policies with memory depends on whose history it is).
+/// `obs` is `[moments, obs_len]`. `None` where no two groups read and do the same kind of thing, where they remember (the distance of
+/// policies with memory depends on whose history it is), or where they act in a unified space, which is one network's for all.
 pub fn system_neural_diversity(policy: &TeamPolicy, obs: &[f32]) -> Option<f64> {
+    if policy.lift().is_some() {
+        return None;
+    }
     let (team, groups) = (policy.team(), policy.groups());
     let (mut sum, mut count) = (0.0, 0usize);
     for (k, a) in groups.iter().enumerate() {

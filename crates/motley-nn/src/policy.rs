@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use motley_core::{Stream, TeamSpec};
+use motley_core::{Lift, Stream, TeamSpec};
 use thiserror::Error;
 
 use crate::dist::Head;
@@ -87,6 +87,8 @@ pub struct ActScratch {
     out: Vec<f32>,
     memory: Vec<f32>,
     shown: Vec<f32>,
+    lifted_obs: Vec<f32>,
+    lifted_avail: Vec<bool>,
 }
 
 /// One group's network, ready to act.
@@ -159,13 +161,30 @@ pub struct TeamPolicy {
     team: Arc<TeamSpec>,
     groups: Vec<ActingGroup>,
     memory_len: usize,
+    /// Where the groups act in a unified space: the way there and back.
+    lift: Option<Arc<Lift>>,
 }
 
 impl TeamPolicy {
     /// From groups whose memory lies one after the other.
     pub fn new(team: Arc<TeamSpec>, groups: Vec<ActingGroup>) -> Self {
         let memory_len = groups.iter().flat_map(|g| &g.memory_at).map(|r| r.end).max().unwrap_or(0);
-        Self { team, groups, memory_len }
+        Self { team, groups, memory_len, lift: None }
+    }
+
+    /// This policy of a lift's unified team as one of the task's.
+    pub fn lifted(self, lift: Arc<Lift>) -> Self {
+        Self { team: Arc::clone(lift.team()), lift: Some(lift), ..self }
+    }
+
+    /// The way to the unified space in which the groups act, where they do.
+    pub fn lift(&self) -> Option<&Arc<Lift>> {
+        self.lift.as_ref()
+    }
+
+    /// The team as the groups see it.
+    pub fn acting_team(&self) -> &Arc<TeamSpec> {
+        self.lift.as_ref().map_or(&self.team, |lift| lift.unified())
     }
 
     /// The groups.
@@ -186,18 +205,9 @@ impl TeamPolicy {
             None => Ok(()),
         }
     }
-}
 
-impl Policy for TeamPolicy {
-    fn team(&self) -> &Arc<TeamSpec> {
-        &self.team
-    }
-
-    fn memory_len(&self) -> usize {
-        self.memory_len
-    }
-
-    fn act(
+    /// Decides on what [`TeamPolicy::acting_team`] sees; slices of the right size.
+    fn decide(
         &self,
         batch: ObsBatch<'_>,
         memory: &mut [f32],
@@ -205,13 +215,12 @@ impl Policy for TeamPolicy {
         rng: &[Stream],
         decision: &mut Decision,
         scratch: &mut ActScratch,
-    ) -> Result<(), ActError> {
-        self.check(&batch, memory, rng)?;
-        let (team, envs) = (&self.team, batch.envs);
+    ) {
+        let (team, envs) = (self.acting_team(), batch.envs);
         decision.raw.resize(envs * team.action_len(), 0.0);
         decision.env.resize(envs * team.action_len(), 0.0);
         decision.log_probs.resize(envs * team.n(), 0.0);
-        let ActScratch { net: net_scratch, x, out, memory: held, shown } = scratch;
+        let ActScratch { net: net_scratch, x, out, memory: held, shown, .. } = scratch;
         for group in &self.groups {
             let (input, output, width) = (group.net.input_len(), group.net.output_len(), group.net.memory_len());
             let rows = group.members.len() * envs;
@@ -255,6 +264,47 @@ impl Policy for TeamPolicy {
                 }
             }
         }
+    }
+}
+
+impl Policy for TeamPolicy {
+    fn team(&self) -> &Arc<TeamSpec> {
+        &self.team
+    }
+
+    fn memory_len(&self) -> usize {
+        self.memory_len
+    }
+
+    fn act(
+        &self,
+        batch: ObsBatch<'_>,
+        memory: &mut [f32],
+        mode: Mode,
+        rng: &[Stream],
+        decision: &mut Decision,
+        scratch: &mut ActScratch,
+    ) -> Result<(), ActError> {
+        self.check(&batch, memory, rng)?;
+        let Some(lift) = &self.lift else {
+            self.decide(batch, memory, mode, rng, decision, scratch);
+            return Ok(());
+        };
+        let (team, unified) = (&self.team, lift.unified());
+        let (mut obs, mut avail) = (std::mem::take(&mut scratch.lifted_obs), std::mem::take(&mut scratch.lifted_avail));
+        obs.resize(batch.envs * unified.obs_len(), 0.0);
+        avail.resize(batch.envs * unified.mask_len(), false);
+        for (from, into) in batch.obs.chunks_exact(team.obs_len()).zip(obs.chunks_exact_mut(unified.obs_len())) {
+            lift.observe(from, into);
+        }
+        for (from, into) in batch.avail.chunks_exact(team.mask_len()).zip(avail.chunks_exact_mut(unified.mask_len())) {
+            lift.masks(from, into);
+        }
+        self.decide(ObsBatch { envs: batch.envs, obs: &obs, avail: &avail }, memory, mode, rng, decision, scratch);
+        for actions in [&mut decision.raw, &mut decision.env] {
+            actions.chunks_exact_mut(team.n()).for_each(|actions| lift.lower(actions));
+        }
+        (scratch.lifted_obs, scratch.lifted_avail) = (obs, avail);
         Ok(())
     }
 }

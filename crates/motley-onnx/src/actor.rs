@@ -1,6 +1,7 @@
 //! One actor of a team as a graph.
 
-use motley_core::TeamSpec;
+use motley_core::unified::LiftPlan;
+use motley_core::{AgentSpec, TeamSpec};
 use motley_kernels::Activation;
 use motley_nn::policy::ActingGroup;
 use motley_nn::{Head, Net, TeamPolicy};
@@ -29,7 +30,8 @@ pub struct Exported {
     pub bytes: Vec<u8>,
 }
 
-/// Every distinct actor of a team: one a group, or one an agent where agents that share parameters are told apart by a one-hot.
+/// Every distinct actor of a team: one a group, or one an agent where agents that share parameters are told apart by a one-hot. In a
+/// unified space there is one for each kind, with the agents' own observations and actions outside.
 ///
 /// # Errors
 /// A network whose parameters are not where its description says, or that reads more than an observation.
@@ -43,36 +45,67 @@ pub fn export(policy: &TeamPolicy, algo: &str, team: &TeamSpec) -> Result<Vec<Ex
             let what = "its networks read their last action or numbers of the policy besides observations, which the file's inputs do not have";
             return Err(OnnxError(what.into()));
         }
-        let singles: Vec<(Option<usize>, Vec<usize>)> = if group.agent_id {
-            group.members.iter().enumerate().map(|(m, &agent)| (Some(m), vec![agent])).collect()
-        } else {
-            vec![(None, group.members.clone())]
-        };
-        for (one_hot, members) in singles {
-            all.push(actor(group, one_hot, &members, algo, team)?);
+        let lift = policy.lift().map(|lift| lift.plan());
+        // Agents whose graphs are equal have one: they read the same behind their observations and choose in the same way.
+        let mut like: Vec<(Vec<f32>, Vec<usize>)> = Vec::new();
+        for (m, &agent) in group.members.iter().enumerate() {
+            let behind = behind(group, m, lift, &team.agents[agent], agent);
+            let same = |agents: &[usize]| lift.is_none_or(|plan| plan.from_env[agents[0]] == plan.from_env[agent]);
+            match like.iter_mut().find(|(row, agents)| *row == behind && same(agents)) {
+                Some((_, agents)) => agents.push(agent),
+                None => like.push((behind, vec![agent])),
+            }
+        }
+        for (behind, members) in like {
+            all.push(actor(group, behind, &members, algo, team, lift)?);
         }
     }
     Ok(all)
 }
 
+/// What a network reads behind an agent's own observation: padding and its kind, where it acts in a unified space, and its one-hot,
+/// where it has one.
+fn behind(group: &ActingGroup, m: usize, lift: Option<&LiftPlan>, spec: &AgentSpec, agent: usize) -> Vec<f32> {
+    let mut row = Vec::new();
+    if let Some(plan) = lift {
+        row.resize(plan.observed - spec.obs.size() + plan.kinds, 0.0);
+        if plan.kinds > 0 {
+            row[plan.observed - spec.obs.size() + plan.kind_of_agent[agent]] = 1.0;
+        }
+    }
+    if group.agent_id {
+        row.extend((0..group.members.len()).map(|k| f32::from(u8::from(k == m))));
+    }
+    row
+}
+
 fn actor(
     group: &ActingGroup,
-    one_hot: Option<usize>,
+    behind: Vec<f32>,
     members: &[usize],
     algo: &str,
     team: &TeamSpec,
+    lift: Option<&LiftPlan>,
 ) -> Result<Exported, OnnxError> {
-    let spec = group.net.spec();
+    let (spec, first) = (group.net.spec(), &team.agents[members[0]]);
     let mut graph = Drawing { g: Builder::default(), net: &group.net };
-    let obs = graph.g.input("obs", &[Dim::Batch, Dim::Is(spec.obs.size())]);
+    let obs = graph.g.input("obs", &[Dim::Batch, Dim::Is(first.obs.size())]);
     let batch = graph.batch(&obs);
-    let x = graph.features(&obs, &batch, one_hot)?;
+    let x = graph.features(&obs, &batch, behind)?;
     let x = graph.trunk(x)?;
     let x = if spec.recurrent { graph.memory(x)? } else { x };
     let out = graph.linear(x, "output")?;
-    graph.decide(&group.head, &out, &batch);
+    match lift {
+        None => graph.decide(&group.head, &out, &batch),
+        Some(plan) => {
+            // The agent's own actions out of the unified ones; any stands in for what is never available.
+            let own: Vec<i64> = plan.from_env[members[0]].iter().map(|u| u.unwrap_or(0) as i64).collect();
+            let columns = graph.g.whole("own_actions", &own);
+            let out = graph.g.node("Gather", &[&out, &columns], vec![int("axis", 1)]);
+            graph.choose(&[own.len()], &out);
+        }
+    }
     let agents: Vec<String> = members.iter().map(|&i| team.agents[i].name.clone()).collect();
-    let first = &team.agents[members[0]];
     let properties = vec![
         ("algo", algo.to_owned()),
         ("agent_ids", json!(agents).to_string()),
@@ -117,8 +150,8 @@ impl Drawing<'_> {
         self.g.node("Expand", &[&row, &shape], Vec::new())
     }
 
-    /// What the first linear layer reads: the observation, or its convolution, with the agent's one-hot behind it.
-    fn features(&mut self, obs: &Value, batch: &Value, one_hot: Option<usize>) -> Result<Value, OnnxError> {
+    /// What the first linear layer reads: the observation, or its convolution, and the agent's constants behind it.
+    fn features(&mut self, obs: &Value, batch: &Value, behind: Vec<f32>) -> Result<Value, OnnxError> {
         let spec = self.net.spec();
         let mut x = obs.clone();
         if self.net.entry("conv.weight").is_some() {
@@ -139,9 +172,10 @@ impl Drawing<'_> {
             x = self.g.node("Transpose", &[&x], vec![ints("perm", &[0, 2, 3, 1])]);
             x = self.g.node("Flatten", &[&x], vec![int("axis", 1)]);
         }
-        let Some(k) = one_hot else { return Ok(x) };
-        let row = (0..spec.extra).map(|m| f32::from(u8::from(m == k))).collect();
-        let id = self.repeated("agent_id", row, batch);
+        if behind.is_empty() {
+            return Ok(x);
+        }
+        let id = self.repeated("agent_id", behind, batch);
         Ok(self.g.node("Concat", &[&x, &id], vec![int("axis", 1)]))
     }
 

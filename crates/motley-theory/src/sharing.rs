@@ -12,3 +12,12 @@ pub fn required_actions_optimum(counts: &[usize]) -> f64 {
     let m = counts.iter().sum::<usize>() as f64;
     counts.iter().filter(|n| **n > 0).map(|&n| (n as f64 / m).powf(n as f64)).product()
 }
+
+/// The best return of the same task where one shared policy chooses among unified actions under masks by group, and no two groups have
+/// an action in common: the product over groups of [`required_actions_optimum`], `groups[g][k]` agents of group g needing its action k.
+///
+/// 1 where every group needs one action, whatever the groups' numbers for it. Agents of one group that must act unlike each other on
+/// equal observations gain nothing.
+pub fn unified_required_actions_optimum(groups: &[Vec<usize>]) -> f64 {
+    groups.iter().map(|counts| required_actions_optimum(counts)).product()
+}

@@ -9,7 +9,7 @@ use common::stream;
 use motley_core::Stream;
 use motley_theory::haml::Instance;
 use motley_theory::nash::best_deviation;
-use motley_theory::sharing::{homogeneity_trap_return, required_actions_optimum};
+use motley_theory::sharing::{homogeneity_trap_return, required_actions_optimum, unified_required_actions_optimum};
 use motley_theory::{ProductPolicy, TabularGame, bilinear, evaluate, hatrl};
 
 fn pure(game: &TabularGame, actions: &[usize]) -> ProductPolicy {
@@ -218,4 +218,40 @@ fn shared_policies_cannot_play_unlike_parts() {
     }
     assert!((required_actions_optimum(&[4, 4]) - 0.5f64.powi(8)).abs() < 1e-15);
     assert!((required_actions_optimum(&[1; 6]) - 6f64.powi(-6)).abs() < 1e-15);
+}
+
+/// The same under masks by group: unlike groups get their parts for nothing, agents of one group do not. Two actions a group, each
+/// a number of its own in the unified space; one vector of logits for all.
+#[test]
+fn unified_actions_spare_groups_and_not_their_members() {
+    let mut stream = stream(68);
+    // (group, needed action) of every agent.
+    for parts in [vec![(0, 0), (0, 0), (1, 1), (1, 1)], vec![(0, 0), (0, 1)], vec![(0, 0), (0, 1), (1, 1), (1, 1), (1, 0)]] {
+        let target = parts.iter().fold(0, |index, (_, a)| index * 2 + a);
+        let mut reward = vec![0.0; 1 << parts.len()];
+        reward[target] = 1.0;
+        let game = TabularGame::one_shot("unified", &vec![2; parts.len()], reward).unwrap();
+        let played = |logits: &[f64]| {
+            let row = |(g, _): &(usize, usize)| {
+                let (a, b) = (logits[2 * g].exp(), logits[2 * g + 1].exp());
+                vec![a / (a + b), b / (a + b)]
+            };
+            j(&game, &ProductPolicy::new(&game, parts.iter().map(row).collect()).unwrap())
+        };
+        let count = |g: usize, k: usize| parts.iter().filter(|p| **p == (g, k)).count();
+        let groups: Vec<Vec<usize>> = (0..2).map(|g| vec![count(g, 0), count(g, 1)]).collect();
+        let optimum = unified_required_actions_optimum(&groups);
+        let best: Vec<f64> = groups.concat().into_iter().map(|n| if n == 0 { -60.0 } else { (n as f64).ln() }).collect();
+        assert!((played(&best) - optimum).abs() < 1e-12, "{parts:?}");
+        for _ in 0..300 {
+            let logits: Vec<f64> = (0..4).map(|_| 6.0 * stream.uniform() - 3.0).collect();
+            assert!(played(&logits) <= optimum + 1e-12);
+        }
+        // One numbering for all without masks, as on the task itself.
+        let counts = [count(0, 0) + count(1, 0), count(0, 1) + count(1, 1)];
+        assert!(required_actions_optimum(&counts) <= optimum + 1e-12);
+    }
+    assert_eq!(unified_required_actions_optimum(&[vec![3, 0], vec![0, 3]]), 1.0);
+    assert!((required_actions_optimum(&[3, 3]) - 2f64.powi(-6)).abs() < 1e-15, "two groups of N without masks: 2^-2N");
+    assert_eq!(unified_required_actions_optimum(&[vec![1, 1]]), required_actions_optimum(&[1, 1]));
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use motley_core::{ObsSpace, TeamSpec};
+use motley_core::unified::LiftPlan;
+use motley_core::{Lift, ObsSpace, TeamSpec};
 use motley_nn::dist::Head;
 use motley_nn::net::{Net, NetSpec};
 use motley_nn::policy::ActingGroup;
@@ -33,6 +34,9 @@ pub struct PolicyInfo {
     /// Mean return of the evaluation that chose it.
     pub eval_return_mean: f64,
     groups: Vec<GroupInfo>,
+    /// Where the groups act in a unified space: how to get there and back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unified: Option<LiftPlan>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,6 +88,7 @@ pub fn to_bundle(
         env_steps,
         eval_return_mean,
         groups: policy.groups().iter().map(group).collect(),
+        unified: policy.lift().map(|lift| lift.plan().clone()),
     };
     let fields = match serde_json::to_value(&info) {
         Ok(Value::Object(fields)) => fields,
@@ -109,7 +114,8 @@ pub fn to_bundle(
 pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleError> {
     let info: PolicyInfo =
         serde_json::from_value(Value::Object(bundle.policy.clone())).map_err(|e| BundleError(format!("policy.json: {e}")))?;
-    let team = &info.team;
+    let lift = read_lift(&info)?;
+    let team = lift.as_ref().map_or(&info.team, |lift| lift.unified());
     let mut acted = vec![false; team.n()];
     let mut groups = Vec::with_capacity(info.groups.len());
     for (g, group) in info.groups.iter().enumerate() {
@@ -147,7 +153,18 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
         return Err(BundleError(format!("no group acts for agent \"{}\"", team.agents[i].name)));
     }
     let policy = TeamPolicy::new(Arc::new(team.clone()), groups);
+    let policy = match lift {
+        Some(lift) => policy.lifted(Arc::new(lift)),
+        None => policy,
+    };
     Ok((info, policy))
+}
+
+/// The unified space is the team's own: what a file says of it has to be that.
+fn read_lift(info: &PolicyInfo) -> Result<Option<Lift>, BundleError> {
+    let Some(plan) = &info.unified else { return Ok(None) };
+    let lift = Lift::new(&Arc::new(info.team.clone())).map_err(BundleError)?;
+    if lift.plan() == plan { Ok(Some(lift)) } else { Err(BundleError("its unified actions are not those of its team".into())) }
 }
 
 /// Numbers from a file are believed only after this: sizes bounded, indices in range, shapes that fit the team.

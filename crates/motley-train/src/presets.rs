@@ -47,6 +47,7 @@ const FILES: &[&str] = &[
     include_str!("../../../presets/pareto-ac.toml"),
     include_str!("../../../presets/off_policy.toml"),
     include_str!("../../../presets/value_decomposition.toml"),
+    include_str!("../../../presets/unified.toml"),
 ];
 
 static PRESETS: LazyLock<Vec<Preset>> =

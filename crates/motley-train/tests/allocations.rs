@@ -51,9 +51,9 @@ static ALLOCATOR: Counting = Counting;
 const ENVS: usize = 20;
 
 /// Allocations of the third rollout of `steps` steps.
-fn steady(task: &str, overrides: &[&str], steps: usize) -> u64 {
+fn steady(algo: &str, task: &str, overrides: &[&str], steps: usize) -> u64 {
     let overrides = overrides.iter().map(|o| (*o).to_owned()).collect();
-    let request = Request { algo: "happo".into(), task: task.into(), overrides, ..Request::default() };
+    let request = Request { algo: algo.into(), task: task.into(), overrides, ..Request::default() };
     let plan = request.plan(&Registry::builtin()).unwrap();
     let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(0, Purpose::Init, 0, 0)).unwrap();
     let policy = algorithm.policy();
@@ -74,14 +74,16 @@ fn steady(task: &str, overrides: &[&str], steps: usize) -> u64 {
 
 #[test]
 fn no_env_step_allocates() {
-    for (task, overrides) in [
-        ("mpe/simple_spread_v3", &[][..]),
-        ("mpe/simple_spread_v3", &["task.continuous=true"]),
-        ("mpe/simple_spread_v3", &["net.recurrent=true"]),
-        ("mpe/simple_speaker_listener_v4", &[]),
+    for (algo, task, overrides) in [
+        ("happo", "mpe/simple_spread_v3", &[][..]),
+        ("happo", "mpe/simple_spread_v3", &["task.continuous=true"]),
+        ("happo", "mpe/simple_spread_v3", &["net.recurrent=true"]),
+        ("happo", "mpe/simple_speaker_listener_v4", &[]),
+        ("u-mappo", "mpe/simple_speaker_listener_v4", &["preset=none"]),
+        ("u-qmix", "mpe/simple_speaker_listener_v4", &["preset=none"]),
     ] {
-        let (short, long) = (steady(task, overrides, 50), steady(task, overrides, 200));
-        assert!(long == short && long <= 8, "{task} {overrides:?}: {short} allocations in 50 steps, {long} in 200");
+        let (short, long) = (steady(algo, task, overrides, 50), steady(algo, task, overrides, 200));
+        assert!(long == short && long <= 8, "{algo} {task} {overrides:?}: {short} allocations in 50 steps, {long} in 200");
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Metrics, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_nn::{Objective, Source, TeamPolicy, UpdateError};
+use motley_nn::{Objective, Source, TeamPolicy, Tie, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
@@ -54,7 +54,7 @@ impl AlgorithmSpec for Mappo {
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let core = OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?;
-        Ok(Box::new(Ppo { core, ppo: PpoConfig::read(settings)? }))
+        Ok(Box::new(Ppo { core, ppo: PpoConfig::read(settings)?, tie: None }))
     }
 }
 
@@ -63,6 +63,8 @@ impl AlgorithmSpec for Mappo {
 pub(crate) struct Ppo {
     pub(crate) core: OnPolicy,
     pub(crate) ppo: PpoConfig,
+    /// One more part of the actors' loss.
+    pub(crate) tie: Option<Box<dyn Tie>>,
 }
 
 impl Algorithm for Ppo {
@@ -75,7 +77,7 @@ impl Algorithm for Ppo {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, ppo } = self;
+        let Self { core, ppo, tie } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let passes = Passes {
@@ -86,7 +88,7 @@ impl Algorithm for Ppo {
             lr: core.lr(context.progress),
         };
         let mut metrics = schedule::simultaneous(core, roll, &estimates, |g, actor, rows, advantage| {
-            passes.run(actor, pool, roll, rows, advantage, &context.rng.fork(1 + g as u64))
+            passes.run_tied(actor, pool, roll, rows, advantage, &context.rng.fork(1 + g as u64), tie.as_deref())
         })?;
         metrics.merge("", &core.fit_critics(roll, &estimates, context)?);
         Ok(metrics)

@@ -58,7 +58,7 @@ settings! {
 impl IqlConfig {
     fn needs(&self, team: &TeamSpec) -> Needs {
         let notes = if self.leniency > 0.0 { team.n() } else { 0 };
-        Needs { mixer: 0, notes, fingerprint: self.fingerprint }
+        Needs { notes, fingerprint: self.fingerprint, ..Needs::default() }
     }
 }
 

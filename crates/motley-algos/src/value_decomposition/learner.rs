@@ -7,12 +7,14 @@ use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
 use motley_data::episodes::{EpisodeReplay, Note, Saved};
 use motley_data::rollout::Rollout;
 use motley_data::stats::{RunningMeanStd, Scaling};
+use motley_nn::cross_group::TeamRows;
 use motley_nn::dist::argmax;
 use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
 use motley_nn::qtran::ABSENT;
 use motley_nn::{
-    Adam, AdamConfig, Batch, Engine, Explore, Head, Net, NetWork, Pool, QmixMixer, Qtran, Sequence, TeamPolicy, UpdateError,
+    Adam, AdamConfig, Batch, CrossGroup, Engine, Explore, Head, Net, NetWork, Pool, QmixMixer, Qtran, Sequence, TeamPolicy,
+    UpdateError,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -60,6 +62,8 @@ pub struct Utility {
     pub members: Vec<usize>,
     /// The online network.
     pub net: Net,
+    /// What acts in its place where it has a second head.
+    narrow: Option<Net>,
     target: Net,
     head: Head,
     agent_id: bool,
@@ -114,6 +118,8 @@ pub struct Learner {
     updates: u64,
     /// What the acting policy tells about itself: nothing, or its chance of random actions and the progress of the run.
     fingerprint: Vec<f32>,
+    /// What a second head learns, where there is one.
+    pub cross: Option<CrossGroup>,
 }
 
 /// What an algorithm needs beside the utilities.
@@ -125,6 +131,8 @@ pub struct Needs {
     pub notes: usize,
     /// Whether inputs end with a fingerprint.
     pub fingerprint: bool,
+    /// Whether utilities have a second head, for [`Learner::cross`].
+    pub second_head: bool,
 }
 
 impl Needs {
@@ -155,7 +163,11 @@ impl Learner {
         let mut utilities: Vec<Utility> = Vec::new();
         for (g, members) in team.groups(&net.share).map_err(ConfigError::Invalid)?.into_iter().enumerate() {
             let from = utilities.last().and_then(|u| u.memory_at.last()).map_or(0, |r| r.end);
-            utilities.push(Utility::new(team, members, &net, fingerprint.len(), from, &rng.fork(g as u64)));
+            let mut utility = Utility::new(team, members, &net, fingerprint.len(), from, &rng.fork(g as u64));
+            if needs.second_head {
+                utility.add_second_head(&rng.fork(2_000_000 + g as u64));
+            }
+            utilities.push(utility);
         }
         let learned = needs.mixer + utilities.iter().map(|u| u.net.params().len()).sum::<usize>();
         let columns = if reward == RewardMode::Own { team.n() } else { 1 };
@@ -172,6 +184,7 @@ impl Learner {
             updates: 0,
             fingerprint,
             config,
+            cross: None,
         })
     }
 
@@ -194,7 +207,7 @@ impl Learner {
     pub fn policy(&self) -> TeamPolicy {
         let acting = |u: &Utility| ActingGroup {
             members: u.members.clone(),
-            net: u.net.clone(),
+            net: u.narrow.as_ref().map_or_else(|| u.net.clone(), |narrow| narrow.with_first_head_of(&u.net)),
             head: u.head.clone(),
             constants: self.fingerprint.clone(),
             last_action: self.last_action,
@@ -287,6 +300,7 @@ impl Learner {
 
     /// Leaves the utilities' gradients, from those by the values of the choices made (`d_chosen`, `[T * B, n]`), and, where they are
     /// part of the loss, by those of the best ones (`d_best`, `[T * B, n]`) and by what the networks remember (`d_states`, per group).
+    /// The second head's own loss comes to them; it is returned where there is one.
     pub fn backward(
         &mut self,
         pool: &Pool,
@@ -295,8 +309,9 @@ impl Learner {
         d_chosen: &[f32],
         d_best: Option<&[f32]>,
         d_states: Option<&[Vec<f32>]>,
-    ) {
+    ) -> Option<f64> {
         let (n, episodes) = (batch.agents, batch.episodes());
+        let mut crossed = None;
         for (g, utility) in self.utilities.iter_mut().enumerate() {
             let width = utility.net.output_len();
             let mut d_out = std::mem::take(&mut utility.d_out);
@@ -312,9 +327,13 @@ impl Learner {
                     }
                 }
             }
+            if let Some(cross) = &self.cross {
+                crossed = Some(utility.cross(cross, &self.replay, batch, &mut d_out));
+            }
             utility.backward(&self.engine, pool, batch, &d_out, d_states.map(|d| &d[g][..]));
             utility.d_out = d_out;
         }
+        crossed
     }
 
     /// One guarded step of everything that learns: the utilities, and a mixer with its gradient.
@@ -444,6 +463,7 @@ impl Utility {
             grad: vec![0.0; net.params().len()],
             members,
             net,
+            narrow: None,
             head,
             agent_id,
             x: Vec::new(),
@@ -455,6 +475,27 @@ impl Utility {
             work: NetWork::default(),
             target_work: NetWork::default(),
         }
+    }
+
+    /// A second head beside the first: for [`Learner::cross`], without a part in acting.
+    fn add_second_head(&mut self, rng: &Stream) {
+        let narrow = self.net.clone();
+        self.net = narrow.with_second_head(rng);
+        self.target = self.net.clone();
+        self.grad = vec![0.0; self.net.params().len()];
+        self.narrow = Some(narrow);
+    }
+
+    /// The cross-group loss of the last [`Learner::look`] over the steps of the episodes; its derivative is added to `d_out`.
+    fn cross(&self, cross: &CrossGroup, replay: &EpisodeReplay, batch: &EpisodeBatch, d_out: &mut [f32]) -> f64 {
+        let (members, episodes) = (&self.members, batch.episodes());
+        let open = |row: usize| {
+            let (t, m, b) = self.place(row, episodes);
+            let (slot, time) = batch.step(t, b)?;
+            batch.alive[(t * episodes + b) * batch.agents + members[m]].then(|| replay.avail(slot, time, members[m]))
+        };
+        let rows = TeamRows { out: &self.out, actions: self.head.outputs(), agents: members.len(), run: episodes, open: &open };
+        cross.loss(&rows, d_out)
     }
 
     /// What the network's head read in the last [`Learner::look`], `[T + 1, members, B, memory]`; empty without memory.

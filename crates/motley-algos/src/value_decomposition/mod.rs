@@ -11,7 +11,7 @@ pub mod vdn;
 use motley_core::Metrics;
 
 use batch::EpisodeBatch;
-use config::{check, check_team_reward, keys};
+pub(crate) use config::{check, check_team_reward, keys};
 use learner::{Learner, blend};
 
 /// The squared error of a team's value against its targets: `coef / rows * sum (q - y)^2` over the rows that count.

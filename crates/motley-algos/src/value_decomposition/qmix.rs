@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
-use motley_nn::{QmixMixer, QmixShape, QmixWork, RowLoss, TeamPolicy, UpdateError};
+use motley_nn::{CrossGroup, QmixMixer, QmixShape, QmixWork, RowLoss, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::{Needs, load_weights};
@@ -72,18 +72,34 @@ impl AlgorithmSpec for Qmix {
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         self.check(team, settings)?;
-        let mixer = QmixMixer::new(QmixConfig::read(settings)?.shape(team), &rng.fork(1_000_000));
-        let needs = Needs { mixer: mixer.params().len(), ..Needs::default() };
-        let learner = Learner::new(team, settings, self.own_reward(), needs, rng)?;
-        Ok(Box::new(Mixed { learner, target: mixer.clone(), mixer, work: QmixWork::default() }))
+        Ok(Box::new(Mixed::new(team, settings, self.own_reward(), None, rng)?))
     }
 }
 
-struct Mixed {
+/// Utilities under a monotone mixture. Whether the utilities' network has a second head, and what that learns, is the whole
+/// difference between QMIX and what else stands on it.
+pub(crate) struct Mixed {
     learner: Learner,
     mixer: QmixMixer,
     target: QmixMixer,
     work: QmixWork,
+}
+
+impl Mixed {
+    /// Ask [`super::check`] first.
+    pub(crate) fn new(
+        team: &Arc<TeamSpec>,
+        settings: &Settings,
+        own: RewardMode,
+        cross: Option<CrossGroup>,
+        rng: &Stream,
+    ) -> Result<Self, ConfigError> {
+        let mixer = QmixMixer::new(QmixConfig::read(settings)?.shape(team), &rng.fork(1_000_000));
+        let needs = Needs { mixer: mixer.params().len(), second_head: cross.is_some(), ..Needs::default() };
+        let mut learner = Learner::new(team, settings, own, needs, rng)?;
+        learner.cross = cross;
+        Ok(Self { learner, target: mixer.clone(), mixer, work: QmixWork::default() })
+    }
 }
 
 /// `scale (Q_tot - y)^2 / 2` over the rows that count; statistics: squared errors, values, targets.
@@ -140,7 +156,9 @@ impl Algorithm for Mixed {
             let (here, mut stats) = (&batch.state[..batch.rows() * states], [0.0; 3]);
             mixer.loss_grad(pool, (&seen.chosen, here), &loss, &mut d_chosen, &mut grad, &mut stats, work);
             report(&mut metrics, ["loss/td", "loss/q", "loss/target"], stats, count);
-            learner.backward(pool, &batch, &seen, &d_chosen, None, None);
+            if let Some(cross) = learner.backward(pool, &batch, &seen, &d_chosen, None, None) {
+                metrics.add("loss/cgi", cross);
+            }
             learner.step(Some((&mut *mixer, &grad)), context, &mut metrics)?;
             blend(target, mixer, learner.follow());
         }

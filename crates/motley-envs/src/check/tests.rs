@@ -85,6 +85,8 @@ enum Fault {
     BadSnapshot,
     SilentWin,
     TwinNames,
+    TwinMeanings,
+    OpensNever,
 }
 
 struct Faulty {
@@ -100,6 +102,11 @@ fn faulty(fault: Fault) -> Result<Box<dyn Env>, ConfigError> {
     let agent = |name: &str| {
         let mut agent = AgentSpec::new(name, "x", ObsSpace::vector(2), ActionSpace::Discrete(2));
         (agent.obs.low, agent.obs.high, agent.noop) = (-2.0, 2.0, Some(0));
+        match fault {
+            Fault::TwinMeanings => agent.meaning = vec![ActionMeaning::Own(0); 2],
+            Fault::OpensNever => agent.meaning = vec![ActionMeaning::Own(0), ActionMeaning::Never],
+            _ => {}
+        }
         agent
     };
     let mut spec = TeamSpec::new("test/faulty", vec![agent("a"), agent(if fault == Fault::TwinNames { "a" } else { "b" })]);
@@ -206,6 +213,8 @@ fn each_fault_fails_the_check_that_is_meant_for_it() {
     );
     let cases = [
         (Fault::TwinNames, "the team makes sense", "\"a\""),
+        (Fault::TwinMeanings, "the team makes sense", "action 1 means what"),
+        (Fault::OpensNever, "observations, state and rewards", "action 1 is available"),
         (Fault::ChangesTeam, "the team never changes", "another"),
         (Fault::ForgetsEntry, "observations, state and rewards", "state[3]"),
         (Fault::Infinite, "observations, state and rewards", "\"b\", entry 1"),

@@ -28,6 +28,8 @@ pub(super) const STATS: usize = 6;
 
 pub(super) struct ActorLoss<'a> {
     pub(super) head: &'a Head,
+    /// Entries of an output row: the head's, and those of a second head, which this loss leaves alone.
+    pub(super) output: usize,
     pub(super) free: &'a [f32],
     pub(super) all: &'a ActorRows,
     pub(super) indices: &'a [usize],
@@ -41,16 +43,17 @@ impl RowLoss for ActorLoss<'_> {
     }
 
     fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
-        let (output, width) = (self.head.outputs(), self.head.width());
-        let mask_len = self.all.mask.len() / self.all.old.len();
+        let (own, width) = (self.head.outputs(), self.head.width());
         let (sums, d_free) = stats.split_at_mut(STATS);
-        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
+        for (k, (out, d_out)) in out.chunks_exact(self.output).zip(d_out.chunks_exact_mut(self.output)).enumerate() {
             let r = self.indices[start + k];
+            let (d_out, rest) = d_out.split_at_mut(own);
+            rest.fill(0.0);
             if !self.all.active[r] {
                 d_out.fill(0.0);
                 continue;
             }
-            let mask = &self.all.mask[r * mask_len..(r + 1) * mask_len];
+            let mask = self.all.mask(r);
             let raw = &self.all.raw[r * width..(r + 1) * width];
             let weigh = |now: Evaluation| {
                 let log_ratio = now.log_prob - self.all.old[r];
@@ -64,7 +67,7 @@ impl RowLoss for ActorLoss<'_> {
                 sums[5] += f64::from(term.ratio);
                 (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef)
             };
-            self.head.evaluate_backward(out, self.free, mask, raw, weigh, d_out, d_free);
+            self.head.evaluate_backward(&out[..own], self.free, mask, raw, weigh, d_out, d_free);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A group's actor as a learner: its network, distribution and optimiser, and one guarded gradient step on picked rows.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use motley_core::{Metrics, Stream, TeamSpec};
@@ -11,7 +10,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 use crate::dist::{Head, KlKind};
 use crate::explore::Explore;
 use crate::graph::Graph;
-use crate::net::{Batch, Engine, Net, NetSpec, Sequence};
+use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::objective::Objective;
 use crate::optim::{Adam, AdamConfig, StepReport, UpdateError};
 use crate::passes::NetWork;
@@ -19,8 +18,10 @@ use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_shown};
 
 mod loss;
+mod tied;
 
 use loss::{ActorLoss, AllActionsLoss, GivenGradient, STATS};
+pub use tied::{Outputs, Tie};
 
 /// One group of agents that share parameters (often one agent).
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Actor {
     pub net: Net,
     /// Their distribution.
     pub head: Head,
+    /// What acts in the place of `net` where that has a second head.
+    narrow: Option<Net>,
     agent_id: bool,
     memory_at: Vec<std::ops::Range<usize>>,
     adam: Adam,
@@ -56,25 +59,6 @@ pub struct ActorRows {
     pub active: Vec<bool>,
 }
 
-/// Rows of one gradient step, gathered.
-struct Picked<'a> {
-    /// `[picked, input]`
-    x: Cow<'a, [f32]>,
-    /// Which of all rows they are, `[picked]`.
-    indices: Vec<usize>,
-    /// Of sequences: memory before the first step, where episodes start, steps.
-    memory: Vec<f32>,
-    first: Vec<bool>,
-    steps: Option<usize>,
-}
-
-impl Picked<'_> {
-    fn batch(&self) -> Batch<'_> {
-        let sequence = self.steps.map(|length| Sequence { length, memory: &self.memory, first: &self.first });
-        Batch { x: &self.x, rows: self.indices.len(), sequence }
-    }
-}
-
 /// What a gradient step climbs.
 #[derive(Debug, Clone, Copy)]
 pub struct Ascent<'a> {
@@ -86,6 +70,14 @@ pub struct Ascent<'a> {
     pub entropy_coef: f32,
     /// Learning rate.
     pub lr: f64,
+}
+
+impl ActorRows {
+    /// What was available to a row's agent.
+    pub fn mask(&self, row: usize) -> &[bool] {
+        let len = self.mask.len() / self.old.len();
+        &self.mask[row * len..(row + 1) * len]
+    }
 }
 
 impl Actor {
@@ -136,6 +128,7 @@ impl Actor {
             members,
             net,
             head,
+            narrow: None,
             agent_id,
         })
     }
@@ -157,7 +150,7 @@ impl Actor {
     pub fn acting(&self) -> ActingGroup {
         ActingGroup {
             members: self.members.clone(),
-            net: self.net.clone(),
+            net: self.narrow.as_ref().map_or_else(|| self.net.clone(), |narrow| narrow.with_first_head_of(&self.net)),
             head: self.head.clone(),
             constants: Vec::new(),
             last_action: false,
@@ -256,11 +249,7 @@ impl Actor {
         pick: &Pick,
         ascent: Ascent<'_>,
     ) -> Result<Metrics, UpdateError> {
-        let Some((stats, count)) = self.gradient(pool, roll, all, pick, ascent) else {
-            return Ok(Metrics::new());
-        };
-        let report = self.take_step(ascent.lr)?;
-        Ok(describe(&stats, count, report.grad_norm, report.applied))
+        self.step_tied(pool, roll, all, pick, ascent, None)
     }
 
     /// One guarded step on the picked rows along the policy gradient summed over all discrete actions: minimises
@@ -332,63 +321,6 @@ impl Actor {
         Ok((stats, report))
     }
 
-    /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics and active rows, or `None` without any.
-    fn gradient(
-        &mut self,
-        pool: &Pool,
-        roll: &Rollout,
-        all: &ActorRows,
-        pick: &Pick,
-        ascent: Ascent<'_>,
-    ) -> Option<(Vec<f64>, f64)> {
-        let indices = pick.indices(self.members.len(), all.rows, all.steps);
-        let count = indices.iter().filter(|r| all.active[**r]).count();
-        if count == 0 {
-            return None;
-        }
-        let (head, free) = (self.head.clone(), self.net.free().to_vec());
-        let loss = ActorLoss { head: &head, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
-        let stats = self.pull_back(pool, roll, all, pick, &loss);
-        let free_at = self.grad.len() - free.len();
-        for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
-            *g = *s as f32;
-        }
-        Some((stats, count as f64))
-    }
-
-    /// Runs a row loss over the picked rows: gradient into `self.grad`, statistics returned.
-    fn pull_back(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, loss: &dyn RowLoss) -> Vec<f64> {
-        let picked = self.picked(roll, all, pick);
-        let mut stats = vec![0.0; loss.stats_len()];
-        self.net.loss_grad(&self.engine, pool, picked.batch(), loss, &mut self.grad, &mut stats, &mut self.work);
-        stats
-    }
-
-    /// The picked rows as the network reads them.
-    fn picked<'a>(&self, roll: &Rollout, all: &'a ActorRows, pick: &Pick) -> Picked<'a> {
-        let indices = pick.indices(self.members.len(), all.rows, all.steps);
-        let x = match pick {
-            Pick::All => Cow::Borrowed(&all.x[..]),
-            _ => Cow::Owned(gather(&all.x, self.net.input_len(), &indices)),
-        };
-        let (mut memory, mut first, mut steps) = (Vec::new(), Vec::new(), None);
-        if let Pick::Chunks { chunks, length } = pick {
-            for range in &self.memory_at {
-                for c in chunks {
-                    let slot = c.start as usize * roll.memory_len();
-                    memory.extend_from_slice(&roll.lanes[c.env as usize].memory[slot + range.start..slot + range.end]);
-                }
-            }
-            for l in 0..*length {
-                for _ in &self.members {
-                    first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
-                }
-            }
-            steps = Some(*length);
-        }
-        Picked { x, indices, memory, first, steps }
-    }
-
     /// The mean surrogate over active rows and the divergence from `old`, under the present weights.
     pub fn surrogate_and_kl(
         &self,
@@ -425,7 +357,7 @@ impl Actor {
     /// Gradient of the mean surrogate `r w` over active rows with respect to all parameters (no entropy), at the present weights.
     pub fn surrogate_gradient(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, weight: &[f32]) -> Vec<f32> {
         let ascent = Ascent { objective: &Objective::Ratio, weight, entropy_coef: 0.0, lr: 0.0 };
-        self.gradient(pool, roll, all, pick, ascent);
+        self.gradient(pool, roll, all, pick, ascent, None);
         self.grad.iter().map(|g| -g).collect()
     }
 

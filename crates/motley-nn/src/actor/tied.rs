@@ -1,0 +1,174 @@
+//! Gradients of picked rows: each row by itself, or tied to the others of its batch.
+
+use std::borrow::Cow;
+
+use motley_core::{Metrics, Stream};
+use motley_data::rollout::Rollout;
+use motley_kernels::{Pool, RowLoss};
+
+use super::{Actor, ActorLoss, ActorRows, Ascent, STATS, describe, gather};
+use crate::net::{Batch, Sequence};
+use crate::optim::{Adam, AdamConfig, UpdateError};
+use crate::passes::apply_loss;
+use crate::pick::Pick;
+
+/// What a network put out for the picked rows: member m's row of moment q is `(q / run * members + m) * run + q % run`.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a> {
+    /// `[rows, width]`
+    pub out: &'a [f32],
+    /// Entries of a row.
+    pub width: usize,
+    /// Which of the [`ActorRows`] a row is.
+    pub indices: &'a [usize],
+    /// Members that share the network.
+    pub members: usize,
+    /// Rows of one member that follow each other.
+    pub run: usize,
+}
+
+/// A part of an actor's loss that ties the rows of one batch together.
+pub trait Tie: Send {
+    /// Adds the derivative of this part by every output to `d_out`; what it has to report.
+    fn pull(&self, all: &ActorRows, seen: &Outputs<'_>, d_out: &mut [f32]) -> Metrics;
+}
+
+/// Rows picked for one gradient step, with what a recurrent network needs.
+pub(super) struct Picked<'a> {
+    pub(super) indices: Vec<usize>,
+    x: Cow<'a, [f32]>,
+    memory: Vec<f32>,
+    first: Vec<bool>,
+    /// Steps of a chunk, for recurrent networks.
+    length: Option<usize>,
+}
+
+impl Picked<'_> {
+    pub(super) fn batch(&self) -> Batch<'_> {
+        let sequence = self.length.map(|length| Sequence { length, memory: &self.memory, first: &self.first });
+        Batch { x: &self.x, rows: self.indices.len(), sequence }
+    }
+}
+
+impl Actor {
+    /// A second head beside the first, as wide, with weights drawn from `rng`: for what a [`Tie`] asks. Acting leaves it out.
+    pub fn add_second_head(&mut self, adam: AdamConfig, rng: &Stream) {
+        let narrow = self.net.clone();
+        self.net = narrow.with_second_head(rng);
+        self.narrow = Some(narrow);
+        self.adam = Adam::new(self.net.params().len(), adam);
+        self.grad = vec![0.0; self.net.params().len()];
+    }
+
+    /// [`Actor::step`] with one more part of the loss, where there is one.
+    ///
+    /// # Errors
+    /// [`UpdateError::Diverged`].
+    pub fn step_tied(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        ascent: Ascent<'_>,
+        tie: Option<&dyn Tie>,
+    ) -> Result<Metrics, UpdateError> {
+        let Some((stats, count, mut more)) = self.gradient(pool, roll, all, pick, ascent, tie) else {
+            return Ok(Metrics::new());
+        };
+        let report = self.take_step(ascent.lr)?;
+        more.merge("", &describe(&stats, count, report.grad_norm, report.applied));
+        Ok(more)
+    }
+
+    /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics, active rows and what a tie reports, or `None` without
+    /// active rows.
+    pub(super) fn gradient(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        ascent: Ascent<'_>,
+        tie: Option<&dyn Tie>,
+    ) -> Option<(Vec<f64>, f64, Metrics)> {
+        let indices = pick.indices(self.members.len(), all.rows, all.steps);
+        let count = indices.iter().filter(|r| all.active[**r]).count();
+        if count == 0 {
+            return None;
+        }
+        let (head, free, output) = (self.head.clone(), self.net.free().to_vec(), self.net.output_len());
+        let loss = ActorLoss { head: &head, output, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
+        let (stats, more) = match tie {
+            None => (self.pull_back(pool, roll, all, pick, &loss), Metrics::new()),
+            Some(tie) => self.pull_back_tied(pool, roll, all, pick, &loss, tie),
+        };
+        let free_at = self.grad.len() - free.len();
+        for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
+            *g = *s as f32;
+        }
+        Some((stats, count as f64, more))
+    }
+
+    /// Runs a row loss over the picked rows: gradient into `self.grad`, statistics returned.
+    pub(super) fn pull_back(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        loss: &dyn RowLoss,
+    ) -> Vec<f64> {
+        let picked = self.picked(roll, all, pick);
+        let mut stats = vec![0.0; loss.stats_len()];
+        self.net.loss_grad(&self.engine, pool, picked.batch(), loss, &mut self.grad, &mut stats, &mut self.work);
+        stats
+    }
+
+    /// The same, forward and backward apart, so that a tie sees all outputs.
+    fn pull_back_tied(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        loss: &dyn RowLoss,
+        tie: &dyn Tie,
+    ) -> (Vec<f64>, Metrics) {
+        let picked = self.picked(roll, all, pick);
+        let (members, width, rows) = (self.members.len(), self.net.output_len(), picked.indices.len());
+        let (mut out, mut d_out) = (vec![0.0; rows * width], vec![0.0; rows * width]);
+        let mut stats = vec![0.0; loss.stats_len()];
+        self.net.forward_batch(pool, picked.batch(), &mut out, &mut self.work);
+        apply_loss(loss, &out, width, &mut d_out, &mut stats);
+        let run = rows / (members * picked.length.unwrap_or(1));
+        let more = tie.pull(all, &Outputs { out: &out, width, indices: &picked.indices, members, run }, &mut d_out);
+        self.net.backward_batch(&self.engine, pool, picked.batch(), &d_out, None, &mut self.grad, &mut self.work);
+        (stats, more)
+    }
+
+    /// The picked rows as the network reads them.
+    pub(super) fn picked<'a>(&self, roll: &Rollout, all: &'a ActorRows, pick: &Pick) -> Picked<'a> {
+        let indices = pick.indices(self.members.len(), all.rows, all.steps);
+        let x = match pick {
+            Pick::All => Cow::Borrowed(&all.x[..]),
+            _ => Cow::Owned(gather(&all.x, self.net.input_len(), &indices)),
+        };
+        let mut picked = Picked { indices, x, memory: Vec::new(), first: Vec::new(), length: None };
+        if let Pick::Chunks { chunks, length } = pick {
+            picked.length = Some(*length);
+            for range in &self.memory_at {
+                for c in chunks {
+                    let slot = c.start as usize * roll.memory_len();
+                    picked.memory.extend_from_slice(&roll.lanes[c.env as usize].memory[slot + range.start..slot + range.end]);
+                }
+            }
+            for l in 0..*length {
+                for _ in &self.members {
+                    picked.first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
+                }
+            }
+        }
+        picked
+    }
+}
