@@ -37,12 +37,7 @@ impl Npz {
         let shown = path.display().to_string();
         let file = |why: String| ConfigError::File { path: shown.clone(), why };
         let bytes = fs::read(path).map_err(|e| file(e.to_string()))?;
-        let members = unzip(&bytes).map_err(&file)?;
-        let array = |(name, data): (String, Vec<u8>)| match npy(&data) {
-            Ok(array) => Ok((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array)),
-            Err(why) => Err(format!("{name}: {why}")),
-        };
-        let arrays = members.into_iter().map(array).collect::<Result<_, _>>().map_err(&file)?;
+        let arrays = members(&bytes).map_err(&file)?;
         Ok(Self { arrays, path: shown })
     }
 
@@ -72,6 +67,15 @@ impl Array {
         let width: usize = self.shape.iter().skip(1).product();
         &self.values[i * width..(i + 1) * width]
     }
+}
+
+/// The arrays of a zip file.
+fn members(bytes: &[u8]) -> Result<BTreeMap<String, Array>, String> {
+    let array = |(name, data): (String, Vec<u8>)| match npy(&data) {
+        Ok(array) => Ok((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array)),
+        Err(why) => Err(format!("{name}: {why}")),
+    };
+    unzip(bytes)?.into_iter().map(array).collect()
 }
 
 /// One array with its header.
@@ -197,7 +201,7 @@ mod tests {
     #[test]
     fn damaged_files_are_refused() {
         let file = zip(&[("a.npy", array("<f8", "(2, 2)", &[0; 32]), true)]);
-        assert!(members(b"nothing").unwrap_err().contains("no .npz"));
+        assert!(members(b"nothing").unwrap_err().contains("no zip"));
         for cut in 1..file.len() {
             let mut bad = file.clone();
             bad.drain(cut - 1..cut);

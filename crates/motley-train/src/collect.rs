@@ -139,12 +139,19 @@ pub(crate) const SAVED: [&str; 10] =
 const MAX_PARTS: usize = 1024;
 
 impl Collector {
-    /// The copies `envs` of a run's, not yet reset; each is the same whichever others lie beside it. `failure_limit` is how many
-    /// failures in 10,000 env steps are borne.
+    /// `envs` copies, not yet reset. `failure_limit` is how many failures in 10,000 env steps are borne.
     ///
     /// # Errors
     /// An environment that cannot be built.
-    pub fn new(
+    pub fn new(team: Arc<TeamSpec>, make: MakeEnv, seed: u64, envs: usize, failure_limit: usize) -> Result<Self, ConfigError> {
+        Self::part(team, make, seed, 0..envs, failure_limit)
+    }
+
+    /// As [`Collector::new`], some of a run's copies by their numbers; each is the same whichever others lie beside it.
+    ///
+    /// # Errors
+    /// An environment that cannot be built.
+    pub fn part(
         team: Arc<TeamSpec>,
         make: MakeEnv,
         seed: u64,

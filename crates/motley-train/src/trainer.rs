@@ -244,7 +244,7 @@ impl Trainer {
         let (team, make, limit) = (Arc::clone(&plan.team), Arc::clone(&plan.make), run.env_failure_limit);
         let collector: Box<dyn Source> = match crew {
             Some(crew) => Box::new(Remote::new(&plan, &run, crew)),
-            None => Box::new(Collector::new(team, make, run.seed, 0..run.num_envs, limit)?),
+            None => Box::new(Collector::new(team, make, run.seed, run.num_envs, limit)?),
         };
         let sinks = Sinks::open(folder.root(), log.tensorboard)?;
         Ok(Self {

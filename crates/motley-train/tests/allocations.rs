@@ -58,7 +58,7 @@ fn steady(task: &str, overrides: &[&str], steps: usize) -> u64 {
     let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(0, Purpose::Init, 0, 0)).unwrap();
     let policy = algorithm.policy();
     let mut roll = Rollout::new(Arc::clone(&plan.team), ENVS, steps, policy.memory_len());
-    let mut collector = Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), 0, 0..ENVS, 0).unwrap();
+    let mut collector = Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), 0, ENVS, 0).unwrap();
     let pool = Pool::serial();
     collector.start(&mut roll).unwrap();
     for _ in 0..2 {

@@ -70,7 +70,7 @@ impl Worker {
         let Collect::Rollout { steps } = algorithm.collect();
         let roll = Rollout::new(Arc::clone(&plan.team), envs.len(), steps, policy.memory_len());
         let collector =
-            Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, envs.clone(), run.env_failure_limit)?;
+            Collector::part(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, envs.clone(), run.env_failure_limit)?;
         Ok(Self { envs, collector, roll, groups: policy.groups().to_vec(), pool })
     }
 
