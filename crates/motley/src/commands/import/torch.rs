@@ -148,7 +148,7 @@ impl<'a> Machine<'a> {
                     self.seq(items);
                 }
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.until_mark()?;
                     self.seq(items);
                 }
                 b'q' => self.keep(1)?,
@@ -160,7 +160,7 @@ impl<'a> Machine<'a> {
                     self.fill(&items)?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.until_mark()?;
                     self.fill(&items)?;
                 }
                 // The state of an ordered dictionary: versions of modules.
@@ -190,7 +190,7 @@ impl<'a> Machine<'a> {
         self.stack.pop().ok_or_else(|| "its pickle is damaged".into())
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn until_mark(&mut self) -> Result<Vec<Value>, String> {
         let at = self.stack.iter().rposition(|v| matches!(v, Value::Mark)).ok_or("its pickle is damaged")?;
         let items = self.stack.split_off(at + 1);
         self.stack.pop();
