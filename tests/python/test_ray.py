@@ -159,7 +159,7 @@ def test_a_sweep_trains_a_plan_and_leaves_done_runs_alone(cluster, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(
         f"out = '{tmp_path}/runs'\nalgos = ['happo', 'ippo']\ntasks = ['matrix/climbing']\nseeds = 2\n"
-        "[settings]\npreset = 'none'\ntotal_steps = 400\nnum_envs = 4\nalgo.rollout_steps = 10\neval.episodes = 2\n"
+        "[settings]\ntotal_steps = 400\nnum_envs = 4\nalgo.rollout_steps = 10\neval.episodes = 2\n"
     )
     command = [sys.executable, "-m", "motley", "sweep", str(plan), "--launcher", "ray", "--parallel", "2"]
     for _ in range(2):
