@@ -15,7 +15,18 @@ mod pool;
 mod python;
 mod spec;
 
+use std::path::PathBuf;
+
 #[cfg(unix)]
 pub use env::ForeignEnv;
 pub use family::{ForeignTask, families};
 pub use spec::{ADAPTERS, SpecError, team};
+
+/// The interpreter: `MOTLEY_PYTHON`, else that of the active virtual environment, else `python3` on the path.
+pub fn interpreter() -> PathBuf {
+    if let Some(named) = std::env::var_os("MOTLEY_PYTHON").filter(|v| !v.is_empty()) {
+        return named.into();
+    }
+    let active = std::env::var_os("VIRTUAL_ENV").map(|root| PathBuf::from(root).join("bin").join("python"));
+    active.filter(|python| python.exists()).unwrap_or_else(|| "python3".into())
+}

@@ -10,8 +10,8 @@ use std::time::Duration;
 use motley_core::{ConfigError, EnvError, TeamSpec};
 use serde_json::json;
 
+use crate::interpreter;
 use crate::link::{Ask, CallError, Link, Told};
-use crate::python::interpreter;
 use crate::spec;
 
 const PROTOCOL: u32 = 1;

@@ -1,25 +1,16 @@
-//! Which Python runs the workers, and how one is started.
+//! How a worker is started.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use crate::interpreter;
 use crate::spec::ADAPTERS;
 
 /// Ends the worker when Motley has gone.
 const GUARD: &str = include_str!("../python/guard.py");
 /// Serves an adapter's environments over the socket.
 const WORKER: &str = include_str!("../python/worker.py");
-
-/// The interpreter: `MOTLEY_PYTHON`, else that of the active virtual environment, else `python3` on the path.
-pub(crate) fn interpreter() -> PathBuf {
-    if let Some(named) = std::env::var_os("MOTLEY_PYTHON").filter(|v| !v.is_empty()) {
-        return named.into();
-    }
-    let active = std::env::var_os("VIRTUAL_ENV").map(|root| PathBuf::from(root).join("bin").join("python"));
-    active.filter(|python| python.exists()).unwrap_or_else(|| "python3".into())
-}
 
 /// Starts a worker with `link` as its standard input.
 ///

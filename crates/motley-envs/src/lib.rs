@@ -10,5 +10,6 @@ pub mod registry;
 pub mod skirmish;
 pub mod trace;
 pub mod vmas;
+pub mod zip;
 
 pub use registry::Registry;

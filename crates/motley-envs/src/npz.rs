@@ -1,12 +1,14 @@
 //! NumPy's `.npz` files, as far as recorded traces need them: arrays of numbers, truth values and short texts.
 //!
-//! Formats: PKWARE APPNOTE (zip) and NumPy's NEP 1 (npy).
+//! Format: NumPy's NEP 1 (npy), in a [`crate::zip`] file.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use motley_core::ConfigError;
+
+use crate::zip::{number, slice, unzip};
 
 /// One array, its numbers widened to `f64`.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,9 +27,6 @@ pub struct Npz {
     arrays: BTreeMap<String, Array>,
     path: String,
 }
-
-/// No trace is larger than this when unpacked.
-const LARGEST: usize = 1 << 30;
 
 impl Npz {
     /// Reads a file.
@@ -70,43 +69,13 @@ impl Array {
     }
 }
 
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<usize, String> {
-    let mut wide = [0; 8];
-    let part = at.checked_add(N).and_then(|end| bytes.get(at..end)).ok_or("the file ends too early")?;
-    wide[..N].copy_from_slice(part);
-    usize::try_from(u64::from_le_bytes(wide)).map_err(|e| e.to_string())
-}
-
-fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8], String> {
-    at.checked_add(length).and_then(|end| bytes.get(at..end)).ok_or_else(|| "the file ends too early".to_owned())
-}
-
-/// Walks the central directory at the end of a zip file.
+/// The arrays of a zip file.
 fn members(bytes: &[u8]) -> Result<BTreeMap<String, Array>, String> {
-    let end = bytes.windows(4).rposition(|w| w == [0x50, 0x4b, 5, 6]).ok_or("this is no .npz file (no zip directory)")?;
-    let (count, mut at) = (number::<2>(bytes, end + 10)?, number::<4>(bytes, end + 16)?);
-    let mut arrays = BTreeMap::new();
-    for _ in 0..count {
-        if slice(bytes, at, 4)? != [0x50, 0x4b, 1, 2] {
-            return Err("its zip directory is damaged".to_owned());
-        }
-        let (method, packed, full) = (number::<2>(bytes, at + 10)?, number::<4>(bytes, at + 20)?, number::<4>(bytes, at + 24)?);
-        let (name, extra, comment) = (number::<2>(bytes, at + 28)?, number::<2>(bytes, at + 30)?, number::<2>(bytes, at + 32)?);
-        let local = number::<4>(bytes, at + 42)?;
-        let key = String::from_utf8_lossy(slice(bytes, at + 46, name)?).into_owned();
-        let data = local + 30 + number::<2>(bytes, local + 26)? + number::<2>(bytes, local + 28)?;
-        let data = slice(bytes, data, packed)?;
-        let unpacked = match method {
-            0 => data.to_vec(),
-            8 => miniz_oxide::inflate::decompress_to_vec_with_limit(data, full.min(LARGEST))
-                .map_err(|e| format!("{key}: cannot be unpacked ({e})"))?,
-            other => return Err(format!("{key}: packed by method {other}, expected 0 or 8")),
-        };
-        let array = npy(&unpacked).map_err(|why| format!("{key}: {why}"))?;
-        arrays.insert(key.strip_suffix(".npy").unwrap_or(&key).to_owned(), array);
-        at += 46 + name + extra + comment;
-    }
-    Ok(arrays)
+    let array = |(name, data): (String, Vec<u8>)| match npy(&data) {
+        Ok(array) => Ok((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array)),
+        Err(why) => Err(format!("{name}: {why}")),
+    };
+    unzip(bytes)?.into_iter().map(array).collect()
 }
 
 /// One array with its header.
@@ -232,7 +201,7 @@ mod tests {
     #[test]
     fn damaged_files_are_refused() {
         let file = zip(&[("a.npy", array("<f8", "(2, 2)", &[0; 32]), true)]);
-        assert!(members(b"nothing").unwrap_err().contains("no .npz"));
+        assert!(members(b"nothing").unwrap_err().contains("no zip"));
         for cut in 1..file.len() {
             let mut bad = file.clone();
             bad.drain(cut - 1..cut);

@@ -2,6 +2,7 @@
 //! shapes; here are the environments, training and acting, with the interpreter released in every long call.
 
 mod array;
+mod crew;
 mod policy;
 mod train;
 mod vector;
@@ -57,6 +58,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<vector::Vector>()?;
     module.add_class::<policy::Policy>()?;
     module.add_class::<policy::Room>()?;
+    module.add_class::<crew::Worker>()?;
     module.add_function(wrap_pyfunction!(command, module)?)?;
     module.add_function(wrap_pyfunction!(tasks, module)?)?;
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use motley_core::{Actions, ConfigError as Config, Env, EnvError, Frame, Key, Status, Stream, Task, TaskOptions, TeamSpec};
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
-use motley_train::{Event, Outcome, Registry, Request, Trainer, resume_plan};
+use motley_train::{Event, How, Outcome, Registry, Request, Trainer, resume_plan, retune_plan};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::array::Array;
+use crate::crew::PyCrew;
 use crate::{config_error, failed};
 
 /// An environment whose adapter Python makes, in this process.
@@ -22,7 +23,7 @@ struct LocalTask {
 }
 
 /// What an exception says, for an error of the environment.
-fn told(py: Python<'_>, error: &PyErr) -> String {
+pub(crate) fn told(py: Python<'_>, error: &PyErr) -> String {
     let named = error.value(py).str().map(|s| s.to_string()).unwrap_or_default();
     let kind = error.get_type(py).name().map(|n| n.to_string()).unwrap_or_default();
     format!("{kind}: {named}")
@@ -129,7 +130,13 @@ impl Env for LocalEnv {
 }
 
 /// What a run is started from.
-fn plan(request: &Request, registry: &Registry, resume: Option<&str>, out: Option<&str>) -> PyResult<(Trainer, PathBuf)> {
+fn plan(
+    request: &Request,
+    registry: &Registry,
+    resume: Option<&str>,
+    out: Option<&str>,
+    how: How,
+) -> PyResult<(Trainer, PathBuf)> {
     let train_error = |e: motley_train::TrainError| match e {
         motley_train::TrainError::Config(e) => config_error(e),
         other => failed(other),
@@ -137,23 +144,25 @@ fn plan(request: &Request, registry: &Registry, resume: Option<&str>, out: Optio
     if let Some(dir) = resume {
         let folder = RunFolder::open(Path::new(dir)).map_err(failed)?;
         let (info, config) = (folder.info().map_err(failed)?, folder.config().map_err(failed)?);
-        let plan = resume_plan(registry, &info.algo, &info.task, &config, &request.overrides).map_err(config_error)?;
+        let take_up = if how.retune { retune_plan } else { resume_plan };
+        let plan = take_up(registry, &info.algo, &info.task, &config, &request.overrides).map_err(config_error)?;
         let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
         let loaded = store.load_latest().map_err(failed)?;
-        return Ok((Trainer::resume(plan, folder, &loaded).map_err(train_error)?, PathBuf::from(dir)));
+        return Ok((Trainer::resume_with(plan, folder, &loaded, how).map_err(train_error)?, PathBuf::from(dir)));
     }
     let plan = request.plan(registry).map_err(config_error)?;
     let seed = plan.settings.get("seed").map_err(config_error)?;
     let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
     let dir = out.map_or_else(named, PathBuf::from);
     let folder = RunFolder::create(&dir).map_err(failed)?;
-    Ok((Trainer::start(plan, folder).map_err(train_error)?, dir))
+    Ok((Trainer::start_with(plan, folder, how).map_err(train_error)?, dir))
 }
 
-/// Trains, or goes on with `resume`. `see(kind, number, rate, value, text)` is told of progress; Ctrl-C stops after a checkpoint.
+/// Trains, or goes on with `resume` (with `retune`, under other settings of the algorithm). `see` is told of every event; Ctrl-C stops
+/// after a checkpoint. With `crew` the environments lie in other processes.
 /// Returns (run folder, finished, env steps, seconds, mean return of the last evaluation).
 #[pyfunction]
-#[pyo3(signature = (algo, task, config, overrides, out, resume, make, see))]
+#[pyo3(signature = (algo, task, config, overrides, out, resume, make, see, crew=None, retune=false))]
 #[allow(clippy::too_many_arguments, clippy::type_complexity, reason = "called in one place of the package, by name")]
 pub(crate) fn train(
     py: Python<'_>,
@@ -165,6 +174,8 @@ pub(crate) fn train(
     resume: Option<String>,
     make: Option<Py<PyAny>>,
     see: Py<PyAny>,
+    crew: Option<Py<PyAny>>,
+    retune: bool,
 ) -> PyResult<(String, bool, u64, f64, Option<f64>)> {
     let mut registry = Registry::builtin();
     if let Some(make) = make {
@@ -173,10 +184,12 @@ pub(crate) fn train(
     let file = config.map(|text| text.parse().map(|table| ("config".to_owned(), table))).transpose();
     let file = file.map_err(|e: toml::de::Error| crate::ConfigError::new_err(format!("config: {e}")))?;
     let request = Request { algo, task, file, environment: Vec::new(), overrides };
+    let crew = crew.map(|object| PyCrew::new(py, object)).transpose()?;
+    let how = How { crew: crew.map(|crew| Box::new(crew) as _), retune };
     let stop = AtomicBool::new(false);
     let raised: Mutex<Option<PyErr>> = Mutex::new(None);
     let (dir, outcome) = py.detach(|| {
-        let (mut trainer, dir) = plan(&request, &registry, resume.as_deref(), out.as_deref())?;
+        let (mut trainer, dir) = plan(&request, &registry, resume.as_deref(), out.as_deref(), how)?;
         let total = trainer.total_steps();
         let outcome = trainer.train(&stop, &mut |event| {
             let told = Python::attach(|py| py.check_signals().and_then(|()| tell(py, &see, event, total)));
@@ -220,6 +233,10 @@ fn tell(py: Python<'_>, see: &Py<PyAny>, event: &Event, total: u64) -> PyResult<
             fields.set_item("eval_return_std", summary.return_std)?;
             fields.set_item("eval_win_rate", summary.win_rate)?;
             fields.set_item("best", best)?;
+        }
+        Event::Saved { env_steps } => {
+            fields.set_item("event", "checkpoint")?;
+            fields.set_item("env_steps", env_steps)?;
         }
         Event::Warning(text) => {
             fields.set_item("event", "warning")?;

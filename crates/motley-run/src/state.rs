@@ -101,15 +101,18 @@ impl StateWriter {
     }
 
     fn put<T: Element>(&mut self, name: &str, values: &[T]) {
+        self.add(name, T::SLOT, |data| T::append(values, data));
+    }
+
+    fn add(&mut self, name: &str, slot: usize, append: impl FnOnce(&mut Vec<u8>)) {
         let name = format!("{}{name}", self.prefix);
         // `__metadata__` has a meaning of its own in the format.
         if name == "__metadata__" || !self.names.insert(name.clone()) {
             self.twice.get_or_insert(name);
             return;
         }
-        let slot = T::SLOT;
         let start = self.data[slot].len();
-        T::append(values, &mut self.data[slot]);
+        append(&mut self.data[slot]);
         self.entries[slot].push((name, start, self.data[slot].len()));
     }
 
@@ -229,6 +232,15 @@ impl StateReader {
     /// The names within this scope, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter_map(|name| name.strip_prefix(self.prefix.as_str()))
+    }
+
+    /// Writes the entry of that name into another state, where there is one, bit for bit.
+    pub fn copy_to(&self, name: &str, w: &mut StateWriter) {
+        if let Some((dtype, range)) = self.entries.get(&self.full(name))
+            && let Some(slot) = ORDER.iter().position(|d| d == dtype)
+        {
+            w.add(name, slot, |data| data.extend_from_slice(&self.bytes[range.clone()]));
+        }
     }
 
     /// Whether there is an entry of that name.
@@ -472,6 +484,19 @@ mod tests {
         assert!(r.has("empty") && !r.has("mean") && r.f32s("empty").unwrap().is_empty());
         let bits: Vec<u32> = r.f32s("w").unwrap().iter().map(|x| x.to_bits()).collect();
         assert_eq!(bits, [1.5f32, -0.0, f32::NAN].map(f32::to_bits));
+    }
+
+    #[test]
+    fn entries_are_copied_bit_for_bit() {
+        let r = StateReader::from_bytes(sample().to_bytes().unwrap()).unwrap();
+        let mut w = StateWriter::new();
+        ["w", "flags", "critic.mean", "critic.adam.t", "critic.name", "empty", "gone"]
+            .iter()
+            .for_each(|name| r.copy_to(name, &mut w));
+        let copy = StateReader::from_bytes(w.to_bytes().unwrap()).unwrap();
+        assert_eq!(copy.names().collect::<Vec<_>>(), r.names().collect::<Vec<_>>());
+        assert_eq!(copy.raw::<f32>("w", Some(3)).unwrap(), r.raw::<f32>("w", Some(3)).unwrap());
+        assert_eq!((copy.u64("critic.adam.t").unwrap(), copy.f64("critic.mean").unwrap()), (u64::MAX, 0.1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Acting is per row and every stream belongs to one environment, so what is collected does not depend on how
 //! environments are dealt to threads.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use motley_nn::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, Pool};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 use thiserror::Error;
 
-use crate::recovery::{Beat, Beats, MAX_RESETS, build, panic_text, restart};
+use crate::crew::CrewError;
+use crate::recovery::{Beat, Beats, Failures, MAX_RESETS, build, panic_text, restart};
 
 /// Makes one copy of the task's environment.
 pub type MakeEnv = Arc<dyn Fn() -> Result<Box<dyn Env>, ConfigError> + Send + Sync>;
@@ -51,6 +53,9 @@ pub enum CollectError {
     /// The policy does not fit the team.
     #[error(transparent)]
     Act(#[from] ActError),
+    /// The environments lie in other processes, and those cannot go on.
+    #[error(transparent)]
+    Crew(#[from] CrewError),
 }
 
 /// One environment and its running episode.
@@ -118,18 +123,17 @@ pub struct Collector {
     team: Arc<TeamSpec>,
     make: MakeEnv,
     seed: u64,
-    failure_limit: usize,
     copies: Vec<Copy>,
     fronts: Vec<Front>,
     /// Steps taken by each environment since the run began.
     steps: u64,
-    /// Env steps and failures of the present window of at least [`WINDOW`] env steps.
-    window: [u64; 2],
+    failures: Failures,
     beats: Arc<Beats>,
 }
 
-/// Env steps over which failures are counted.
-const WINDOW: u64 = 10_000;
+/// What [`Collector::save`] writes of each environment, in its order.
+pub(crate) const SAVED: [&str; 10] =
+    ["counters", "returns", "team_return", "memory", "obs", "state", "avail", "alive", "replay", "snapshot"];
 
 /// More threads than this never collect.
 const MAX_PARTS: usize = 1024;
@@ -140,7 +144,22 @@ impl Collector {
     /// # Errors
     /// An environment that cannot be built.
     pub fn new(team: Arc<TeamSpec>, make: MakeEnv, seed: u64, envs: usize, failure_limit: usize) -> Result<Self, ConfigError> {
-        let copies = (0..envs)
+        Self::part(team, make, seed, 0..envs, failure_limit)
+    }
+
+    /// As [`Collector::new`], some of a run's copies by their numbers; each is the same whichever others lie beside it.
+    ///
+    /// # Errors
+    /// An environment that cannot be built.
+    pub fn part(
+        team: Arc<TeamSpec>,
+        make: MakeEnv,
+        seed: u64,
+        envs: Range<usize>,
+        failure_limit: usize,
+    ) -> Result<Self, ConfigError> {
+        let beats = Arc::new(Beats::new(envs.len().min(MAX_PARTS)));
+        let copies = envs
             .map(|index| {
                 let env = build(&make, &team)?;
                 Ok(Copy {
@@ -158,17 +177,7 @@ impl Collector {
                 })
             })
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self {
-            team,
-            make,
-            seed,
-            failure_limit,
-            copies,
-            fronts: Vec::new(),
-            steps: 0,
-            window: [0; 2],
-            beats: Arc::new(Beats::new(envs.min(MAX_PARTS))),
-        })
+        Ok(Self { team, make, seed, copies, fronts: Vec::new(), steps: 0, failures: Failures::new(failure_limit), beats })
     }
 
     /// Steps taken by each environment since the run began.
@@ -197,11 +206,21 @@ impl Collector {
         Ok(())
     }
 
-    /// Plays every environment for the rollout's length, from slot 0.
+    /// Plays every environment for the rollout's length, from slot 0, and judges the failures.
     ///
     /// # Errors
     /// [`CollectError`]; the rollout is then not to be learned from.
     pub fn collect(&mut self, policy: &dyn Policy, roll: &mut Rollout, pool: &Pool) -> Result<(), CollectError> {
+        self.play(policy, roll, pool)?;
+        let (failures, last) = self.take_failures();
+        self.failures.judge(roll.rows(), failures, last)
+    }
+
+    /// As [`Collector::collect`]; failures are left to whoever sees all environments of the run.
+    ///
+    /// # Errors
+    /// [`CollectError`], never [`CollectError::TooManyFailures`].
+    pub fn play(&mut self, policy: &dyn Policy, roll: &mut Rollout, pool: &Pool) -> Result<(), CollectError> {
         let (envs, steps) = (roll.envs(), roll.steps());
         let per_thread = envs.div_ceil(pool.threads().clamp(1, envs.clamp(1, MAX_PARTS)));
         let parts = envs.div_ceil(per_thread);
@@ -229,32 +248,20 @@ impl Collector {
         });
         parts.into_iter().try_for_each(|part| part.result)?;
         self.steps += steps as u64;
-        self.judge_failures(envs * steps)
+        Ok(())
     }
 
-    /// Failures are counted over windows, so that rollouts of a few steps are judged as long ones are.
-    fn judge_failures(&mut self, steps: usize) -> Result<(), CollectError> {
-        if self.window[0] >= WINDOW {
-            self.window = [0; 2];
-        }
-        self.window[0] += steps as u64;
-        self.window[1] += self.copies.iter().map(|c| c.failures).sum::<u64>();
+    /// How often environments failed since this was last asked, and the last failure of the last of those that did.
+    pub fn take_failures(&mut self) -> (u64, Option<(usize, EnvError)>) {
         let last = self.copies.iter_mut().filter_map(|c| c.last_failure.take().map(|e| (c.index, e))).last();
-        self.copies.iter_mut().for_each(|c| c.failures = 0);
-        let ([steps, failures], limit) = (self.window, self.failure_limit);
-        match last {
-            Some((env, cause)) if failures * WINDOW > limit as u64 * steps.max(WINDOW) => {
-                Err(CollectError::TooManyFailures { failures: failures as usize, steps: steps as usize, limit, env, cause })
-            }
-            _ => Ok(()),
-        }
+        (self.copies.iter_mut().map(|c| std::mem::take(&mut c.failures)).sum(), last)
     }
 
     /// Writes counters and, with `episodes`, the running episodes; their frames are slot 0 of the rollout. Without them
     /// [`Collector::load`] starts new ones.
     pub fn save(&self, roll: &Rollout, episodes: bool, w: &mut StateWriter) {
         w.put_u64("steps", &[self.steps]);
-        w.put_u64("window", &self.window);
+        w.put_u64("window", &self.failures.window);
         let width = roll.memory_len();
         for (copy, lane) in self.copies.iter().zip(&roll.lanes) {
             let mut w = w.scope(&copy.index.to_string());
@@ -284,7 +291,7 @@ impl Collector {
     /// Entries that do not fit, or an environment that cannot even be reset.
     pub fn load(&mut self, roll: &mut Rollout, r: &StateReader) -> Result<Vec<String>, ResumeError> {
         self.steps = r.u64("steps")?;
-        r.u64s_into("window", &mut self.window)?;
+        r.u64s_into("window", &mut self.failures.window)?;
         let width = roll.memory_len();
         let mut warnings = Vec::new();
         let mut buf = FrameBuf::new(&self.team);

@@ -1,8 +1,9 @@
 //! The training loop: [`settings`] (names and layers to a plan), [`collect`], [`evaluate`], [`trainer`] (the loop with logs
-//! and checkpoints), [`bundle`] (what is needed to act).
+//! and checkpoints), [`crew`] (environments in other processes), [`bundle`] (what is needed to act).
 
 pub mod bundle;
 pub mod collect;
+pub mod crew;
 pub mod evaluate;
 pub mod presets;
 pub mod recovery;
@@ -10,6 +11,7 @@ pub mod settings;
 pub mod trainer;
 
 pub use collect::MakeEnv;
+pub use crew::How;
 pub use evaluate::{EvalPlan, EvalSummary, evaluate};
-pub use settings::{Plan, Registry, Request, read_file, resume_plan};
+pub use settings::{Plan, Registry, Request, read_file, resume_plan, retune_plan};
 pub use trainer::{Event, Outcome, TrainError, Trainer};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use motley_core::guard::check_frame;
 use motley_core::{ConfigError, Env, EnvError, Frame, Stream, TeamSpec};
 
-use crate::collect::MakeEnv;
+use crate::collect::{CollectError, MakeEnv};
 
 /// Resets tried before an environment is given up.
 pub const MAX_RESETS: u64 = 3;
@@ -118,6 +118,44 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
         .map(|s| (*s).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// Env steps over which failures are counted.
+const WINDOW: u64 = 10_000;
+
+/// Failures of a run's environments, counted over windows, so that rollouts of a few steps are judged as long ones are.
+#[derive(Debug)]
+pub struct Failures {
+    /// Failures borne in [`WINDOW`] env steps.
+    limit: usize,
+    /// Env steps and failures of the present window of at least [`WINDOW`] env steps.
+    pub(crate) window: [u64; 2],
+}
+
+impl Failures {
+    /// None yet; `limit` in 10,000 env steps are borne.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, window: [0; 2] }
+    }
+
+    /// Adds what happened in `steps` env steps: `failures`, and where and how the last one was.
+    ///
+    /// # Errors
+    /// [`CollectError::TooManyFailures`].
+    pub fn judge(&mut self, steps: usize, failures: u64, last: Option<(usize, EnvError)>) -> Result<(), CollectError> {
+        if self.window[0] >= WINDOW {
+            self.window = [0; 2];
+        }
+        self.window[0] += steps as u64;
+        self.window[1] += failures;
+        let ([steps, failures], limit) = (self.window, self.limit);
+        match last {
+            Some((env, cause)) if failures * WINDOW > limit as u64 * steps.max(WINDOW) => {
+                Err(CollectError::TooManyFailures { failures: failures as usize, steps: steps as usize, limit, env, cause })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Which environment each collecting thread is in. A beat is one relaxed store; only [`watch`] looks at a clock.

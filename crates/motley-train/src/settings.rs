@@ -179,6 +179,12 @@ fn is_free(key: &str) -> bool {
     ["total_steps", "threads"].contains(&key) || key.starts_with("eval.") || key.starts_with("log.")
 }
 
+/// The same where a run is taken up to be tuned: settings of the algorithm are free too. Those that networks and memories are built
+/// by fail when the checkpoint is read.
+fn may_change(key: &str, retune: bool) -> bool {
+    is_free(key) || (retune && key.starts_with("algo."))
+}
+
 /// Every setting that a resumed run must keep, as checkpoints record them.
 pub fn kept(settings: &Settings) -> Map<String, serde_json::Value> {
     // What the written configuration masks cannot be compared.
@@ -188,26 +194,27 @@ pub fn kept(settings: &Settings) -> Map<String, serde_json::Value> {
 }
 
 /// What a resumed run takes over with another value than its `config.toml` has.
-pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64) -> Vec<Change> {
+pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64, retune: bool) -> Vec<Change> {
     let written = |key: &str| match key.split_once('.') {
         Some((section, name)) => config.get(section)?.get(name),
         None => config.get(key),
     };
     let change = |key: &Key, to: &toml::Value| {
         let from = written(&key.name).filter(|from| *from != to)?;
-        is_free(&key.name).then(|| Change { env_steps, key: key.name.clone(), from: json!(from), to: json!(to) })
+        may_change(&key.name, retune).then(|| Change { env_steps, key: key.name.clone(), from: json!(from), to: json!(to) })
     };
     settings.iter().filter_map(|(key, to, _)| change(key, to)).collect()
 }
 
 /// Refuses a `config.toml` that was changed after the checkpoint. Settings that one of the two does not know (another version of
-/// Motley wrote it) are left alone.
+/// Motley wrote it) are left alone, and so are those of the algorithm for a run that is to be tuned (`retune`).
 ///
 /// # Errors
 /// [`ConfigError::Invalid`] with every difference.
-pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>) -> Result<(), ConfigError> {
+pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>, retune: bool) -> Result<(), ConfigError> {
     let now = kept(settings);
-    let differs = now.iter().filter_map(|(key, value)| recorded.get(key).filter(|r| *r != value).map(|r| (key, value, r)));
+    let differs = now.iter().filter(|(key, _)| !may_change(key, retune));
+    let differs = differs.filter_map(|(key, value)| recorded.get(key).filter(|r| *r != value).map(|r| (key, value, r)));
     let found: Vec<String> = differs.map(|(key, value, r)| format!("{key} = {value} (the checkpoint has {r})")).collect();
     if found.is_empty() {
         return Ok(());
@@ -229,6 +236,31 @@ pub fn resume_plan(
     config: &toml::Table,
     overrides: &[String],
 ) -> Result<Plan, ConfigError> {
+    taken_up(registry, algo, task, config, overrides, false)
+}
+
+/// As [`resume_plan`]; settings of the algorithm (`algo.*`) may change too.
+///
+/// # Errors
+/// As [`resume_plan`].
+pub fn retune_plan(
+    registry: &Registry,
+    algo: &str,
+    task: &str,
+    config: &toml::Table,
+    overrides: &[String],
+) -> Result<Plan, ConfigError> {
+    taken_up(registry, algo, task, config, overrides, true)
+}
+
+fn taken_up(
+    registry: &Registry,
+    algo: &str,
+    task: &str,
+    config: &toml::Table,
+    overrides: &[String],
+    retune: bool,
+) -> Result<Plan, ConfigError> {
     let algorithm = registry.algorithms.get(algo)?;
     let task = registry.tasks.get(task)?;
     let mut settings = Settings::new(keys(&*algorithm, &*task));
@@ -239,7 +271,7 @@ pub fn resume_plan(
         settings.set_text(text, Origin::CommandLine)?;
         let after = settings.value(key)?;
         if let Ok(before) = before
-            && !is_free(key)
+            && !may_change(key, retune)
             && before != *after
         {
             return Err(ConfigError::Invalid(format!(

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, Collector, ResumeError};
+use crate::crew::{Crew, How, Remote, Source};
 use crate::evaluate::{Episode, EvalError, EvalPlan, EvalSummary, behavioural_distance, evaluate};
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
@@ -90,6 +91,11 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// A checkpoint is durable: the run folder can be copied, and taken up there.
+    Saved {
+        /// Env steps so far.
+        env_steps: u64,
+    },
     /// Something the user should know.
     Warning(String),
 }
@@ -123,7 +129,7 @@ pub struct Trainer {
     store: CheckpointStore,
     pool: Pool,
     algorithm: Box<dyn Algorithm>,
-    collector: Collector,
+    collector: Box<dyn Source>,
     roll: Rollout,
     counters: Counters,
     last_eval: Option<EvalSummary>,
@@ -150,8 +156,16 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`].
     pub fn start(plan: Plan, folder: RunFolder) -> Result<Self, TrainError> {
+        Self::start_with(plan, folder, How::default())
+    }
+
+    /// As [`Trainer::start`], with environments elsewhere.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn start_with(plan: Plan, folder: RunFolder, how: How) -> Result<Self, TrainError> {
         let run = RunConfig::read(&plan.settings)?;
-        let pool = Pool::new(threads(&run))?;
+        let pool = Pool::new(threads(run.threads))?;
         let info = RunInfo {
             motley: env!("CARGO_PKG_VERSION").into(),
             git_commit: option_env!("MOTLEY_GIT_COMMIT").map(ToOwned::to_owned),
@@ -169,7 +183,7 @@ impl Trainer {
             exact_resume: true,
             changes: Vec::new(),
         };
-        let mut trainer = Self::build(plan, run, pool, folder, info)?;
+        let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         trainer.collector.start(&mut trainer.roll)?;
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
         trainer.folder.write_info(&trainer.info)?;
@@ -181,14 +195,22 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`]; a checkpoint of another algorithm, task or team is refused before anything changes.
     pub fn resume(plan: Plan, folder: RunFolder, loaded: &Loaded) -> Result<Self, TrainError> {
+        Self::resume_with(plan, folder, loaded, How::default())
+    }
+
+    /// As [`Trainer::resume`], with environments elsewhere or other settings of the algorithm.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn resume_with(plan: Plan, folder: RunFolder, loaded: &Loaded, how: How) -> Result<Self, TrainError> {
         loaded.manifest.check(&Identity::new(plan.algorithm.name(), &plan.team))?;
-        check_kept(&plan.settings, &loaded.manifest.info.config)?;
+        check_kept(&plan.settings, &loaded.manifest.info.config, how.retune)?;
         let run = RunConfig::read(&plan.settings)?;
-        let pool = Pool::new(threads(&run))?;
+        let pool = Pool::new(threads(run.threads))?;
         let mut info = folder.info()?;
         (info.status, info.reason, info.threads) = (RunStatus::Running, None, pool.threads());
-        info.changes.extend(changes(&plan.settings, &folder.config()?, loaded.manifest.info.env_steps));
-        let mut trainer = Self::build(plan, run, pool, folder, info)?;
+        info.changes.extend(changes(&plan.settings, &folder.config()?, loaded.manifest.info.env_steps, how.retune));
+        let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         trainer.algorithm.load(&loaded.state.scope("algorithm"))?;
         trainer.warnings = trainer.collector.load(&mut trainer.roll, &loaded.state.scope("collector"))?;
         trainer.info.exact_resume &= loaded.manifest.info.exact_resume && trainer.warnings.is_empty();
@@ -205,15 +227,25 @@ impl Trainer {
         Ok(trainer)
     }
 
-    fn build(plan: Plan, run: RunConfig, pool: Pool, folder: RunFolder, info: RunInfo) -> Result<Self, TrainError> {
+    fn build(
+        plan: Plan,
+        run: RunConfig,
+        pool: Pool,
+        folder: RunFolder,
+        info: RunInfo,
+        crew: Option<Box<dyn Crew>>,
+    ) -> Result<Self, TrainError> {
         let (eval, log) = (EvalConfig::read(&plan.settings)?, LogConfig::read(&plan.settings)?);
         let init = Stream::new(run.seed, Purpose::Init, 0, 0);
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &init)?;
         let Collect::Rollout { steps } = algorithm.collect();
         let memory_len = algorithm.policy().memory_len();
         check_memory(&plan, &run, steps, memory_len)?;
-        let collector =
-            Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, run.num_envs, run.env_failure_limit)?;
+        let (team, make, limit) = (Arc::clone(&plan.team), Arc::clone(&plan.make), run.env_failure_limit);
+        let collector: Box<dyn Source> = match crew {
+            Some(crew) => Box::new(Remote::new(&plan, &run, crew)),
+            None => Box::new(Collector::new(team, make, run.seed, run.num_envs, limit)?),
+        };
         let sinks = Sinks::open(folder.root(), log.tensorboard)?;
         Ok(Self {
             roll: Rollout::new(Arc::clone(&plan.team), run.num_envs, steps, memory_len),
@@ -485,6 +517,7 @@ impl Trainer {
             if let Err(error) = self.folder.write_info(&self.info) {
                 see(&Event::Warning(error.to_string()));
             }
+            see(&Event::Saved { env_steps: self.counters.env_steps });
         }
     }
 
@@ -550,9 +583,9 @@ fn check_memory(plan: &Plan, run: &RunConfig, steps: usize, memory_len: usize) -
     }
 }
 
-/// The threads asked for, or as many as this process may use.
-fn threads(run: &RunConfig) -> usize {
-    match run.threads {
+/// The threads asked for, or (0) as many as this process may use.
+pub(crate) fn threads(asked: usize) -> usize {
+    match asked {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
     }

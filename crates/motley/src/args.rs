@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Theory(TheoryArgs),
     /// Write a policy as ONNX, for programs that know nothing of Motley.
     Export(ExportArgs),
+    /// Take over weights and settings of HARL and EPyMARL.
+    Import(ImportArgs),
     /// Scaffold an environment of your own that passes `motley check` as it stands.
     NewEnv(NewEnvArgs),
     /// What this machine offers and what is missing, with the mend.
@@ -156,6 +158,23 @@ pub(crate) struct ExportArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// A folder of HARL (of a run, or its models) or EPyMARL (with agent.th), or a config.json alone.
+    pub(crate) from: PathBuf,
+    /// [ALGO TASK] [key=value ...], over what the configuration says.
+    pub(crate) words: Vec<String>,
+    /// The configuration, where it does not lie in the folder or the one above.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to: a folder for a policy bundle, or, where there are no weights, a file for settings.
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+    /// Episodes that the imported policy is evaluated on.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) episodes: usize,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct NewEnvArgs {
     /// Its name: lower-case letters, digits and _.
     pub(crate) name: String,
@@ -262,7 +281,7 @@ pub(crate) struct ReproduceArgs {
 pub(crate) struct SweepArgs {
     /// The plan, a TOML file.
     pub(crate) plan: PathBuf,
-    /// Where the runs are trained: here, by a Slurm array (writes its script), by Ray (from Python).
+    /// Where the runs are trained: here, by a Slurm array (writes its script), by Ray (with the Python package).
     #[arg(long, value_parser = ["local", "slurm", "ray"], default_value = "local")]
     pub(crate) launcher: String,
     /// Runs at a time (default: one a core).

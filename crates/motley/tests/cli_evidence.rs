@@ -9,7 +9,10 @@ use serde_json::Value;
 
 /// The exit code, standard output and standard error of the command, run in `dir`.
 fn motley(dir: &Path, words: &str) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_motley")).args(words.split_whitespace()).current_dir(dir).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
+    // No Python, whatever this machine has.
+    command.args(words.split_whitespace()).current_dir(dir).env("MOTLEY_PYTHON", "/nowhere/python");
+    let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -87,6 +90,27 @@ fn documents_hold_the_same(dir: &Path, rows: &[Value]) {
             assert!(a["task"] == b["task"] && a["algo"] == b["algo"] && close("iqm") && close("mean"), "{document}: {a} {b}");
         }
     }
+}
+
+#[test]
+fn weights_and_settings_of_others_are_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import/harl_recurrent");
+    let (code, out, err) = motley(dir.path(), &format!("import {} -o bundle --episodes 2 --json", from.display()));
+    assert_eq!(code, 0, "{err}");
+    let told = &events(&out, "imported")[0];
+    assert!(told["algo"] == "happo" && told["task"] == "mpe/simple_spread_v3" && told["eval_episodes"] == 2, "{told}");
+    // A bundle like any other: played again on the same streams it reaches the same.
+    let (code, out, err) = motley(dir.path(), "eval bundle --episodes 2 --json");
+    assert!(code == 0 && out.contains("eval_return_mean"), "{out} {err}");
+    let (code, _, err) = motley(dir.path(), &format!("import {}/config.json -o harl.toml", from.display()));
+    assert_eq!(code, 0, "{err}");
+    let train =
+        "train happo mpe/simple_spread_v3 preset=none --config harl.toml total_steps=400 eval.episodes=2 --out run --quiet";
+    let (code, _, err) = motley(dir.path(), train);
+    assert_eq!(code, 0, "{err}");
+    let written = std::fs::read_to_string(dir.path().join("run/config.toml")).unwrap();
+    assert!(written.contains("recurrent = true") && written.contains("rollout_steps = 50"), "{written}");
 }
 
 #[test]

@@ -27,13 +27,16 @@ def train(
     resume: str | os.PathLike[str] | Run | None = None,
     progress: bool | Callable[[dict[str, Any]], None] = True,
     in_process: bool | None = None,
+    crew: Any = None,
+    retune: bool = False,
 ) -> Run:
     """Trains a team and returns its run.
 
     `task` is a name, or something to call that returns a PettingZoo, Gymnasium or SMAC-like environment. What can be imported
     by name runs in worker processes; a lambda, a local function or what was defined in a notebook runs in this process, one
     step at a time (`in_process` chooses). `config` holds settings, nested or dotted: `{"algo.lr": 3e-4, "num_envs": 40}`.
-    `resume` goes on with a run. `progress` shows a bar, or is told of every event. Ctrl-C stops after a checkpoint.
+    `resume` goes on with a run; with `retune` settings of the algorithm (`algo.*`) may change, and are recorded. `progress` shows a
+    bar, or is told of every event. Ctrl-C stops after a checkpoint. `crew` keeps the environments in other processes: `motley.ray`.
     """
     words = [f"preset={value}" if name == "preset" else setting(name, value) for name, value in _leaves(config or {})]
     words += [setting(name, value) for name, value in (("seed", seed), ("total_steps", total_steps)) if value is not None]
@@ -51,7 +54,7 @@ def train(
     folder = os.fspath(resume.path if isinstance(resume, Run) else resume) if resume is not None else None
     see = progress if callable(progress) else _Bar() if progress else (lambda event: None)
     try:
-        done = _native.train(algo or "", name or "", None, words, os.fspath(out) if out is not None else None, folder, make, see)
+        done = _native.train(algo or "", name or "", None, words, os.fspath(out) if out is not None else None, folder, make, see, crew, retune)
     finally:
         if isinstance(see, _Bar):
             see.close()

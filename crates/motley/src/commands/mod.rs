@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod eval;
 mod export;
+mod import;
 mod jobs;
 mod list;
 mod new_env;
@@ -43,6 +44,7 @@ pub(crate) fn run(command: &Command, registry: &Registry, out: &Output) -> Resul
         Command::Sweep(args) => sweep::run(args, registry, out),
         Command::Theory(args) => theory::run(args, out),
         Command::Export(args) => export::run(args, out),
+        Command::Import(args) => import::run(args, registry, out),
         Command::NewEnv(args) => new_env::run(args, out),
         Command::Doctor => doctor::run(out),
         Command::Bench(args) => bench::run(args, registry, out),

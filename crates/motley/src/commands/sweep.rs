@@ -1,6 +1,7 @@
-//! `motley sweep`: the runs of a plan, here or as a Slurm array; given again, it goes on where it stopped.
+//! `motley sweep`: the runs of a plan, here, as a Slurm array or over a Ray cluster; given again, it goes on where it stopped.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use motley_train::Registry;
 use motley_view::file;
@@ -32,10 +33,7 @@ pub(crate) fn run(args: &SweepArgs, registry: &Registry, out: &Output) -> Result
     }
     match args.launcher.as_str() {
         "slurm" => slurm(&args.plan, &above, &jobs, registry, out),
-        "ray" => Err(Failure {
-            code: 3,
-            message: "the launcher \"ray\" is part of the Python package, not of this command: pip install 'motley-rl[ray]' and see its motley.ray; here there are --launcher local and slurm".into(),
-        }),
+        "ray" => by_ray(args, &jobs, registry),
         _ => local(args, &above, &jobs, registry, out),
     }
 }
@@ -55,6 +53,35 @@ fn local(args: &SweepArgs, above: &Path, jobs: &[Job], registry: &Registry, out:
         (0, false) => stop.exit_code(),
         _ => 1,
     })
+}
+
+/// Hands the plan to the Python package, which knows Ray; its words and its exit code are this command's.
+fn by_ray(args: &SweepArgs, jobs: &[Job], registry: &Registry) -> Result<u8, Failure> {
+    for job in jobs {
+        job.state(registry)?;
+    }
+    let python = motley_bridge::interpreter();
+    let missing = |why: String| Failure {
+        code: 3,
+        message: format!(
+            "the launcher \"ray\" needs the Python package: {why}; pip install 'motley-rl[ray]', and name its interpreter with MOTLEY_PYTHON (now {})",
+            python.display()
+        ),
+    };
+    let probe = Command::new(&python).args(["-c", "import motley.ray"]).stdin(Stdio::null()).output();
+    let probe = probe.map_err(|e| missing(e.to_string()))?;
+    if !probe.status.success() {
+        let text = String::from_utf8_lossy(&probe.stderr);
+        return Err(missing(text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it cannot be imported").to_owned()));
+    }
+    let mut command = Command::new(&python);
+    command.args(["-m", "motley.ray", "sweep"]).arg(&args.plan);
+    if let Some(n) = args.parallel {
+        command.args(["--parallel", &n.to_string()]);
+    }
+    let status = command.status().map_err(|e| missing(e.to_string()))?;
+    // One that a signal ended has no code.
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// One run of the plan in this process, so that a scheduler's signals reach it.

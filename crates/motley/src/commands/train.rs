@@ -159,6 +159,7 @@ impl<'a> Progress<'a> {
                 fields.extend(eval_fields(summary));
                 self.out.event("evaluation", Value::Object(fields));
             }
+            Event::Saved { env_steps } => self.out.event("checkpoint", json!({ "env_steps": env_steps })),
             Event::Warning(text) => match &self.bar {
                 Some(bar) => bar.suspend(|| self.out.warning(text)),
                 None => self.out.warning(text),

@@ -1,0 +1,312 @@
+//! `motley import`: weights and settings of HARL and EPyMARL.
+
+mod epymarl;
+mod harl;
+mod torch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use motley_core::{Purpose, Stream};
+use motley_nn::dist::Head;
+use motley_nn::policy::ActingGroup;
+use motley_nn::{Mode, Pool, TeamPolicy};
+use motley_run::{RealDisk, write_bundle};
+use motley_train::bundle::to_bundle;
+use motley_train::evaluate::{EvalPlan, EvalSummary, evaluate};
+use motley_train::settings::keys;
+use motley_train::{Plan, Registry, Request};
+use motley_view::file::write_atomic;
+use serde_json::{Map, Value, json};
+use toml::Table;
+
+use crate::args::ImportArgs;
+use crate::commands::eval::{describe, eval_fields};
+use crate::error::Failure;
+use crate::output::Output;
+use torch::Tensor;
+
+/// Bytes of a configuration that are read at most, and of a file of weights.
+const CONFIG_LIMIT: u64 = 1 << 20;
+const WEIGHTS_LIMIT: u64 = 1 << 30;
+
+/// What a configuration of another library says in Motley's words.
+struct Found {
+    /// The library.
+    library: &'static str,
+    /// The algorithm.
+    algo: String,
+    /// The task, where its name tells.
+    task: Option<String>,
+    /// Settings, in the order of the configuration.
+    settings: Vec<(String, toml::Value)>,
+    /// What has no counterpart.
+    left: Vec<String>,
+    /// Names of the tensors of an actor.
+    names: Names,
+}
+
+/// The tensors that an entry of a network is made of, as alternatives; those of one are put side by side.
+type Names = fn(entry: &str, head: &Head) -> Vec<Vec<String>>;
+
+impl Found {
+    fn set(&mut self, key: &str, value: impl Into<toml::Value>) {
+        self.settings.push((key.to_owned(), value.into()));
+    }
+
+    /// Takes a value over as it is; `false` where it is no number, truth value, text or list of numbers.
+    fn take(&mut self, key: &str, value: &Value) -> bool {
+        let taken = toml::Value::try_from(value).ok().filter(|v| !matches!(v, toml::Value::Table(_)));
+        let done = taken.is_some();
+        self.settings.extend(taken.map(|v| (key.to_owned(), v)));
+        done
+    }
+}
+
+/// State dictionaries of actors: of each agent its own, or (EPyMARL) one for all.
+type Weights = Vec<BTreeMap<String, Tensor>>;
+
+pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    let path = config_path(args)?;
+    let mut found = read_config(&path)?;
+    let (plan, words) = plan(args, registry, &mut found)?;
+    out.note(format!("{} of {} on {}", plan.algorithm.name(), found.library, plan.team.task));
+    if !found.left.is_empty() {
+        out.note(format!("without counterpart here: {}", found.left.join(", ")));
+    }
+    let Some(weights) = find_weights(&args.from)? else {
+        return write_settings(args, &plan, &words, &found, out);
+    };
+    let policy = filled(&plan, &weights, found.names).map_err(|why| Failure::usage(format!("{}: {why}", args.from.display())))?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let pool = Pool::new(threads).map_err(Failure::run)?;
+    let eval = EvalPlan { seed: 0, round: 0, episodes: args.episodes.max(1), mode: Mode::Greedy };
+    let summary = EvalSummary::of(&evaluate(&policy, &plan.make, &pool, eval).map_err(Failure::run)?);
+    let (algo, config) = (plan.algorithm.name(), plan.settings.to_table());
+    let bundle = to_bundle(&policy, algo, &config, 0, summary.return_mean).map_err(Failure::run)?;
+    write_bundle(&RealDisk, &args.out, &bundle)?;
+    out.line(format!("written: {} ({algo} on {}): {}", args.out.display(), plan.team.task, describe(&summary)));
+    let mut fields = Map::new();
+    fields.insert("out".into(), json!(args.out.display().to_string()));
+    fields.insert("algo".into(), json!(algo));
+    fields.insert("task".into(), json!(plan.team.task));
+    fields.insert("left".into(), json!(found.left));
+    fields.extend(eval_fields(&summary));
+    out.event("imported", Value::Object(fields));
+    Ok(0)
+}
+
+/// The configuration: named, given itself, or beside or above the weights.
+fn config_path(args: &ImportArgs) -> Result<PathBuf, Failure> {
+    if let Some(path) = &args.config {
+        return Ok(path.clone());
+    }
+    if args.from.is_file() {
+        return Ok(args.from.clone());
+    }
+    let here = args.from.join("config.json");
+    let above = args.from.join("..").join("config.json");
+    [here, above].into_iter().find(|p| p.is_file()).ok_or_else(|| {
+        Failure::usage(format!(
+            "{} has no config.json, nor has the folder above: name it with --config (HARL writes it into the run's folder, EPyMARL's Sacred into results/sacred/...)",
+            args.from.display()
+        ))
+    })
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |e: std::io::Error| Failure::usage(format!("{}: {e}", path.display()));
+    let length = fs::metadata(path).map_err(failed)?.len();
+    if length > limit {
+        return Err(Failure::usage(format!("{}: {length} bytes, {limit} at most are read", path.display())));
+    }
+    fs::read(path).map_err(failed)
+}
+
+fn read_config(path: &Path) -> Result<Found, Failure> {
+    let failed = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let json: Value = serde_json::from_slice(&read_bounded(path, CONFIG_LIMIT)?).map_err(|e| failed(e.to_string()))?;
+    let found = if json.get("algo_args").is_some() { harl::read(&json) } else { epymarl::read(&json) };
+    found.map_err(failed)
+}
+
+/// The plan of the found settings under the words of the command line, and the settings that were taken over.
+fn plan(args: &ImportArgs, registry: &Registry, found: &mut Found) -> Result<(Plan, Vec<(String, toml::Value)>), Failure> {
+    let (names, own): (Vec<&String>, Vec<&String>) = args.words.iter().partition(|w| !w.contains('='));
+    let (algo, task) = match names.as_slice() {
+        [] => (found.algo.clone(), found.task.clone()),
+        [algo, task] => ((*algo).clone(), Some((*task).clone())),
+        _ => return Err(Failure::usage("expected FROM, or FROM ALGO TASK, then key=value settings")),
+    };
+    let task = task.ok_or_else(|| {
+        Failure::usage(format!(
+            "which task of Motley this is does not follow from its name: motley import FROM {algo} TASK -o OUT"
+        ))
+    })?;
+    let known: BTreeSet<String> =
+        keys(&*registry.algorithms.get(&algo)?, &*registry.tasks.get(&task)?).into_iter().map(|k| k.name).collect();
+    let (taken, left): (Vec<_>, Vec<_>) = found.settings.drain(..).partition(|(key, _)| known.contains(key));
+    found.left.extend(left.into_iter().map(|(key, value)| format!("{key}={value}")));
+    let words = taken.iter().map(|(key, value)| format!("{key}={value}"));
+    let overrides = std::iter::once("preset=none".to_owned()).chain(words).chain(own.into_iter().cloned()).collect();
+    let plan = Request { algo, task, overrides, ..Request::default() }.plan(registry)?;
+    Ok((plan, taken))
+}
+
+/// `agent.th` (EPyMARL), or `actor_agent0.pt` and on (HARL), here or in `models/`.
+fn find_weights(from: &Path) -> Result<Option<Weights>, Failure> {
+    let read = |path: &Path| -> Result<BTreeMap<String, Tensor>, Failure> {
+        torch::state_dict(&read_bounded(path, WEIGHTS_LIMIT)?).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))
+    };
+    for dir in [from.to_owned(), from.join("models")] {
+        let one = dir.join("agent.th");
+        if one.is_file() {
+            return Ok(Some(vec![read(&one)?]));
+        }
+        let files = (0..).map(|k| dir.join(format!("actor_agent{k}.pt"))).take_while(|path| path.is_file());
+        let all = files.map(|path| read(&path)).collect::<Result<Weights, _>>()?;
+        if !all.is_empty() {
+            return Ok(Some(all));
+        }
+    }
+    Ok(None)
+}
+
+/// A policy of the plan with imported weights.
+fn filled(plan: &Plan, weights: &Weights, names: Names) -> Result<TeamPolicy, String> {
+    let seed = Stream::new(0, Purpose::Init, 0, 0);
+    let built = plan.algorithm.build(&plan.team, &plan.settings, &seed).map_err(|e| e.to_string())?;
+    let mut groups: Vec<ActingGroup> = built.policy().groups().to_vec();
+    let n = plan.team.n();
+    if weights.len() != 1 && weights.len() != n {
+        return Err(format!("it has weights of {} agents, {} has {n}", weights.len(), plan.team.task));
+    }
+    for group in &mut groups {
+        let mut params = group.net.params().to_vec();
+        for &agent in &group.members {
+            let dict = agents_part(&weights[if weights.len() == 1 { 0 } else { agent }], agent);
+            let own =
+                agents_params(group, &dict, names).map_err(|why| format!("agent \"{}\": {why}", plan.team.agents[agent].name))?;
+            if agent != group.members[0] && own != params {
+                return Err(format!(
+                    "agent \"{}\" has weights of its own, but net.share puts it with \"{}\": try net.share=none",
+                    plan.team.agents[agent].name, plan.team.agents[group.members[0]].name
+                ));
+            }
+            params = own;
+        }
+        group.net.set_params(|p| p.copy_from_slice(&params));
+    }
+    Ok(TeamPolicy::new(std::sync::Arc::clone(&plan.team), groups))
+}
+
+/// EPyMARL's unshared agents lie in one file as `agents.<k>.`.
+fn agents_part(dict: &BTreeMap<String, Tensor>, agent: usize) -> BTreeMap<String, &Tensor> {
+    let prefix = format!("agents.{agent}.");
+    let own: BTreeMap<_, _> = dict.iter().filter_map(|(k, v)| Some((k.strip_prefix(&prefix)?.to_owned(), v))).collect();
+    if own.is_empty() { dict.iter().map(|(k, v)| (k.clone(), v)).collect() } else { own }
+}
+
+/// The flat parameters of a group from one state dictionary, every tensor of which must be used.
+fn agents_params(group: &ActingGroup, dict: &BTreeMap<String, &Tensor>, names: Names) -> Result<Vec<f32>, String> {
+    let mut params = group.net.params().to_vec();
+    let mut used = BTreeSet::new();
+    for entry in group.net.entries() {
+        let alternatives = names(&entry.name, &group.head);
+        let parts = alternatives.iter().find(|all| all.iter().all(|name| dict.contains_key(name)));
+        let parts = parts.ok_or_else(|| {
+            let wanted: Vec<String> = alternatives.iter().map(|all| all.join(" and ")).collect();
+            format!(
+                "no tensor for {}: expected {}, there are {}; settings of the network (net.*) may differ",
+                entry.name,
+                wanted.join(", or "),
+                dict.keys().cloned().collect::<Vec<_>>().join(", ")
+            )
+        })?;
+        let tensors: Vec<&Tensor> = parts.iter().map(|name| dict[name]).collect();
+        let values = side_by_side(&tensors, &entry.shape).map_err(|found| {
+            format!(
+                "{}: expected {:?} (as [in, out]), found {found}; the task shows other observations or actions, or net.* differs",
+                entry.name, entry.shape
+            )
+        })?;
+        params[entry.range()].copy_from_slice(&values);
+        used.extend(parts.iter().cloned());
+    }
+    match dict.keys().find(|name| !used.contains(*name)) {
+        Some(more) => Err(format!("its tensor {more} has no place in this network; settings of the network (net.*) may differ")),
+        None => Ok(params),
+    }
+}
+
+/// PyTorch's `[out, in]` matrices transposed and put side by side, or vectors one after another.
+fn side_by_side(tensors: &[&Tensor], shape: &[usize]) -> Result<Vec<f32>, String> {
+    let found = || tensors.iter().map(|t| format!("{:?}", t.shape)).collect::<Vec<_>>().join(" and ");
+    match *shape {
+        [len] => {
+            let all: Vec<f32> = tensors.iter().flat_map(|t| t.values.iter().copied()).collect();
+            if all.len() == len { Ok(all) } else { Err(found()) }
+        }
+        [rows, cols] => {
+            let outs: Vec<usize> = tensors.iter().map(|t| t.shape.first().copied().unwrap_or(0)).collect();
+            if outs.iter().sum::<usize>() != cols || tensors.iter().any(|t| t.shape.len() != 2 || t.shape[1] != rows) {
+                return Err(found());
+            }
+            let mut all = Vec::with_capacity(rows * cols);
+            for row in 0..rows {
+                for (tensor, outs) in tensors.iter().zip(&outs) {
+                    all.extend((0..*outs).map(|o| tensor.values[o * rows + row]));
+                }
+            }
+            Ok(all)
+        }
+        _ => Err(found()),
+    }
+}
+
+/// Settings as a file for `--config`.
+fn write_settings(
+    args: &ImportArgs,
+    plan: &Plan,
+    words: &[(String, toml::Value)],
+    found: &Found,
+    out: &Output,
+) -> Result<u8, Failure> {
+    let mut table = Table::new();
+    for (key, _) in words {
+        let value = plan.settings.value(key)?.clone();
+        match key.split_once('.') {
+            Some((section, name)) => {
+                let section = table.entry(section).or_insert_with(|| Table::new().into());
+                if let Some(section) = section.as_table_mut() {
+                    section.insert(name.to_owned(), value);
+                }
+            }
+            None => {
+                table.insert(key.clone(), value);
+            }
+        }
+    }
+    let (algo, task) = (plan.algorithm.name(), &plan.team.task);
+    let shown = args.out.display();
+    let text = format!("# From {}: motley train {algo} {task} preset=none --config {shown}\n{table}", found.library);
+    write_atomic(&args.out, text.as_bytes()).map_err(Failure::run)?;
+    out.line(format!(
+        "written: {shown}; no weights lie there, so these are settings: motley train {algo} {task} preset=none --config {shown}"
+    ));
+    out.event("imported", json!({ "out": shown.to_string(), "algo": algo, "task": task, "left": found.left }));
+    Ok(0)
+}
+
+/// Leaves of PyTorch's names: a LayerNorm's gamma and beta are its weight and bias.
+fn leaf(name: &str) -> &str {
+    match name {
+        "gamma" => "weight",
+        "beta" => "bias",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use motley_nn::Policy;
+use motley_nn::net::NetScratch;
+
+use super::*;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(name)
+}
+
+fn args(name: &str, words: &str) -> ImportArgs {
+    let words = words.split_whitespace().map(str::to_owned).collect();
+    ImportArgs { from: fixture(name), words, config: None, out: PathBuf::new(), episodes: 1 }
+}
+
+fn imported(name: &str, words: &str) -> Result<(Plan, TeamPolicy, Vec<String>), String> {
+    let args = args(name, words);
+    let path = config_path(&args).map_err(|e| e.message)?;
+    let mut found = read_config(&path).map_err(|e| e.message)?;
+    let (plan, _) = plan(&args, &Registry::builtin(), &mut found).map_err(|e| e.message)?;
+    let weights = find_weights(&args.from).map_err(|e| e.message)?.ok_or("no weights")?;
+    let policy = filled(&plan, &weights, found.names)?;
+    Ok((plan, policy, found.left))
+}
+
+/// `[step][agent][entry]` and `[agent][step][entry]`, as PyTorch had and gave them.
+#[derive(serde::Deserialize)]
+struct Expected {
+    obs: Vec<Vec<Vec<f32>>>,
+    out: Vec<Vec<Vec<f32>>>,
+}
+
+/// Every agent's network on the recorded observations, step after step with its memory, against PyTorch.
+fn puts_out_the_same(name: &str, policy: &TeamPolicy) {
+    let text = fs::read(fixture(name).join("expected.json")).unwrap();
+    let expected: Expected = serde_json::from_slice(&text).unwrap();
+    let (mut seen, mut scratch) = (0, NetScratch::default());
+    for group in policy.groups() {
+        for (m, &agent) in group.members.iter().enumerate() {
+            let mut memory = vec![0.0; group.net.memory_len()];
+            for (step, rows) in expected.obs.iter().enumerate() {
+                let (mut x, mut out) = (vec![0.0; group.net.input_len()], vec![0.0; group.net.output_len()]);
+                group.input(&rows[agent], &memory, m, &mut x);
+                group.net.forward(&x, 1, &mut memory, &mut out, &mut scratch);
+                for (found, wanted) in out.iter().zip(&expected.out[agent][step]) {
+                    assert!((found - wanted).abs() < 1e-5, "{name}, agent {agent}, step {step}: {found} for {wanted}");
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(seen, policy.team().n() * 5 * 5, "every logit of every agent and step");
+}
+
+#[test]
+fn harl_s_networks_put_out_what_they_did_in_pytorch() {
+    for name in ["harl_discrete", "harl_recurrent", "harl_continuous"] {
+        let (plan, policy, _) = imported(name, "").unwrap();
+        assert_eq!((plan.algorithm.name(), plan.team.task.as_str()), ("happo", "mpe/simple_spread_v3"));
+        puts_out_the_same(name, &policy);
+    }
+    let (_, policy, _) = imported("harl_continuous", "").unwrap();
+    assert!(policy.groups().iter().all(|g| g.net.free().iter().any(|w| *w != 1.0)), "deviations are taken over");
+}
+
+#[test]
+fn epymarl_s_shared_agent_puts_out_what_it_did_in_pytorch() {
+    let (plan, policy, _) = imported("epymarl_qmix", "qmix mpe/simple_spread_v3").unwrap();
+    assert_eq!(plan.algorithm.name(), "qmix");
+    assert_eq!(policy.groups().len(), 1);
+    puts_out_the_same("epymarl_qmix", &policy);
+}
+
+#[test]
+fn settings_are_taken_over_and_what_has_no_counterpart_is_told() {
+    let (plan, _, left) = imported("harl_discrete", "").unwrap();
+    let value = |key: &str| plan.settings.value(key).unwrap().to_string();
+    let expected = [
+        ("num_envs", "4"),
+        ("seed", "7"),
+        ("algo.rollout_steps", "50"),
+        ("algo.clip", "0.15"),
+        ("algo.value_clip", "0.15"),
+        ("algo.ppo_epochs", "10"),
+        ("algo.minibatches", "2"),
+        ("algo.gamma", "0.98"),
+        ("algo.truncation", "\"harl\""),
+        ("algo.order", "\"random\""),
+        ("net.hidden_sizes", "[12, 8]"),
+        ("net.share", "\"none\""),
+        ("task.flavour", "\"v2\""),
+    ];
+    for (key, wanted) in expected {
+        assert_eq!(value(key), wanted, "{key}");
+    }
+    assert!(left.iter().any(|l| l.contains("action_aggregation")), "{left:?}");
+    let (plan, _, left) = imported("epymarl_qmix", "qmix mpe/simple_spread_v3").unwrap();
+    let value = |key: &str| plan.settings.value(key).unwrap().to_string();
+    assert_eq!((value("algo.batch_episodes"), value("algo.target_update")), ("16".into(), "0.01".into()));
+    assert_eq!((value("algo.reward_norm"), value("net.share")), ("\"standard\"".into(), "\"all\"".into()));
+    assert!(left.iter().any(|l| l.contains("optim_alpha")), "{left:?}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let refused = |name: &str, words: &str, expected: &str| {
+        let error = imported(name, words).err().unwrap();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused("epymarl_qmix", "", "motley import FROM qmix TASK");
+    refused("harl_discrete", "happo", "expected FROM, or FROM ALGO TASK");
+    refused("harl_discrete", "happo mpe/simple_tag_v3 task.flavour=v2", "of 3 agents, mpe/simple_tag_v3 has 4");
+    refused("harl_discrete", "happo mpe/simple_spread_v3 net.hidden_sizes=[12,9]", "hidden.1.weight: expected [12, 9]");
+    refused("harl_discrete", "happo mpe/simple_spread_v3 net.feature_norm=false", "base.feature_norm.bias has no place");
+    refused("harl_discrete", "happo mpe/simple_spread_v3 net.recurrent=true", "no tensor for gru.weight_ih");
+    refused("harl_discrete", "happo mpe/simple_spread_v3 net.share=all", "weights of its own");
+    refused("nowhere", "", "config.json");
+}
+
+#[test]
+fn nothing_in_a_pickle_is_run() {
+    let module = fs::read(fixture("module.pt")).unwrap();
+    let error = torch::state_dict(&module).unwrap_err();
+    assert!(error.contains("torch.nn.modules.linear.Linear"), "{error}");
+    assert!(torch::state_dict(b"\x80\x02}q\x00.").unwrap_err().contains("PyTorch 1.6"));
+}
+
+#[test]
+fn any_damage_is_an_answer() {
+    let whole = fs::read(fixture("harl_discrete/models/actor_agent0.pt")).unwrap();
+    assert_eq!(torch::state_dict(&whole).unwrap().len(), 12);
+    let mut stream = Stream::new(3, Purpose::Check, 0, 0);
+    for _ in 0..3000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=stream.below(3) {
+            let at = stream.below(bytes.len() as u32) as usize;
+            bytes[at] = stream.below(256) as u8;
+        }
+        if stream.below(4) == 0 {
+            bytes.truncate(stream.below(bytes.len() as u32) as usize);
+        }
+        // Whether it is taken or refused: it comes back.
+        let _ = torch::state_dict(&bytes);
+    }
+}

@@ -1,0 +1,239 @@
+//! Runs whose environments lie with workers: the same bits as a run in one process, for any number of workers, whichever of them
+//! is lost on the way.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod faults_common;
+
+use std::ops::Range;
+use std::path::Path;
+
+use faults_common::{Print, latest, plan, print, registry, registry_with, train, whole};
+use motley_run::RunFolder;
+use motley_testkit::env::{Fault, FaultyEnv, When};
+use motley_testkit::probe::{Probe, ProbeEnv};
+use motley_train::crew::{Begun, Crew, CrewError, Job, Part, Played, Worker, WorkerError};
+use motley_train::{How, Registry, TrainError, Trainer, resume_plan, retune_plan};
+use tempfile::tempdir;
+
+type MakeRegistry = fn() -> Registry;
+
+/// Workers in this process. At the rollout `lost.0` the answer of worker `lost.1` is thrown away with the worker.
+struct Here {
+    size: usize,
+    registry: MakeRegistry,
+    lost: Option<(usize, usize)>,
+    rollouts: usize,
+    job: Option<Job>,
+    workers: Vec<(Worker, Range<usize>, Vec<u8>)>,
+}
+
+impl Here {
+    fn crew(size: usize, registry: MakeRegistry, lost: Option<(usize, usize)>) -> How {
+        let here = Self { size, registry, lost, rollouts: 0, job: None, workers: Vec::new() };
+        How { crew: Some(Box::new(here)), retune: false }
+    }
+
+    fn build(&self, envs: &Range<usize>) -> Result<Worker, CrewError> {
+        let job = self.job.as_ref().ok_or_else(|| CrewError::Failed("not begun".into()))?;
+        Worker::new(&(self.registry)(), job, envs.clone(), 1).map_err(failed)
+    }
+}
+
+fn failed(error: WorkerError) -> CrewError {
+    CrewError::Failed(error.to_string())
+}
+
+impl Crew for Here {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn begin(&mut self, job: &Job, parts: Vec<Part>) -> Result<Vec<Begun>, CrewError> {
+        self.job = Some(job.clone());
+        let mut all = Vec::new();
+        for part in parts {
+            let mut worker = self.build(&part.envs)?;
+            let begun = worker.begin(part.boundary.as_deref()).map_err(failed)?;
+            self.workers.push((worker, part.envs, begun.boundary.clone()));
+            all.push(begun);
+        }
+        Ok(all)
+    }
+
+    fn collect(&mut self, weights: Vec<u8>) -> Result<Vec<Played>, CrewError> {
+        let mut all = Vec::new();
+        for k in 0..self.workers.len() {
+            let mut played = self.workers[k].0.collect(&weights).map_err(failed)?;
+            if self.lost == Some((self.rollouts, k)) {
+                let mut anew = self.build(&self.workers[k].1)?;
+                anew.begin(Some(&self.workers[k].2)).map_err(failed)?;
+                let again = anew.collect(&weights).map_err(failed)?;
+                assert!(again == played, "the replacement plays the same");
+                (self.workers[k].0, played) = (anew, again);
+            }
+            self.workers[k].2 = played.boundary.clone();
+            all.push(played);
+        }
+        self.rollouts += 1;
+        Ok(all)
+    }
+}
+
+fn with_crew(
+    algo: &str,
+    task: &str,
+    settings: &[&str],
+    dir: &Path,
+    registry: MakeRegistry,
+    how: How,
+) -> Result<Print, TrainError> {
+    let mut trainer = Trainer::start_with(plan(&registry(), algo, task, settings)?, RunFolder::create(dir)?, how)?;
+    let outcome = train(&mut trainer, u64::MAX).0?;
+    assert!(outcome.finished && !outcome.checkpoint_failed);
+    drop(trainer);
+    Ok(print(dir))
+}
+
+/// Trains alone and with 1, 2 and 4 workers.
+fn same_with_workers(algo: &str, task: &str, settings: &[&str]) {
+    let dir = tempdir().unwrap();
+    let alone = whole(&registry(), algo, task, settings, &dir.path().join("alone"));
+    for (size, lost) in [(1, None), (2, Some((2, 1))), (4, Some((1, 0)))] {
+        let what = format!("{algo} on {task} {settings:?} with {size} workers");
+        let at = dir.path().join(size.to_string());
+        let found = with_crew(algo, task, settings, &at, registry, Here::crew(size, registry, lost));
+        alone.must_equal(&found.unwrap_or_else(|e| panic!("{what}: {e}")), &what);
+    }
+}
+
+#[test]
+fn every_algorithm_learns_the_same_with_workers() {
+    let mut trained = 0;
+    for spec in registry().algorithms.iter() {
+        let settings = ["total_steps=400", "eval.every=400"];
+        if plan(&registry(), spec.name(), "mpe/simple_spread_v3", &settings).is_ok() {
+            same_with_workers(spec.name(), "mpe/simple_spread_v3", &settings);
+            trained += 1;
+        }
+    }
+    assert!(trained >= 15, "{trained} algorithms");
+}
+
+#[test]
+fn memories_masks_deaths_and_ragged_teams_travel() {
+    same_with_workers("happo", "mpe/simple_speaker_listener_v4", &["net.recurrent=true", "total_steps=400"]);
+    same_with_workers("qmix", "skirmish/3m", &["total_steps=400", "net.recurrent=true"]);
+    same_with_workers("mappo", "mpe/simple_tag_v3", &["task.continuous=true", "total_steps=400"]);
+}
+
+/// Environments that fail by their own dice, so that the dice do not depend on who holds them.
+fn failing() -> Registry {
+    registry_with("probe/ragged_ep", |_| {
+        let probe = Box::new(ProbeEnv::new(Probe::RaggedEp, 10));
+        Box::new(FaultyEnv::new(probe, Fault::StepError, When::Chance(0.02)))
+    })
+}
+
+#[test]
+fn faults_are_counted_over_all_workers() {
+    let dir = tempdir().unwrap();
+    let borne = ["env_failure_limit=1000", "total_steps=800"];
+    let alone = whole(&failing(), "happo", "probe/ragged_ep", &borne, &dir.path().join("alone"));
+    let crew = Here::crew(2, failing, Some((3, 0)));
+    let found = with_crew("happo", "probe/ragged_ep", &borne, &dir.path().join("two"), failing, crew).unwrap();
+    alone.must_equal(&found, "holes");
+    let failed = |line: &String| line.contains("train/env_failures") && !line.contains("\"train/env_failures\":0.0");
+    assert!(alone.metrics.iter().any(failed), "environments failed");
+    let strict = ["env_failure_limit=0", "total_steps=800"];
+    let refused =
+        with_crew("happo", "probe/ragged_ep", &strict, &dir.path().join("strict"), failing, Here::crew(2, failing, None));
+    let text = refused.err().unwrap().to_string();
+    assert!(text.contains("env_failure_limit = 0"), "{text}");
+}
+
+#[test]
+fn a_run_goes_on_with_other_workers_or_none() {
+    let (algo, task) = ("happo", "mpe/simple_spread_v3");
+    let dir = tempdir().unwrap();
+    let alone = whole(&registry(), algo, task, &[], &dir.path().join("alone"));
+    for (before, after) in [(Some(2), None), (None, Some(4)), (Some(4), Some(2))] {
+        let what = format!("{before:?} then {after:?}");
+        let at = dir.path().join(&what);
+        let how = |size: Option<usize>| size.map_or_else(How::default, |size| Here::crew(size, registry, None));
+        let mut first =
+            Trainer::start_with(plan(&registry(), algo, task, &[]).unwrap(), RunFolder::create(&at).unwrap(), how(before))
+                .unwrap();
+        assert!(!train(&mut first, 900).0.unwrap().finished);
+        drop(first);
+        let folder = RunFolder::open(&at).unwrap();
+        let plan = resume_plan(&registry(), algo, task, &folder.config().unwrap(), &[]).unwrap();
+        let mut second = Trainer::resume_with(plan, folder, &latest(&at), how(after)).unwrap();
+        let (outcome, warnings) = train(&mut second, u64::MAX);
+        assert!(outcome.unwrap().finished && warnings.is_empty(), "{warnings:?}");
+        drop(second);
+        alone.must_equal(&print(&at), &what);
+    }
+}
+
+#[test]
+fn faults_of_the_crew_end_the_run_with_its_words() {
+    struct Gone;
+    impl Crew for Gone {
+        fn size(&self) -> usize {
+            2
+        }
+        fn begin(&mut self, _: &Job, _: Vec<Part>) -> Result<Vec<Begun>, CrewError> {
+            Ok(Vec::new())
+        }
+        fn collect(&mut self, _: Vec<u8>) -> Result<Vec<Played>, CrewError> {
+            Err(CrewError::Failed("no node left".into()))
+        }
+    }
+    let dir = tempdir().unwrap();
+    let plan = plan(&registry(), "happo", "mpe/simple_spread_v3", &[]).unwrap();
+    let how = How { crew: Some(Box::new(Gone)), retune: false };
+    let error = Trainer::start_with(plan, RunFolder::create(&dir.path().join("r")).unwrap(), how).err().unwrap();
+    assert_eq!(error.to_string(), "0 workers answered, 2 were asked");
+}
+
+#[test]
+fn workers_refuse_what_is_not_theirs() {
+    let plan = plan(&registry(), "happo", "mpe/simple_spread_v3", &[]).unwrap();
+    let config = plan.settings.to_table().to_string();
+    let job = Job { algo: "happo".into(), task: plan.team.task.clone(), config };
+    assert!(Worker::new(&registry(), &job, 2..9, 1).is_err(), "4 environments are there");
+    assert!(Worker::new(&registry(), &Job { config: "seed = ".into(), ..job.clone() }, 0..2, 1).is_err());
+    let mut worker = Worker::new(&registry(), &job, 0..2, 1).unwrap();
+    let boundary = worker.begin(None).unwrap().boundary;
+    let mut other = Worker::new(&registry(), &job, 2..4, 1).unwrap();
+    assert!(other.begin(Some(&boundary)).unwrap_err().to_string().contains("environments 2..4"));
+    assert!(worker.collect(b"nothing").unwrap_err().to_string().contains("what the learner sent"));
+}
+
+#[test]
+fn a_tuned_run_takes_over_settings_of_the_algorithm_only() {
+    let dir = tempdir().unwrap();
+    let at = dir.path().join("run");
+    whole(&registry(), "happo", "mpe/simple_spread_v3", &["total_steps=800"], &at);
+    let folder = RunFolder::open(&at).unwrap();
+    let config = folder.config().unwrap();
+    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let asked = words(&["algo.lr=0.01", "total_steps=1600"]);
+    assert!(resume_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &asked).is_err());
+    for refused in ["seed=3", "num_envs=8", "net.hidden_sizes=[8]"] {
+        assert!(retune_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &words(&[refused])).is_err(), "{refused}");
+    }
+    let plan = retune_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &asked).unwrap();
+    let how = How { crew: None, retune: true };
+    let mut trainer = Trainer::resume_with(plan, folder, &latest(&at), how).unwrap();
+    assert!(train(&mut trainer, u64::MAX).0.unwrap().finished);
+    let info = trainer.folder().info().unwrap();
+    let changed: Vec<&str> = info.changes.iter().map(|c| c.key.as_str()).collect();
+    assert!(changed.contains(&"algo.lr") && changed.contains(&"total_steps"), "{changed:?}");
+    drop(trainer);
+    // The next one goes on with the settings that it was tuned to.
+    let folder = RunFolder::open(&at).unwrap();
+    let plan =
+        resume_plan(&registry(), "happo", "mpe/simple_spread_v3", &folder.config().unwrap(), &words(&["total_steps=1700"]));
+    assert!(Trainer::resume(plan.unwrap(), folder, &latest(&at)).is_ok());
+}
