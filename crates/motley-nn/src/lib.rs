@@ -26,7 +26,7 @@ pub mod target;
 pub mod value_norm;
 
 pub use action_critic::ActionCritic;
-pub use actor::{Actor, ActorRows, Ascent, Divergence};
+pub use actor::{Actor, ActorRows, Ascent, Divergence, ValueGoal};
 pub use choice_critic::{ChoiceCritic, ChoiceCriticConfig, Taken};
 pub use critic::{Critic, CriticConfig, Source, Values};
 pub use dist::Head;

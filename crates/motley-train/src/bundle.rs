@@ -32,6 +32,9 @@ pub struct PolicyInfo {
     pub env_steps: u64,
     /// Mean return of the evaluation that chose it.
     pub eval_return_mean: f64,
+    /// Whether one network decides for the team as for one agent.
+    #[serde(default)]
+    central: bool,
     groups: Vec<GroupInfo>,
 }
 
@@ -83,6 +86,7 @@ pub fn to_bundle(
         team,
         env_steps,
         eval_return_mean,
+        central: policy.is_central(),
         groups: policy.groups().iter().map(group).collect(),
     };
     let fields = match serde_json::to_value(&info) {
@@ -109,7 +113,8 @@ pub fn to_bundle(
 pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleError> {
     let info: PolicyInfo =
         serde_json::from_value(Value::Object(bundle.policy.clone())).map_err(|e| BundleError(format!("policy.json: {e}")))?;
-    let team = &info.team;
+    let one = if info.central { Some(info.team.as_one().map_err(BundleError)?) } else { None };
+    let team = one.as_ref().unwrap_or(&info.team);
     let mut acted = vec![false; team.n()];
     let mut groups = Vec::with_capacity(info.groups.len());
     for (g, group) in info.groups.iter().enumerate() {
@@ -146,7 +151,11 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
     if let Some(i) = acted.iter().position(|a| !a) {
         return Err(BundleError(format!("no group acts for agent \"{}\"", team.agents[i].name)));
     }
-    let policy = TeamPolicy::new(Arc::new(team.clone()), groups);
+    let team = Arc::new(info.team.clone());
+    let policy = match one {
+        Some(one) => TeamPolicy::central(team, Arc::new(one), groups),
+        None => TeamPolicy::new(team, groups),
+    };
     Ok((info, policy))
 }
 

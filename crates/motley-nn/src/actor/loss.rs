@@ -2,9 +2,9 @@
 
 use motley_kernels::RowLoss;
 
-use super::{ActorRows, Ascent};
+use super::{ActorRows, Ascent, ValueGoal};
 use crate::dist::{Evaluation, Head};
-use crate::objective::MAX_LOG_RATIO;
+use crate::objective::{MAX_LOG_RATIO, value_term};
 
 /// A row loss whose derivative is given: one backward pass.
 pub(super) struct GivenGradient {
@@ -23,8 +23,9 @@ impl RowLoss for GivenGradient {
     }
 }
 
-/// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio.
-pub(super) const STATS: usize = 6;
+/// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio,
+/// loss of the value.
+pub(super) const STATS: usize = 7;
 
 pub(super) struct ActorLoss<'a> {
     pub(super) head: &'a Head,
@@ -33,6 +34,8 @@ pub(super) struct ActorLoss<'a> {
     pub(super) indices: &'a [usize],
     pub(super) ascent: Ascent<'a>,
     pub(super) scale: f32,
+    /// Where the row's last output is its value: what that should be.
+    pub(super) goal: Option<ValueGoal<'a>>,
 }
 
 impl RowLoss for ActorLoss<'_> {
@@ -44,11 +47,20 @@ impl RowLoss for ActorLoss<'_> {
         let (output, width) = (self.head.outputs(), self.head.width());
         let mask_len = self.all.mask.len() / self.all.old.len();
         let (sums, d_free) = stats.split_at_mut(STATS);
-        for (k, (out, d_out)) in out.chunks_exact(output).zip(d_out.chunks_exact_mut(output)).enumerate() {
+        let stride = output + usize::from(self.goal.is_some());
+        for (k, (row, d_row)) in out.chunks_exact(stride).zip(d_out.chunks_exact_mut(stride)).enumerate() {
             let r = self.indices[start + k];
             if !self.all.active[r] {
-                d_out.fill(0.0);
+                d_row.fill(0.0);
                 continue;
+            }
+            let ((out, value), (d_out, d_value)) = (row.split_at(output), d_row.split_at_mut(output));
+            if let Some(goal) = self.goal {
+                let (regression, clip) = goal.config.regression();
+                let (loss, slope) = value_term(regression, value[0], goal.old[r], goal.targets[r], clip);
+                let coef = goal.config.value_coef as f32;
+                sums[6] += f64::from(coef * loss);
+                d_value[0] = self.scale * coef * slope;
             }
             let mask = &self.all.mask[r * mask_len..(r + 1) * mask_len];
             let raw = &self.all.raw[r * width..(r + 1) * width];

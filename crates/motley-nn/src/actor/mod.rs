@@ -18,6 +18,9 @@ use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_shown};
 
 mod loss;
+mod value;
+
+pub use value::ValueGoal;
 
 use loss::{ActorLoss, AllActionsLoss, GivenGradient, STATS};
 
@@ -34,6 +37,10 @@ pub struct Actor {
     pub head: Head,
     agent_id: bool,
     memory_at: Vec<std::ops::Range<usize>>,
+    /// The team as one agent, where this actor decides for all.
+    whole: Option<Arc<TeamSpec>>,
+    /// Whether the network's last output is the value of its row.
+    valued: bool,
     adam: Adam,
     grad: Vec<f32>,
     work: NetWork,
@@ -117,7 +124,19 @@ impl Actor {
             net,
             head,
             agent_id,
+            whole: None,
+            valued: false,
         })
+    }
+
+    /// The same actor, made for the only agent of [`TeamSpec::as_one`], deciding for the whole team that `one` stands for.
+    pub fn for_all(self, one: Arc<TeamSpec>) -> Self {
+        Self { whole: Some(one), ..self }
+    }
+
+    /// The team as one agent, where this actor decides for all: then its rows are joint ones, and it is its only member.
+    pub fn whole(&self) -> Option<&Arc<TeamSpec>> {
+        self.whole.as_ref()
     }
 
     /// The same actor with a network that hears its neighbours.
@@ -137,7 +156,7 @@ impl Actor {
     pub fn acting(&self) -> ActingGroup {
         ActingGroup {
             members: self.members.clone(),
-            net: self.net.clone(),
+            net: self.deciding(),
             head: self.head.clone(),
             constants: Vec::new(),
             last_action: false,
@@ -150,8 +169,9 @@ impl Actor {
     /// The group's rows, gathered once per update.
     pub fn rows(&self, roll: &Rollout) -> ActorRows {
         let (rows, steps) = (roll.rows(), roll.steps());
+        let team = self.whole.as_ref().unwrap_or(roll.team());
         let total = self.members.len() * rows;
-        let (input, width, mask_len) = (self.net.input_len(), self.head.width(), roll.team().mask_range(self.members[0]).len());
+        let (input, width, mask_len) = (self.net.input_len(), self.head.width(), team.mask_range(self.members[0]).len());
         let mut all = ActorRows {
             rows,
             steps,
@@ -162,35 +182,38 @@ impl Actor {
             active: Vec::with_capacity(total),
         };
         for (m, &agent) in self.members.iter().enumerate() {
+            // The agents for whom a row decides.
+            let agents = if self.whole.is_some() { 0..roll.team().n() } else { agent..agent + 1 };
             for row in 0..rows {
                 let (e, t) = roll.at(row);
-                let at = (m * rows + row) * input;
+                let (lane, at) = (&roll.lanes[e], (m * rows + row) * input);
                 let obs = roll.all_obs(e, t);
-                fill_shown(&self.net, roll.team(), obs, agent, self.agent_id.then_some(m), &mut all.x[at..at + input]);
-                all.raw.extend_from_slice(roll.action(e, t, agent));
-                all.mask.extend_from_slice(roll.avail(e, t, agent));
-                all.old.push(roll.log_prob(e, t, agent));
-                all.active.push(roll.active(e, t, agent));
+                fill_shown(&self.net, team, obs, agent, self.agent_id.then_some(m), &mut all.x[at..at + input]);
+                all.raw.extend_from_slice(&lane.actions[t * team.action_len()..][team.action_range(agent)]);
+                all.mask.extend_from_slice(&lane.avail[t * team.mask_len()..][team.mask_range(agent)]);
+                all.old.push(agents.clone().map(|i| roll.log_prob(e, t, i)).sum());
+                all.active.push(agents.clone().any(|i| roll.active(e, t, i)));
             }
         }
         all
+    }
+
+    /// What the distribution reads of row `r` of the network's outputs.
+    fn numbers<'a>(&self, out: &'a [f32], r: usize) -> &'a [f32] {
+        &out[r * self.net.output_len()..][..self.head.outputs()]
     }
 
     /// Log-probabilities of the rollout's actions under the present weights, `[members * rows]`. A recurrent network runs over
     /// the whole rollout from its first memory.
     pub fn log_probs(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
         let out = self.outputs(pool, roll, all);
-        let (output, width) = (self.net.output_len(), self.head.width());
+        let width = self.head.width();
         let mask_len = all.mask.len() / all.old.len();
         (0..all.old.len())
             .map(|r| {
                 let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
-                self.head.log_prob(
-                    &out[r * output..(r + 1) * output],
-                    self.net.free(),
-                    mask,
-                    &all.raw[r * width..(r + 1) * width],
-                )
+                let raw = &all.raw[r * width..(r + 1) * width];
+                self.head.log_prob(self.numbers(&out, r), self.net.free(), mask, raw)
             })
             .collect()
     }
@@ -199,12 +222,12 @@ impl Actor {
     /// unavailable. Empty rows for boxes.
     pub fn probabilities(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
         let out = self.outputs(pool, roll, all);
-        let (output, choices) = (self.net.output_len(), self.head.joint_choices());
+        let choices = self.head.joint_choices();
         let mask_len = all.mask.len() / all.old.len();
         let mut into = vec![0.0; all.old.len() * choices];
         for (r, into) in into.chunks_exact_mut(choices.max(1)).enumerate() {
             let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
-            self.head.probabilities(&out[r * output..(r + 1) * output], mask, into);
+            self.head.probabilities(self.numbers(&out, r), mask, into);
         }
         into
     }
@@ -236,11 +259,28 @@ impl Actor {
         pick: &Pick,
         ascent: Ascent<'_>,
     ) -> Result<Metrics, UpdateError> {
-        let Some((stats, count)) = self.gradient(pool, roll, all, pick, ascent) else {
+        self.guarded(pool, roll, all, pick, ascent, None)
+    }
+
+    /// [`Actor::step`], with the value output's loss where there is a goal for it.
+    fn guarded(
+        &mut self,
+        pool: &Pool,
+        roll: &Rollout,
+        all: &ActorRows,
+        pick: &Pick,
+        ascent: Ascent<'_>,
+        goal: Option<ValueGoal<'_>>,
+    ) -> Result<Metrics, UpdateError> {
+        let Some((stats, count)) = self.gradient(pool, roll, all, pick, ascent, goal) else {
             return Ok(Metrics::new());
         };
         let report = self.take_step(ascent.lr)?;
-        Ok(describe(&stats, count, report.grad_norm, report.applied))
+        let mut m = describe(&stats, count, report.grad_norm, report.applied);
+        if goal.is_some() {
+            m.add("value", stats[6] / count);
+        }
+        Ok(m)
     }
 
     /// One guarded step on the picked rows along the policy gradient summed over all discrete actions: minimises
@@ -320,6 +360,7 @@ impl Actor {
         all: &ActorRows,
         pick: &Pick,
         ascent: Ascent<'_>,
+        goal: Option<ValueGoal<'_>>,
     ) -> Option<(Vec<f64>, f64)> {
         let indices = pick.indices(self.members.len(), all.rows, all.steps);
         let count = indices.iter().filter(|r| all.active[**r]).count();
@@ -327,7 +368,7 @@ impl Actor {
             return None;
         }
         let (head, free) = (self.head.clone(), self.net.free().to_vec());
-        let loss = ActorLoss { head: &head, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
+        let loss = ActorLoss { head: &head, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32, goal };
         let stats = self.pull_back(pool, roll, all, pick, &loss);
         let free_at = self.grad.len() - free.len();
         for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
@@ -405,7 +446,7 @@ impl Actor {
     /// Gradient of the mean surrogate `r w` over active rows with respect to all parameters (no entropy), at the present weights.
     pub fn surrogate_gradient(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, weight: &[f32]) -> Vec<f32> {
         let ascent = Ascent { objective: &Objective::Ratio, weight, entropy_coef: 0.0, lr: 0.0 };
-        self.gradient(pool, roll, all, pick, ascent);
+        self.gradient(pool, roll, all, pick, ascent, None);
         self.grad.iter().map(|g| -g).collect()
     }
 
