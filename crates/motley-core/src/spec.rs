@@ -370,7 +370,8 @@ impl TeamSpec {
                 ActionSpace::Box { low, high }
             }
             _ => {
-                let text = "one agent for all acts either in a box or by discrete choices, and some agents do the one, some the other";
+                let text =
+                    "one agent for all acts either in a box or by discrete choices, and some agents do the one, some the other";
                 return Err(text.into());
             }
         };

@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(new_size);
+        note(size);
         // SAFETY: as above.
         unsafe { System.realloc(block, layout, size) }
     }

@@ -59,7 +59,8 @@ impl Actor {
         }
         let spec = NetSpec { output: self.head.outputs(), ..self.net.spec().clone() };
         let mut net = Net::zeros(spec, self.net.graph().cloned());
-        let parts: Vec<_> = net.entries().iter().zip(self.net.entries()).map(|(into, from)| (into.clone(), from.clone())).collect();
+        let parts: Vec<_> =
+            net.entries().iter().zip(self.net.entries()).map(|(into, from)| (into.clone(), from.clone())).collect();
         net.set_params(|params| {
             for (into, from) in &parts {
                 // Only the last layer differs: it loses its last column.

@@ -57,8 +57,7 @@ impl Noise {
                     target = if what == "obs" { Target::Obs } else { Target::Act };
                     let (range, count) = range.split_once('/').map_or((range, Some(LEVELS)), |(r, n)| (r, n.parse().ok()));
                     let most: Option<f64> = range.strip_prefix("0..").and_then(|d| d.parse().ok());
-                    let most =
-                        most.filter(|d| d.is_finite() && *d > 0.0).ok_or_else(|| wrong("needs 0..D with D above 0"))?;
+                    let most = most.filter(|d| d.is_finite() && *d > 0.0).ok_or_else(|| wrong("needs 0..D with D above 0"))?;
                     let count = count.filter(|n| (2..=1000).contains(n)).ok_or_else(|| wrong("2 to 1000 levels"))?;
                     levels = (0..count).map(|k| most * k as f64 / (count - 1) as f64).collect();
                 }
@@ -219,7 +218,13 @@ mod tests {
         let agent = |name: &str, n| AgentSpec::new(name, "x", ObsSpace::vector(n), ActionSpace::Discrete(2));
         let team = Arc::new(TeamSpec::new("test/x", vec![agent("a", 300), agent("b", 200)]));
         let mask = Noise { target: Target::Obs, levels: vec![0.0], agents: vec!["b".into()] }.mask(&team).unwrap();
-        assert!(Noise { target: Target::Obs, levels: vec![], agents: vec!["c".into()] }.mask(&team).unwrap_err().message.contains("a, b"));
+        assert!(
+            Noise { target: Target::Obs, levels: vec![], agents: vec!["c".into()] }
+                .mask(&team)
+                .unwrap_err()
+                .message
+                .contains("a, b")
+        );
         let watcher = Watcher(Arc::clone(&team), Mutex::default());
         let seen = |width: f64, seed: u64| {
             let noisy = Noisy { policy: &watcher, target: Target::Obs, width, mask: &mask };
