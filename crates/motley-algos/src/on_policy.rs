@@ -29,6 +29,8 @@ settings! {
         n_step: usize = 5, Kind::Int(1, 100_000);
         /// Normalise advantages to mean 0 and deviation 1 over the rows that count.
         normalize_advantages: bool = true, Kind::Bool;
+        /// Whose rows are normalised together where actors are shared: those of the `group`, or of each `agent`.
+        normalize_by: String = "group", Kind::Choice(&["group", "agent"]);
         /// What a time limit means: `bootstrap` from the true final state, `harl` (the reference drops that step), `terminal`.
         truncation: String = "bootstrap", Kind::Choice(&["bootstrap", "harl", "terminal"]);
     }
@@ -279,7 +281,10 @@ impl OnPolicy {
             actor.members.iter().flat_map(|&i| &estimates.advantages[if single { 0 } else { i }]).copied().collect()
         };
         if self.config.normalize_advantages && (central || !self.per_agent_state()) {
-            normalize_masked(&mut all, Some(&rows.active), ADVANTAGE_EPS);
+            let together = if self.config.normalize_by == "agent" { rows.rows } else { all.len() };
+            for (part, active) in all.chunks_mut(together.max(1)).zip(rows.active.chunks(together.max(1))) {
+                normalize_masked(part, Some(active), ADVANTAGE_EPS);
+            }
         }
         all
     }

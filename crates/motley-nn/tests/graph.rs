@@ -227,7 +227,7 @@ fn a_central_policy_decides_jointly() {
     let net = Net::new(spec, &rng(5));
     let group = ActingGroup {
         members: vec![0],
-        memory_at: vec![0..0],
+        memory_at: std::iter::once(0..0).collect(),
         net: net.clone(),
         head: Head::Categorical(vec![4; 3]),
         constants: Vec::new(),

@@ -6,7 +6,8 @@ use motley_core::{ActionSpace, Actions, FrameBuf, Purpose, Scene, Shape, Stream}
 use motley_envs::Registry;
 use motley_view::{Image, gif, raster};
 
-const WIDTH: u32 = 160;
+/// Wide enough that the smallest robot on the largest field covers some pixels.
+const WIDTH: u32 = 500;
 
 /// The scenes of a few steps of uniformly drawn actions.
 fn play(task: &str) -> Vec<Scene> {

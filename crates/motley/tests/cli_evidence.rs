@@ -219,14 +219,14 @@ fn the_graph_family_trains_plays_and_tells_its_diversity() {
     let dir = tempfile::tempdir().unwrap();
     let small = "vmas/het_mass num_envs=2 total_steps=160 algo.rollout_steps=20 algo.ppo_epochs=2 algo.critic_epochs=1 \
                  net.hidden_sizes=[8] net.message_width=8 eval.every=80 eval.episodes=2 task.max_steps=20 --quiet";
-    for (name, words, apart) in [
-        ("het", "hetgppo algo.start_equal=false", true),
-        ("shared", "hetgppo algo.shared_critic=true", true),
-        ("all", "gppo", false),
-        ("gappo", "gppo algo.critic=state", false),
-        ("cppo", "gppo algo.actor=central algo.critic=state net.trunk=mlp", false),
+    for (name, algo, flags, apart) in [
+        ("het", "hetgppo", "algo.start_equal=false", true),
+        ("shared", "hetgppo", "algo.shared_critic=true", true),
+        ("all", "gppo", "", false),
+        ("gappo", "gppo", "algo.critic=state", false),
+        ("cppo", "gppo", "algo.actor=central algo.critic=state net.trunk=mlp", false),
     ] {
-        let (code, _, err) = motley(dir.path(), &format!("train {words} {small} --out {name}"));
+        let (code, _, err) = motley(dir.path(), &format!("train {algo} {small} {flags} --out {name}"));
         assert_eq!(code, 0, "{name}: {err}");
         let metrics = std::fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
         let logged: Vec<f64> = metrics

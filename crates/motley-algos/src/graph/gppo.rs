@@ -88,6 +88,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("algo.lr", 5e-5.into()),
         ("algo.critic_lr", 5e-5.into()),
         ("algo.gae_lambda", 0.9.into()),
+        ("algo.normalize_by", "agent".into()),
         ("algo.max_grad_norm", 40.0.into()),
         ("algo.entropy_coef", 0.0.into()),
         ("algo.value_norm", "none".into()),

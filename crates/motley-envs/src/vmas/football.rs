@@ -29,7 +29,7 @@ settings! {
         pos_shaping_factor_ball_goal: f64 = 10.0, Kind::Float(-1e6, 1e6);
         /// weight of the nearest blue robot's way to the ball
         pos_shaping_factor_agent_ball: f64 = 0.1, Kind::Float(-1e6, 1e6);
-        /// nearer than this to the ball, that way is not paid
+        /// nearer than this to the ball, that way is not paid; nor while the ball moves
         distance_to_ball_trigger: f64 = 0.4, Kind::Float(0.0, 10.0);
         /// reward for a goal; one against the team costs as much
         scoring_reward: f64 = 100.0, Kind::Float(-1e6, 1e6);
@@ -58,6 +58,8 @@ const NET: Color = Color(0.5, 0.5, 0.5, 0.5);
 /// Within this of a wall the ball is pushed back, the less the faster it runs along the ends.
 const EDGE: f32 = 0.05;
 const FAST: f32 = 0.3;
+/// Slower, the ball lies still.
+const STILL: f32 = 1e-6;
 /// The shared reward, the ball's way to the goal, the nearest robot's to the ball, and 1 or -1 after a goal.
 const SHARED: usize = 0;
 const WAY: usize = 1;
@@ -234,8 +236,9 @@ impl Scenario for Football {
             world.memory[SCORE] = if scored { x.signum() } else { 0.0 };
             let (ways, near) = self.ways(world);
             let gained = [0, 1].map(|k| gain(&mut world.memory[WAY + k], ways[k]));
-            let far = near >= self.distance_to_ball_trigger as f32;
-            let dense = if self.dense_reward { gained[0] + if far { gained[1] } else { 0.0 } } else { 0.0 };
+            let waiting = norm(world.bodies[self.ball()].vel) <= STILL;
+            let approach = if waiting && near >= self.distance_to_ball_trigger as f32 { gained[1] } else { 0.0 };
+            let dense = if self.dense_reward { gained[0] + approach } else { 0.0 };
             world.memory[SHARED] = dense + world.memory[SCORE] * self.scoring_reward as f32;
         }
         world.memory[SHARED]
@@ -333,6 +336,11 @@ mod tests {
             let found = task.reward(&mut world, &mut rng, 0);
             assert!((found - paid).abs() < 2e-6 && task.ended(&world).is_none(), "{blue:?} {ball:?}: {found}");
         }
+        // Nobody is paid for coming nearer to a ball that rolls.
+        start(&mut world, [0.0; 2]);
+        (world.bodies[LANDMARKS + 1].pos, world.bodies[LANDMARKS + 6].vel) = ([-1.1, 0.0], [1e-5, 0.0]);
+        assert!(task.reward(&mut world, &mut rng, 0).abs() < 2e-6);
+        world.bodies[LANDMARKS + 6].vel = [0.0; 2];
         for (x, paid, end) in [(1.509, 0.0099, None), (1.511, 99.989_9, Some(true)), (-1.511, -100.009_995, Some(false))] {
             start(&mut world, [x - 0.001 * f32::signum(x), 0.0]);
             world.bodies[LANDMARKS + 6].pos = [x, 0.0];
