@@ -55,8 +55,8 @@ fn every_robots_and_particle_task_becomes_a_film() {
         assert!(images.windows(2).any(|pair| pair[0] != pair[1]), "{task}: nothing moves");
         let film = gif::encode(&images, 0.1).unwrap();
         assert!(film.starts_with(b"GIF89a") && film.len() > 500, "{task}");
-        // What lies on top is seen where it lies.
-        for (scene, image) in scenes.iter().zip(&images) {
+        // The last robot lies on top of everything and is seen where it is; particles have words over them.
+        for (scene, image) in scenes.iter().zip(&images).filter(|_| task.starts_with("vmas/")) {
             let top = scene.shapes.iter().rev().find_map(|shape| match shape {
                 Shape::Circle { at, radius, fill, .. } if fill.3 == 1.0 && *radius > 0.02 => Some((*at, *fill)),
                 _ => None,
