@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Key, Kind, Settings, Share, Stream, TeamSpec, settings};
+use motley_core::{ActionSpace, ConfigError, Key, Kind, Settings, Share, Stream, TeamSpec, settings};
 use motley_nn::init::Init;
 use motley_nn::optim::decayed;
 use motley_nn::{Activation, Actor, AdamConfig, Cut, Engine, Graph, Head, NetSpec, TeamPolicy, Topology};
@@ -179,6 +179,11 @@ pub(crate) fn check_groups(algo: &str, team: &TeamSpec, share: &Share) -> Result
     Ok(())
 }
 
+/// The distribution over a space's actions.
+fn head(space: &ActionSpace, net: &NetConfig) -> Head {
+    Head::for_space(space, net.distribution == "tanh_gaussian", net.std_x_coef as f32, net.std_y_coef as f32)
+}
+
 /// The actors of a team, one per group.
 #[derive(Debug)]
 pub struct Actors {
@@ -203,8 +208,7 @@ impl Actors {
         let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
         let mut list: Vec<Actor> = Vec::with_capacity(groups.len());
         for (g, members) in groups.into_iter().enumerate() {
-            let space = &team.agents[members[0]].action;
-            let head = Head::for_space(space, net.distribution == "tanh_gaussian", net.std_x_coef as f32, net.std_y_coef as f32);
+            let head = head(&team.agents[members[0]].action, &net);
             let memory_at = list.last().map_or(0, Actor::memory_end);
             let rng = rng.fork(g as u64);
             let (adam, engine) = (adam.clone(), engine.clone());
@@ -221,6 +225,35 @@ impl Actors {
             chunk: if net.recurrent { net.chunk_length } else { 0 },
             list,
         })
+    }
+
+    /// One actor that reads all observations and decides for all agents (its log-probability is that of the joint action).
+    ///
+    /// # Errors
+    /// As [`check`], and teams that no one agent can stand for ([`TeamSpec::as_one`]).
+    pub fn central(algo: &str, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Self, ConfigError> {
+        check(algo, team, settings)?;
+        let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+        let (net, adam) = (NetConfig::read(settings)?, AdamConfig::read(settings)?);
+        let one = Arc::new(team.as_one().map_err(invalid)?);
+        let head = head(&one.agents[0].action, &net);
+        let actor = Actor::new(&one, vec![0], head, net_spec(&net), false, adam, engine(settings)?, 0, &rng.fork(0));
+        Ok(Self {
+            team: Arc::clone(team),
+            learn: LearnConfig::read(settings)?,
+            chunk: if net.recurrent { net.chunk_length } else { 0 },
+            list: vec![actor.map_err(invalid)?.for_all(one)],
+        })
+    }
+
+    /// The same actors with networks that also put out values.
+    ///
+    /// # Errors
+    /// A setting that is missing.
+    pub fn with_values(self, settings: &Settings, rng: &Stream) -> Result<Self, ConfigError> {
+        let adam = AdamConfig::read(settings)?;
+        let list = self.list.into_iter().enumerate().map(|(g, actor)| actor.with_value(adam.clone(), &rng.fork(g as u64)));
+        Ok(Self { list: list.collect(), ..self })
     }
 
     /// The team.
@@ -255,7 +288,11 @@ impl Actors {
 
     /// A copy of the actors that acts.
     pub fn policy(&self) -> TeamPolicy {
-        TeamPolicy::new(Arc::clone(&self.team), self.list.iter().map(Actor::acting).collect())
+        let (team, groups) = (Arc::clone(&self.team), self.list.iter().map(Actor::acting).collect());
+        match self.list.first().and_then(Actor::whole) {
+            Some(one) => TeamPolicy::central(team, Arc::clone(one), groups),
+            None => TeamPolicy::new(team, groups),
+        }
     }
 
     /// Writes all of them.

@@ -7,8 +7,8 @@ use motley_data::returns::{Series, Truncation, gae, n_step};
 use motley_data::rollout::Rollout;
 use motley_data::stats::normalize_masked;
 use motley_nn::{
-    Actor, ActorRows, AdamConfig, Ascent, Critic, CriticConfig, Cut, Net, Objective, Pool, Source, TeamPolicy, Tie, UpdateError,
-    Values,
+    Actor, ActorRows, AdamConfig, Ascent, Besides, Critic, CriticConfig, Cut, Net, Objective, Pool, Source, TeamPolicy,
+    UpdateError, ValueGoal, Values,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -29,6 +29,8 @@ settings! {
         n_step: usize = 5, Kind::Int(1, 100_000);
         /// Normalise advantages to mean 0 and deviation 1 over the rows that count.
         normalize_advantages: bool = true, Kind::Bool;
+        /// Whose rows are normalised together where actors are shared: those of the `group`, or of each `agent`.
+        normalize_by: String = "group", Kind::Choice(&["group", "agent"]);
         /// What a time limit means: `bootstrap` from the true final state, `harl` (the reference drops that step), `terminal`.
         truncation: String = "bootstrap", Kind::Choice(&["bootstrap", "harl", "terminal"]);
     }
@@ -63,6 +65,7 @@ pub struct OnPolicy {
     source: Source,
     /// One per group.
     pub actors: Actors,
+    /// Empty where the actors' networks put out values.
     critics: Vec<Critic>,
 }
 
@@ -127,6 +130,7 @@ impl OnPolicy {
         let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
         let critic_rows = match source {
             Source::State => vec![(0..team.state.rows(team.n())).collect()],
+            Source::EachState => vec![(0..team.n()).collect()],
             Source::Obs => groups,
         };
         let critic = |(c, members): (usize, Vec<usize>)| {
@@ -148,6 +152,23 @@ impl OnPolicy {
             actors,
             critics,
         })
+    }
+
+    /// One actor decides for all from all observations, by the joint advantage.
+    ///
+    /// # Errors
+    /// As [`Actors::central`].
+    pub fn decide_centrally(self, algo: &str, settings: &Settings, rng: &Stream) -> Result<Self, ConfigError> {
+        Ok(Self { actors: Actors::central(algo, &self.team, settings, rng)?, ..self })
+    }
+
+    /// Each actor's network puts out the value of its rows too; there are no critics apart. For critics on observations that have no
+    /// memory and normalise nothing.
+    ///
+    /// # Errors
+    /// A setting that is missing.
+    pub fn share_networks(self, settings: &Settings, rng: &Stream) -> Result<Self, ConfigError> {
+        Ok(Self { actors: self.actors.with_values(settings, rng)?, critics: Vec::new(), ..self })
     }
 
     /// Networks of one shape start with the weights of the first of them.
@@ -195,11 +216,10 @@ impl OnPolicy {
         };
         let (n, gamma) = (self.team.n(), self.actors.gamma());
         let mut estimates = Estimates { values: Vec::new(), targets: Vec::new(), advantages: vec![Vec::new(); n] };
-        for critic in &mut self.critics {
-            let values = critic.values(pool, roll);
+        for (members, values) in self.values(pool, roll) {
             let (here, next) = (values.denormalized(), values.next_denormalized());
             let mut targets = Vec::with_capacity(here.len());
-            for (m, &k) in critic.members().iter().enumerate() {
+            for (m, &k) in members.iter().enumerate() {
                 for (e, lane) in roll.lanes.iter().enumerate() {
                     let at = (m * roll.envs() + e) * roll.steps();
                     let range = at..at + roll.steps();
@@ -224,6 +244,15 @@ impl OnPolicy {
         Ok(estimates)
     }
 
+    /// Values of the rollout with the critic rows that they belong to, by critic, or by actor where those value their own rows.
+    fn values(&mut self, pool: &Pool, roll: &Rollout) -> Vec<(Vec<usize>, Values)> {
+        if self.critics.is_empty() {
+            let own = |actor: &Actor| (actor.members.clone(), actor.values(pool, roll, &actor.rows(roll)));
+            return self.actors.iter().map(own).collect();
+        }
+        self.critics.iter_mut().map(|critic| (critic.members().to_vec(), critic.values(pool, roll))).collect()
+    }
+
     fn per_agent_state(&self) -> bool {
         self.source == Source::State && matches!(self.team.state, StateSpace::Fp(_))
     }
@@ -240,13 +269,22 @@ impl OnPolicy {
         }
     }
 
-    /// The advantages of an actor's members, `[members * rows]`: its own statistics over its active rows, except for FP.
+    /// The advantages of an actor's members, `[members * rows]`: its own statistics over its active rows, except for FP. One actor for
+    /// all has the sum of the agents': the estimate is linear in rewards and values, so it is that of the summed reward.
     pub fn advantages(&self, estimates: &Estimates, actor: &Actor, rows: &ActorRows) -> Vec<f32> {
         let single = self.source == Source::State && !self.per_agent_state();
-        let mut all: Vec<f32> =
-            actor.members.iter().flat_map(|&i| &estimates.advantages[if single { 0 } else { i }]).copied().collect();
-        if self.config.normalize_advantages && !self.per_agent_state() {
-            normalize_masked(&mut all, Some(&rows.active), ADVANTAGE_EPS);
+        let central = actor.whole().is_some();
+        let mut all: Vec<f32> = if central && !single {
+            let of = |row: usize| estimates.advantages.iter().map(|a| a[row]).sum();
+            (0..rows.rows).map(of).collect()
+        } else {
+            actor.members.iter().flat_map(|&i| &estimates.advantages[if single { 0 } else { i }]).copied().collect()
+        };
+        if self.config.normalize_advantages && (central || !self.per_agent_state()) {
+            let together = if self.config.normalize_by == "agent" { rows.rows } else { all.len() };
+            for (part, active) in all.chunks_mut(together.max(1)).zip(rows.active.chunks(together.max(1))) {
+                normalize_masked(part, Some(active), ADVANTAGE_EPS);
+            }
         }
         all
     }
@@ -294,6 +332,13 @@ impl OnPolicy {
     }
 }
 
+impl Estimates {
+    /// What the value output of actor `g` should put out, where actors value their own rows.
+    pub fn goal<'a>(&'a self, g: usize, config: &'a CriticConfig) -> ValueGoal<'a> {
+        ValueGoal { targets: &self.targets[g], old: &self.values[g].here, config }
+    }
+}
+
 /// How an actor passes over a rollout.
 #[derive(Debug, Clone)]
 pub struct Passes {
@@ -323,29 +368,29 @@ impl Passes {
         weight: &[f32],
         rng: &Stream,
     ) -> Result<Metrics, UpdateError> {
-        self.run_tied(actor, pool, roll, rows, weight, rng, None)
+        self.run_with(actor, pool, roll, rows, weight, Besides::Nothing, rng)
     }
 
-    /// The same with one more part of the loss, where there is one.
+    /// [`Passes::run`] with what the actor's loss has besides.
     ///
     /// # Errors
     /// [`UpdateError`].
-    #[allow(clippy::too_many_arguments, reason = "an actor's data, and what its loss has besides")]
-    pub fn run_tied(
+    #[allow(clippy::too_many_arguments, reason = "those of a run, and the rest of the loss")]
+    pub fn run_with(
         &self,
         actor: &mut Actor,
         pool: &Pool,
         roll: &Rollout,
         rows: &ActorRows,
         weight: &[f32],
+        besides: Besides<'_>,
         rng: &Stream,
-        tie: Option<&dyn Tie>,
     ) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
         let ascent = Ascent { objective: &self.objective, weight, entropy_coef: self.entropy_coef, lr: self.lr };
         for epoch in 0..self.epochs {
             for pick in self.cut.pass(roll.envs(), roll.steps(), rng.fork(epoch as u64))? {
-                metrics.merge("", &actor.step_tied(pool, roll, rows, &pick, ascent, tie)?);
+                metrics.merge("", &actor.step_with(pool, roll, rows, &pick, ascent, besides)?);
             }
         }
         Ok(metrics)

@@ -89,6 +89,14 @@ fn what_a_neighbour_knows_is_learned_with_messages_only() {
         ("gppo", &["net.graph=radius", "net.radius=2.5"]),
         ("hetgppo", &["net.recurrent=true", "net.chunk_length=5", "algo.rollout_steps=60"]),
         ("happo", &["net.trunk=gnn", "net.share=none"]),
+        // One network for policy and value, apart and together; a clipped value loss.
+        ("hetgppo", &["algo.shared_critic=true"]),
+        ("gppo", &["algo.shared_critic=true", "algo.value_loss=huber", "algo.value_clip=0.5", "algo.value_coef=2"]),
+        // GAPPO: messages, and values of the state for each agent.
+        ("hetgppo", &["algo.critic=state"]),
+        // CPPO: one actor for all reads everything.
+        ("gppo", &["algo.actor=central", "algo.critic=state", "net.trunk=mlp"]),
+        ("gppo", &["algo.actor=central", "net.trunk=mlp", "net.recurrent=true", "net.chunk_length=5", "algo.rollout_steps=60"]),
     ] {
         let heard = score(algo, overrides);
         assert!(heard > 2.7, "{algo} {overrides:?}: {heard}");
@@ -102,19 +110,80 @@ fn what_a_neighbour_knows_is_learned_with_messages_only() {
 /// The state of the team tells what neighbours know, but only actors act: a critic on the state is no message.
 #[test]
 fn a_critic_on_the_state_needs_no_graph_and_gives_none() {
-    let found = score("gppo", &["algo.critic=state", "net.trunk=mlp", "task.reward=sum"]);
-    assert!(found < 2.1, "{found}");
+    for reward in ["own", "sum"] {
+        let found = score("gppo", &["algo.critic=state", "net.trunk=mlp", &format!("task.reward={reward}")]);
+        assert!(found < 2.1, "{reward}: {found}");
+    }
 }
+
+const SMALL: [&str; 4] = ["net.hidden_sizes=[8]", "net.message_width=8", "algo.rollout_steps=10", "algo.minibatches=3"];
+/// The members of the family that the registry's defaults do not name.
+const FAMILY: [&[&str]; 4] = [
+    &["net.trunk=gnn"],
+    &["algo.shared_critic=true"],
+    &["algo.critic=state"],
+    &["algo.actor=central", "net.trunk=mlp", "algo.critic=state"],
+];
 
 #[test]
 fn thread_counts_do_not_matter() {
-    let run = |threads| {
-        let overrides = ["net.hidden_sizes=[8]", "net.message_width=8", "algo.rollout_steps=10", "algo.minibatches=3"];
-        let mut bench = Bench::try_new("hetgppo", Whisper::make(), &overrides, 6, 1, threads).unwrap();
-        bench.iterate(3);
-        bench.params()
-    };
-    assert_eq!(run(1), run(3));
+    for member in FAMILY {
+        let run = |threads| {
+            let mut bench = Bench::try_new("hetgppo", Whisper::make(), &[&SMALL[..], member].concat(), 6, 1, threads).unwrap();
+            bench.iterate(3);
+            bench.params()
+        };
+        assert_eq!(run(1), run(3), "{member:?}");
+    }
+}
+
+/// Fused kernels and Burn's autodiff take the same steps.
+#[test]
+fn both_engines_train_every_member_alike() {
+    for member in FAMILY {
+        let run = |device: &str| {
+            let overrides = [&SMALL[..], member, &[device, "algo.max_grad_norm=1000"]].concat();
+            let mut bench = Bench::try_new("hetgppo", Whisper::make(), &overrides, 6, 1, 1).unwrap();
+            bench.iterate(1);
+            bench.params()
+        };
+        let (fused, burn) = (run("device=cpu"), run("device=flex"));
+        let worst = fused.iter().zip(&burn).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(fused.len() == burn.len() && worst < 1e-4, "{member:?}: {worst}");
+    }
+}
+
+/// Two learners of one seed agree before and after a checkpoint of the one is read by another.
+#[test]
+fn members_of_the_family_go_on_from_a_checkpoint() {
+    for member in FAMILY {
+        let make = |seed| Bench::try_new("hetgppo", Whisper::make(), &[&SMALL[..], member].concat(), 6, seed, 1).unwrap();
+        let (mut one, mut other) = (make(1), make(2));
+        one.iterate(2);
+        other.algorithm.load(&one.saved()).unwrap();
+        other.seed = one.seed;
+        one.collect();
+        other.field.roll = one.field.roll.clone();
+        one.update();
+        other.skip_updates(2);
+        other.update();
+        assert!(one.bytes() == other.bytes(), "{member:?}");
+    }
+}
+
+#[test]
+fn flags_that_exclude_each_other_are_refused() {
+    for (overrides, word) in [
+        (&["algo.actor=central"][..], "net.trunk"),
+        (&["algo.actor=central", "net.trunk=mlp", "algo.shared_critic=true"], "algo.shared_critic"),
+        (&["algo.shared_critic=true", "algo.critic=state"], "algo.shared_critic"),
+        (&["algo.shared_critic=true", "net.recurrent=true"], "algo.shared_critic"),
+        (&["algo.shared_critic=true", "algo.value_norm=running"], "algo.value_norm"),
+        (&["algo.shared_critic=true", "algo.target_update=1"], "algo.target_update"),
+    ] {
+        let refused = Bench::try_new("gppo", Whisper::make(), overrides, 2, 1, 1).err().unwrap().to_string();
+        assert!(refused.contains(word), "{overrides:?}: {refused}");
+    }
 }
 
 #[test]

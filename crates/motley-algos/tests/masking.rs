@@ -8,7 +8,7 @@ use common::oracle::{Hand, by_hand, critic_net, normalized, plain_values};
 use common::{Bench, Field, SMALL, Toy, settings};
 use motley_algos::on_policy::{self, OnPolicy};
 use motley_algos::{Registry, RewardMode};
-use motley_core::{Purpose, Stream};
+use motley_core::{ActionSpace, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_nn::{AdamConfig, Critic, CriticConfig, Engine, Policy, Source};
 use motley_run::{StateReader, StateWriter};
@@ -175,5 +175,33 @@ fn fp_advantages_are_the_agents_own_and_normalised_jointly() {
             let found = core.advantages(&estimates, actor, &actor.rows(roll));
             close(&found, &expected[k * roll.rows()..(k + 1) * roll.rows()], &format!("{word} {}", actor.name));
         }
+    }
+}
+
+/// The members of one shared actor have mean 0 and deviation 1 each, or together.
+#[test]
+fn advantages_are_normalised_by_group_or_by_agent() {
+    let alike: Vec<ActionSpace> = vec![ActionSpace::Discrete(3); 3];
+    let mut toy = Toy { own: true, deaths: true, ..Toy::new(&alike) };
+    toy.agents.iter_mut().for_each(|a| a.0.shape = vec![4]);
+    for (by, each) in [("group", false), ("agent", true)] {
+        let by = format!("algo.normalize_by={by}");
+        let settings = settings(on_policy::keys("all"), &[&SMALL[..], &[&by]].concat());
+        let rng = Stream::new(5, Purpose::Check, 0, 0);
+        let mut core = OnPolicy::new("test", &toy.team(), &settings, Source::Obs, RewardMode::Own, &rng).unwrap();
+        let mut field = Field::new(toy.make(), 4, 20, core.policy().memory_len(), 1, 1);
+        field.collect(&core.policy());
+        let estimates = core.estimate(&field.pool, &field.roll).unwrap();
+        let rows = core.actors[0].rows(&field.roll);
+        let all = core.advantages(&estimates, &core.actors[0], &rows);
+        let moments = |a: &[f32], active: &[bool]| {
+            let kept: Vec<f64> = a.iter().zip(active).filter(|(_, on)| **on).map(|(a, _)| f64::from(*a)).collect();
+            let mean = kept.iter().sum::<f64>() / kept.len() as f64;
+            (mean, (kept.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / kept.len() as f64).sqrt())
+        };
+        let normal = |(mean, std): (f64, f64)| mean.abs() < 1e-5 && (std - 1.0).abs() < 1e-3;
+        assert!(each || normal(moments(&all, &rows.active)), "{by}");
+        let members = all.chunks(rows.rows).zip(rows.active.chunks(rows.rows));
+        assert_eq!(members.map(|(a, on)| normal(moments(a, on))).collect::<Vec<_>>(), [each; 3], "{by}");
     }
 }

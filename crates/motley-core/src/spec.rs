@@ -347,6 +347,38 @@ impl TeamSpec {
         }
     }
 
+    /// The team as one agent, `team`, that observes and does what all of them do together: flat observations, actions and masks are
+    /// laid out alike in both.
+    ///
+    /// # Errors
+    /// Images, or boxes beside discrete choices: no one space holds them.
+    pub fn as_one(&self) -> Result<Self, String> {
+        if let Some(agent) = self.agents.iter().find(|a| a.obs.is_image()) {
+            return Err(format!("one agent for all reads vectors, and \"{}\" observes an image", agent.name));
+        }
+        let boxes = self.agents.iter().filter(|a| a.action.is_continuous()).count();
+        let action = match boxes {
+            0 => ActionSpace::MultiDiscrete(self.agents.iter().flat_map(|a| a.action.choices()).copied().collect()),
+            _ if boxes == self.n() => {
+                let (mut low, mut high) = (Vec::new(), Vec::new());
+                for agent in &self.agents {
+                    if let ActionSpace::Box { low: l, high: h } = &agent.action {
+                        low.extend(l);
+                        high.extend(h);
+                    }
+                }
+                ActionSpace::Box { low, high }
+            }
+            _ => {
+                let text =
+                    "one agent for all acts either in a box or by discrete choices, and some agents do the one, some the other";
+                return Err(text.into());
+            }
+        };
+        let one = AgentSpec::new("team", "team", ObsSpace::vector(self.obs_len()), action);
+        Ok(Self { state: self.state, ..Self::new(self.task.clone(), vec![one]) })
+    }
+
     fn explicit_groups(&self, names: &[Vec<String>]) -> Result<Vec<Vec<usize>>, String> {
         let mut seen = vec![false; self.n()];
         let mut groups = Vec::with_capacity(names.len());
@@ -402,6 +434,23 @@ mod tests {
         assert_eq!(team.action_range(2), 3..5);
         assert_eq!(team.mask_range(1), 5..5);
         assert_eq!(team.state_len(), 13);
+    }
+
+    #[test]
+    fn one_agent_for_all_has_the_teams_flat_arrays() {
+        let agent = |obs, action| AgentSpec::new(format!("a{obs}"), "kind", ObsSpace::vector(obs), action);
+        let choosing = [agent(3, ActionSpace::Discrete(5)), agent(2, ActionSpace::MultiDiscrete(vec![3, 2]))];
+        let team = TeamSpec::new("test/choices", choosing.to_vec());
+        let one = team.as_one().unwrap();
+        assert_eq!((one.n(), one.obs_len(), one.action_len(), one.mask_len()), (1, 5, 3, 10));
+        assert_eq!((one.agents[0].action.choices(), one.state), (&[5, 3, 2][..], team.state));
+        let moving = [agent(1, ActionSpace::uniform_box(1, -1.0, 1.0)), agent(4, ActionSpace::uniform_box(2, 0.0, 2.0))];
+        let one = TeamSpec::new("test/boxes", moving.to_vec()).as_one().unwrap();
+        assert_eq!(one.agents[0].action, ActionSpace::Box { low: vec![-1.0, 0.0, 0.0], high: vec![1.0, 2.0, 2.0] });
+        let mixed = TeamSpec::new("test/mixed", vec![choosing[0].clone(), moving[0].clone()]);
+        assert!(mixed.as_one().is_err_and(|e| e.contains("box")));
+        let seeing = AgentSpec::new("eye", "kind", ObsSpace::image(4, 4, 1), ActionSpace::Discrete(2));
+        assert!(TeamSpec::new("test/image", vec![seeing]).as_one().is_err_and(|e| e.contains("\"eye\"")));
     }
 
     #[test]

@@ -15,8 +15,8 @@ use motley_nn::dist::KlKind;
 use motley_nn::init::Init;
 use motley_nn::objective::{KlDrift, SquareDrift};
 use motley_nn::{
-    Activation, Actor, AdamConfig, Ascent, ChoiceCritic, ChoiceCriticConfig, Critic, CriticConfig, Cut, Engine, Head, Net,
-    NetSpec, Objective, Pick, Pool, Source, Taken,
+    Activation, Actor, AdamConfig, Ascent, Besides, ChoiceCritic, ChoiceCriticConfig, Critic, CriticConfig, Cut, Engine, Head,
+    Net, NetSpec, Objective, Pick, Pool, Source, Taken,
 };
 use motley_run::{StateReader, StateWriter};
 
@@ -234,7 +234,7 @@ fn cross_group(case: u64, name: &str, spec: &NetSpec, through_target: bool) -> O
         let mut actor = make(engine)?;
         let rows = actor.rows(&roll);
         let ascent = Ascent { objective: &Objective::LogProb, weight: &weight, entropy_coef: 0.05, lr: 0.0 };
-        actor.step_tied(&pool, &roll, &rows, &pick, ascent, Some(&cross))?;
+        actor.step_with(&pool, &roll, &rows, &pick, ascent, Besides::Tie(&cross))?;
         let mut state = StateWriter::new();
         actor.save(&mut state);
         fields.push(gradient(field, &state)?);

@@ -51,8 +51,21 @@ settings! {
 pub enum Source {
     /// The state: one row a step (EP), or one per agent (FP).
     State,
+    /// The team's one state (EP) beside a one-hot of the agent: a value per agent.
+    EachState,
     /// Each agent's own observation: independent learning.
     Obs,
+}
+
+impl CriticConfig {
+    /// The loss of one value, and the clip range of its move (infinite without one).
+    pub(crate) fn regression(&self) -> (Regression, f32) {
+        let regression = match self.value_loss.as_str() {
+            "squared" => Regression::Squared,
+            _ => Regression::Huber { delta: self.huber_delta as f32 },
+        };
+        (regression, if self.value_clip > 0.0 { self.value_clip as f32 } else { f32::INFINITY })
+    }
 }
 
 /// One value network and the critic rows (agents, or the one EP row) that it serves.
@@ -92,6 +105,11 @@ pub struct Values {
 }
 
 impl Values {
+    /// Values in the units of the rewards, of a network that remembers and normalises nothing.
+    pub(crate) fn plain(here: Vec<f32>, next: Vec<f32>) -> Self {
+        Self { x: Vec::new(), here, next, memory: Vec::new(), norm: ValueNorm::new(false) }
+    }
+
     /// `here` in the units of the rewards.
     pub fn denormalized(&self) -> Vec<f32> {
         self.here.iter().map(|v| self.norm.denormalize(*v)).collect()
@@ -120,9 +138,9 @@ impl Critic {
         engine: Engine,
         rng: &Stream,
     ) -> Result<Self, String> {
-        let agent_id = agent_id && members.len() > 1;
+        let agent_id = (agent_id || source == Source::EachState) && members.len() > 1;
         spec.obs = match source {
-            Source::State => ObsSpace::vector(team.state.row()),
+            Source::State | Source::EachState => ObsSpace::vector(team.state.row()),
             Source::Obs => {
                 let first = &team.agents[members[0]];
                 if let Some(odd) = members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape) {
@@ -188,6 +206,7 @@ impl Critic {
         let (k, one_hot) = (self.members[m], self.agent_id.then_some(m));
         match self.source {
             Source::State => fill_input(&state[k * team.state.row()..(k + 1) * team.state.row()], one_hot, into),
+            Source::EachState => fill_input(&state[..team.state.row()], one_hot, into),
             Source::Obs => fill_shown(&self.net, team, obs, k, one_hot, into),
         }
     }
@@ -436,11 +455,7 @@ impl RowLoss for ValueLoss<'_> {
     }
 
     fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
-        let regression = match self.config.value_loss.as_str() {
-            "squared" => Regression::Squared,
-            _ => Regression::Huber { delta: self.config.huber_delta as f32 },
-        };
-        let clip = if self.config.value_clip > 0.0 { self.config.value_clip as f32 } else { f32::INFINITY };
+        let (regression, clip) = self.config.regression();
         for (k, (v, d)) in out.iter().zip(d_out).enumerate() {
             let r = start + k;
             let (value, slope) = value_term(regression, *v, self.old[r], self.goal[r], clip);

@@ -29,7 +29,7 @@ pub mod target;
 pub mod value_norm;
 
 pub use action_critic::ActionCritic;
-pub use actor::{Actor, ActorRows, Ascent, Divergence, Outputs, Tie};
+pub use actor::{Actor, ActorRows, Ascent, Besides, Divergence, Outputs, Tie, ValueGoal};
 pub use choice_critic::{ChoiceCritic, ChoiceCriticConfig, Taken};
 pub use critic::{Critic, CriticConfig, Source, Values};
 pub use cross_group::{CrossGroup, CrossGroupConfig};

@@ -184,6 +184,14 @@ impl Net {
     }
 
     fn build(spec: NetSpec, graph: Option<Arc<Graph>>, rng: &Stream) -> Self {
+        let mut net = Self::zeros(spec, graph);
+        net.initialise(rng);
+        net.repack();
+        net
+    }
+
+    /// A network whose parameters are all 0, to be set.
+    pub(crate) fn zeros(spec: NetSpec, graph: Option<Arc<Graph>>) -> Self {
         let mut layout = Layout::default();
         let graph = graph.map(|graph| {
             let stage = GraphStage::new(graph, spec.activation);
@@ -208,10 +216,7 @@ impl Net {
             layout.push("", vec![motley_kernels::Entry { name: "free".into(), offset: 0, shape: vec![spec.free.len()] }]);
         }
         let stages = Stages { conv, graph, trunk: Mlp::new(trunk_shape), trunk_at, memory };
-        let mut net = Self { params: vec![0.0; layout.len], entries: layout.entries, spec, stages };
-        net.initialise(rng);
-        net.repack();
-        net
+        Self { params: vec![0.0; layout.len], entries: layout.entries, spec, stages }
     }
 
     fn initialise(&mut self, rng: &Stream) {

@@ -13,6 +13,9 @@ pub struct NetWork {
     mlp: Workspace,
     conv: ConvScratch,
     kept: Kept,
+    /// Outputs and their gradient, of a loss that is not fused with the network.
+    out: Vec<f32>,
+    d_out: Vec<f32>,
 }
 
 /// What a forward pass keeps for the backward pass that follows it.
@@ -25,6 +28,11 @@ struct Kept {
     features: Vec<f32>,
     /// What the GRU reads.
     trunk: Vec<f32>,
+    /// Gradient by `features`, and by `maps`.
+    d_features: Vec<f32>,
+    d_maps: Vec<f32>,
+    /// Empty memory, for rows that hang together with nothing before them.
+    nothing: Vec<f32>,
     /// 0 where a sequence starts anew, else 1.
     keep: Vec<f32>,
     /// What the head reads behind a GRU.
@@ -63,11 +71,13 @@ impl Net {
                 loss_grad(pool, &self.stages().trunk, batch.x, batch.rows, loss, &mut grad[..network], stats, &mut work.mlp);
             }
             Engine::Fused => {
-                let mut out = vec![0.0; batch.rows * self.output_len()];
+                let (mut out, mut d_out) = (std::mem::take(&mut work.out), std::mem::take(&mut work.d_out));
+                out.resize(batch.rows * self.output_len(), 0.0);
                 self.forward_batch(pool, batch, &mut out, work);
-                let mut d_out = vec![0.0; out.len()];
+                d_out.resize(out.len(), 0.0);
                 apply_loss(loss, &out, self.output_len(), &mut d_out, stats);
                 self.backward_fused(pool, batch, &d_out, None, &mut grad[..network], work);
+                (work.out, work.d_out) = (out, d_out);
             }
         }
     }
@@ -149,25 +159,29 @@ impl Net {
         work: &mut NetWork,
     ) {
         let Stages { conv, graph, trunk, trunk_at, memory } = self.stages();
-        let NetWork { mlp, conv: scratch, kept } = work;
+        let NetWork { mlp, conv: scratch, kept, .. } = work;
         if let Some(stage) = memory {
             stage.backward(pool, batch.rows, d_out, d_states, grad, kept, mlp);
         }
-        let d_trunk = if memory.is_some() { &kept.d_trunk } else { d_out };
+        let Kept { pixels, graph: messages, features, d_features, d_maps, d_trunk, .. } = kept;
+        let d_trunk = if memory.is_some() { &d_trunk[..] } else { d_out };
         let behind = conv.is_some() || graph.is_some();
-        let x = if behind { &kept.features } else { batch.x };
-        let mut d_x = behind.then(|| vec![0.0; x.len()]);
-        let part = &mut grad[*trunk_at..*trunk_at + trunk.shape().param_len()];
-        backward(pool, trunk, x, batch.rows, d_trunk, part, d_x.as_deref_mut(), mlp);
-        if let (Some((stage, at)), Some(d_x)) = (graph, &d_x) {
-            let part = &mut grad[*at..*at + stage.phi.shape().param_len()];
-            stage.backward(pool, d_x, trunk.shape().input, part, &mut kept.graph, mlp);
+        let x = if behind { &features[..] } else { batch.x };
+        if behind {
+            d_features.resize(x.len(), 0.0);
         }
-        if let (Some((conv, at)), Some(d_x)) = (conv, d_x) {
+        let part = &mut grad[*trunk_at..*trunk_at + trunk.shape().param_len()];
+        backward(pool, trunk, x, batch.rows, d_trunk, part, behind.then_some(&mut d_features[..]), mlp);
+        if let Some((stage, at)) = graph {
+            let part = &mut grad[*at..*at + stage.phi.shape().param_len()];
+            stage.backward(pool, d_features, trunk.shape().input, part, messages, mlp);
+        }
+        if let Some((conv, at)) = conv {
             let (flat, width) = (conv.shape().out_len(), conv.shape().out_len() + self.spec().extra);
-            let d_maps: Vec<f32> = d_x.chunks_exact(width).flat_map(|row| &row[..flat]).copied().collect();
+            d_maps.clear();
+            d_features.chunks_exact(width).for_each(|row| d_maps.extend_from_slice(&row[..flat]));
             let part = &mut grad[*at..*at + conv.shape().param_len()];
-            conv.backward(pool, &kept.pixels, batch.rows, &d_maps, part, scratch);
+            conv.backward(pool, pixels, batch.rows, d_maps, part, scratch);
         }
     }
 }
@@ -178,15 +192,17 @@ impl Memory {
         let width = self.gru.shape().hidden;
         let length = batch.sequence.map_or(1, |s| s.length);
         let sequences = batch.rows / length;
-        let zeros = vec![0.0; sequences * width];
-        let start = batch.sequence.map_or(&zeros[..], |s| s.memory);
         kept.keep.clear();
         match batch.sequence {
             Some(s) => kept.keep.extend(s.first.iter().map(|f| f32::from(u8::from(!f)))),
-            None => kept.keep.resize(batch.rows, 1.0),
+            None => {
+                kept.keep.resize(batch.rows, 1.0);
+                kept.nothing.resize(sequences * width, 0.0);
+            }
         }
         kept.state.resize(batch.rows * width, 0.0);
-        let Kept { trunk, keep, state, gru, .. } = kept;
+        let Kept { trunk, keep, state, gru, nothing, .. } = kept;
+        let start = batch.sequence.map_or(&nothing[..], |s| s.memory);
         self.gru.forward_seq(pool, trunk, start, keep, (length, sequences), state, None, gru);
         self.head.forward_pool(pool, state, batch.rows, out);
     }

@@ -159,6 +159,8 @@ pub(crate) fn fill_shown(net: &Net, team: &TeamSpec, obs: &[f32], agent: usize, 
 #[derive(Debug, Clone)]
 pub struct TeamPolicy {
     team: Arc<TeamSpec>,
+    /// Those who decide: the team's agents, one for all of them, or the team in a unified space.
+    deciders: Arc<TeamSpec>,
     groups: Vec<ActingGroup>,
     memory_len: usize,
     /// Where the groups act in a unified space: the way there and back.
@@ -169,7 +171,18 @@ impl TeamPolicy {
     /// From groups whose memory lies one after the other.
     pub fn new(team: Arc<TeamSpec>, groups: Vec<ActingGroup>) -> Self {
         let memory_len = groups.iter().flat_map(|g| &g.memory_at).map(|r| r.end).max().unwrap_or(0);
-        Self { team, groups, memory_len, lift: None }
+        Self { deciders: Arc::clone(&team), team, groups, memory_len, lift: None }
+    }
+
+    /// One network decides for all agents from all observations: `groups` are those of `one`, which is the team's
+    /// [`TeamSpec::as_one`]. The joint action's log-probability stands with agent 0, the others have 0.
+    pub fn central(team: Arc<TeamSpec>, one: Arc<TeamSpec>, groups: Vec<ActingGroup>) -> Self {
+        Self { deciders: one, ..Self::new(team, groups) }
+    }
+
+    /// Whether one network decides for all agents: then its only group stands for the team as one agent.
+    pub fn is_central(&self) -> bool {
+        self.lift.is_none() && !Arc::ptr_eq(&self.team, &self.deciders)
     }
 
     /// This policy of a lift's unified team as one of the task's.
@@ -180,11 +193,6 @@ impl TeamPolicy {
     /// The way to the unified space in which the groups act, where they do.
     pub fn lift(&self) -> Option<&Arc<Lift>> {
         self.lift.as_ref()
-    }
-
-    /// The team as the groups see it.
-    pub fn acting_team(&self) -> &Arc<TeamSpec> {
-        self.lift.as_ref().map_or(&self.team, |lift| lift.unified())
     }
 
     /// The groups.
@@ -206,7 +214,7 @@ impl TeamPolicy {
         }
     }
 
-    /// Decides on what [`TeamPolicy::acting_team`] sees; slices of the right size.
+    /// Decides on what the deciders see; slices of the right size.
     fn decide(
         &self,
         batch: ObsBatch<'_>,
@@ -216,10 +224,11 @@ impl TeamPolicy {
         decision: &mut Decision,
         scratch: &mut ActScratch,
     ) {
-        let (team, envs) = (self.acting_team(), batch.envs);
+        let (team, envs, agents) = (&self.deciders, batch.envs, self.team.n());
         decision.raw.resize(envs * team.action_len(), 0.0);
         decision.env.resize(envs * team.action_len(), 0.0);
-        decision.log_probs.resize(envs * team.n(), 0.0);
+        decision.log_probs.clear();
+        decision.log_probs.resize(envs * agents, 0.0);
         let ActScratch { net: net_scratch, x, out, memory: held, shown, .. } = scratch;
         for group in &self.groups {
             let (input, output, width) = (group.net.input_len(), group.net.output_len(), group.net.memory_len());
@@ -253,7 +262,7 @@ impl TeamPolicy {
                     let (free, out) = (group.net.free(), &out[row * output..(row + 1) * output]);
                     let mask = &batch.avail[e * team.mask_len()..][team.mask_range(agent)];
                     let raw = &mut decision.raw[e * team.action_len()..][team.action_range(agent)];
-                    decision.log_probs[e * team.n() + agent] = match mode {
+                    decision.log_probs[e * agents + agent] = match mode {
                         Mode::Sample => group.explore.choose(&group.head, out, free, mask, &mut rng.fork(agent as u64), raw),
                         Mode::Greedy => group.head.mode(out, free, mask, raw),
                     };

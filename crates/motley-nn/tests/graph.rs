@@ -217,6 +217,44 @@ fn one_policy_for_all_is_equivariant_and_one_for_each_is_not() {
     }
 }
 
+/// One network for all reads the flat observations; its joint choice is made of the agents', and so is its log-probability.
+#[test]
+fn a_central_policy_decides_jointly() {
+    let team = Arc::new(team(3));
+    let one = Arc::new(team.as_one().unwrap());
+    let mut spec = spec(12, false);
+    spec.obs = ObsSpace::vector(18);
+    let net = Net::new(spec, &rng(5));
+    let group = ActingGroup {
+        members: vec![0],
+        memory_at: std::iter::once(0..0).collect(),
+        net: net.clone(),
+        head: Head::Categorical(vec![4; 3]),
+        constants: Vec::new(),
+        last_action: false,
+        agent_id: false,
+        explore: Explore::Draw,
+    };
+    let policy = TeamPolicy::central(Arc::clone(&team), one, vec![group]);
+    assert!(policy.is_central() && policy.team().n() == 3);
+    let envs = 4;
+    let obs: Vec<f32> = (0..envs).flat_map(|k| observations(3, &mut rng(k as u64))).collect();
+    let avail: Vec<bool> = (0..envs * 12).map(|k| k % 4 != 3).collect();
+    let (batch, streams) = (ObsBatch { envs, obs: &obs, avail: &avail }, [rng(1), rng(2), rng(3), rng(4)]);
+    let mut out = Decision::default();
+    policy.act(batch, &mut [], Mode::Sample, &streams, &mut out, &mut ActScratch::default()).unwrap();
+    for e in 0..envs {
+        let mut logits = [0.0; 12];
+        net.forward(&obs[18 * e..18 * (e + 1)], 1, &mut [], &mut logits, &mut NetScratch::default());
+        let own = Head::Categorical(vec![4]);
+        let each = |i: usize| own.log_prob(&logits[4 * i..4 * i + 4], &[], &avail[..4], &out.raw[3 * e + i..3 * e + i + 1]);
+        let joint: f32 = (0..3).map(each).sum();
+        assert!((out.log_probs[3 * e] - joint).abs() < 1e-5, "{} {joint}", out.log_probs[3 * e]);
+        assert_eq!(out.log_probs[3 * e + 1..3 * e + 3], [0.0; 2]);
+        assert!(out.raw[3 * e..3 * e + 3].iter().all(|choice| *choice < 3.0), "the closed choice is never made");
+    }
+}
+
 /// Copies behave alike; three agents of which two are copies have two pairs of three apart; more unlike weights are farther apart.
 #[test]
 fn diversity_counts_pairs_of_policies() {

@@ -36,6 +36,9 @@ pub struct Exported {
 /// # Errors
 /// A network whose parameters are not where its description says, or that reads more than an observation.
 pub fn export(policy: &TeamPolicy, algo: &str, team: &TeamSpec) -> Result<Vec<Exported>, OnnxError> {
+    if policy.is_central() {
+        return Err(OnnxError("one network decides for all agents, and a file has one agent's inputs".into()));
+    }
     let mut all = Vec::new();
     for group in policy.groups() {
         if group.net.graph().is_some() {

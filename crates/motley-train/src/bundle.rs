@@ -33,6 +33,9 @@ pub struct PolicyInfo {
     pub env_steps: u64,
     /// Mean return of the evaluation that chose it.
     pub eval_return_mean: f64,
+    /// Whether one network decides for the team as for one agent.
+    #[serde(default)]
+    central: bool,
     groups: Vec<GroupInfo>,
     /// Where the groups act in a unified space: how to get there and back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +90,7 @@ pub fn to_bundle(
         team,
         env_steps,
         eval_return_mean,
+        central: policy.is_central(),
         groups: policy.groups().iter().map(group).collect(),
         unified: policy.lift().map(|lift| lift.plan().clone()),
     };
@@ -115,7 +119,14 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
     let info: PolicyInfo =
         serde_json::from_value(Value::Object(bundle.policy.clone())).map_err(|e| BundleError(format!("policy.json: {e}")))?;
     let lift = read_lift(&info)?;
-    let team = lift.as_ref().map_or(&info.team, |lift| lift.unified());
+    let one = if info.central { Some(info.team.as_one().map_err(BundleError)?) } else { None };
+    let team = match (&lift, &one) {
+        (Some(_), Some(_)) => {
+            return Err(BundleError("it says both that one decides for all and that actions are unified".into()));
+        }
+        (Some(lift), None) => lift.unified(),
+        (None, one) => one.as_ref().unwrap_or(&info.team),
+    };
     let mut acted = vec![false; team.n()];
     let mut groups = Vec::with_capacity(info.groups.len());
     for (g, group) in info.groups.iter().enumerate() {
@@ -152,10 +163,11 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
     if let Some(i) = acted.iter().position(|a| !a) {
         return Err(BundleError(format!("no group acts for agent \"{}\"", team.agents[i].name)));
     }
-    let policy = TeamPolicy::new(Arc::new(team.clone()), groups);
-    let policy = match lift {
-        Some(lift) => policy.lifted(Arc::new(lift)),
-        None => policy,
+    let own = Arc::new(info.team.clone());
+    let policy = match (lift, one) {
+        (Some(lift), _) => TeamPolicy::new(Arc::clone(lift.unified()), groups).lifted(Arc::new(lift)),
+        (None, Some(one)) => TeamPolicy::central(own, Arc::new(one), groups),
+        (None, None) => TeamPolicy::new(own, groups),
     };
     Ok((info, policy))
 }

@@ -122,7 +122,7 @@ pub(crate) struct EvalArgs {
     /// Sample actions instead of taking the most likely ones.
     #[arg(long)]
     pub(crate) stochastic: bool,
-    /// Return against uniform noise on observations: obs=0..D[/LEVELS][,agents=NAME+NAME].
+    /// Return against uniform noise on observations, obs=0..D[/LEVELS][,agents=NAME+NAME], or on actions, act=0..D....
     #[arg(long, value_name = "NOISE")]
     pub(crate) noise: Option<String>,
 }

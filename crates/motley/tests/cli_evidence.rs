@@ -236,3 +236,38 @@ fn noise_costs_return_and_none_costs_none() {
     let (code, _, err) = motley(dir.path(), "eval run --noise obs=0..1,agents=nobody");
     assert!(code == 2 && err.contains("nobody") && err.contains("agent_0"), "{err}");
 }
+
+/// Every member of the graph family trains, keeps a bundle that plays, and tells how unlike unshared policies behave.
+#[test]
+fn the_graph_family_trains_plays_and_tells_its_diversity() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = "vmas/het_mass num_envs=2 total_steps=160 algo.rollout_steps=20 algo.ppo_epochs=2 algo.critic_epochs=1 \
+                 net.hidden_sizes=[8] net.message_width=8 eval.every=80 eval.episodes=2 task.max_steps=20 --quiet";
+    for (name, algo, flags, apart) in [
+        ("het", "hetgppo", "algo.start_equal=false", true),
+        ("shared", "hetgppo", "algo.shared_critic=true", true),
+        ("all", "gppo", "", false),
+        ("gappo", "gppo", "algo.critic=state", false),
+        ("cppo", "gppo", "algo.actor=central algo.critic=state net.trunk=mlp", false),
+    ] {
+        let (code, _, err) = motley(dir.path(), &format!("train {algo} {small} {flags} --out {name}"));
+        assert_eq!(code, 0, "{name}: {err}");
+        let metrics = std::fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
+        let logged: Vec<f64> = metrics
+            .lines()
+            .map(|l| serde_json::from_str::<Value>(l).unwrap())
+            .filter_map(|line| line["eval/behavioural_distance"].as_f64())
+            .collect();
+        assert_eq!(logged.is_empty(), !apart, "{name}: {logged:?}");
+        assert!(logged.iter().all(|d| *d > 0.0), "{name}: {logged:?}");
+        let (code, out, err) = motley(dir.path(), &format!("eval {name} --episodes 2 --json"));
+        let distance = events(&out, "eval")[0]["behavioural_distance"].as_f64();
+        assert!(code == 0 && distance.is_some() == apart, "{name}: {err}");
+        let (code, _, err) = motley(dir.path(), &format!("render {name} -o {name}.gif --width 100"));
+        assert!(code == 0 && dir.path().join(format!("{name}.gif")).is_file(), "{name}: {err}");
+    }
+    let (code, out, err) = motley(dir.path(), "eval het --noise act=0..0.5/2,agents=agent_0 --episodes 2 --json");
+    assert!(code == 0 && events(&out, "eval")[1]["noise_on"] == "act", "{err}");
+    let (code, _, err) = motley(dir.path(), "export cppo --out cppo.onnx");
+    assert!(code != 0 && err.contains("decides for all"), "{err}");
+}

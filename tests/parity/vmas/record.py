@@ -4,7 +4,7 @@
 
 Arrays, for T steps of a batch of environments, all float32 unless said otherwise:
   states [T + 1, env, entity, (x, y, vx, vy, rot, ang_vel)], obs_I [T + 1, env, dim], act_I [T, env, dim], rewards [T, env, agent],
-  dones [T, env] bool; entity_names, entity_kind, shapes (text), movable, rotatable, collide (bool), mass (float64), one an entity.
+  dones [T, env] bool; drives [T, env, entity, 2] where scripts of vmas's are not repeated (forces, NaN for other bodies); entity_names, entity_kind, shapes (text), movable, rotatable, collide (bool), mass (float64), one an entity.
 Actions are held for a few steps, so that bodies really run into each other. Environments are never reset: after the end of a task
 the trace goes on. vmas is a peer, run and never copied: it is GPL-3.
 """
@@ -19,6 +19,8 @@ import torch
 import vmas
 
 ENVS, STEPS, HOLD, SEED = 2, 160, 15, 7
+# Beginnings of the names of agents whose scripts Motley has its own of.
+OWN_SCRIPTS = {"football": "agent_red"}
 
 # PyTorch's sine and cosine are one off in the last place for one angle in twenty, which stiff joints make visible. With
 # MOTLEY_EXACT_ANGLES=1 they are rounded correctly, as Motley's are.
@@ -49,7 +51,9 @@ def main(out, scenario, *settings):
         )
 
     obs = [[o.numpy().copy()] for o in env.reset()]
-    states, actions, rewards, dones = [snap()], [[] for _ in agents], [], []
+    states, actions, rewards, dones, drives = [snap()], [[] for _ in agents], [], [], []
+    scripted = [scenario in OWN_SCRIPTS and e.name.startswith(OWN_SCRIPTS[scenario]) for e in entities]
+    nothing = np.full((ENVS, 2), np.nan, np.float32)
     held = None
     for t in range(STEPS):
         if t % HOLD == 0:
@@ -60,9 +64,12 @@ def main(out, scenario, *settings):
             obs[k].append(seen[k].numpy().copy())
         rewards.append(np.stack([r.reshape(ENVS).numpy() for r in paid], -1).copy())
         dones.append(done.numpy().copy())
+        drives.append(np.stack([e.action.u.numpy().copy() if s else nothing for e, s in zip(entities, scripted)], 1))
         states.append(snap())
     arrays = {f"obs_{k}": np.stack(o) for k, o in enumerate(obs)}
     arrays |= {f"act_{k}": np.stack(a) for k, a in enumerate(actions)}
+    if any(scripted):
+        arrays["drives"] = np.stack(drives)
     np.savez_compressed(
         out,
         states=np.stack(states),

@@ -11,19 +11,28 @@
 //! beta <- 1.5 beta where the KL came out above twice its target, 0.5 beta below half of it
 //! ```
 //!
-//! GPPO shares everything (`net.share = "all"`), HetGPPO nothing; nothing else differs. Other members of the family:
-//! `net.trunk = "mlp"` hears nobody (IPPO, HetIPPO), with `algo.critic = "state"` besides it is MAPPO; a graph for actors with a
-//! critic on the state is GAPPO.
+//! GPPO shares everything (`net.share = "all"`), HetGPPO nothing; nothing else differs. The other members of the family, by flags:
 //!
-//! Deviations from the reference code: actor and critic are networks apart (there they share messages and decoder), actions of
-//! boxes are squashed by tanh (there clipped), the divergence is its unbiased estimate `r - 1 - ln r` on the drawn actions.
+//! | who | hears | values |
+//! |---|---|---|
+//! | IPPO, HetIPPO | nobody: `net.trunk = "mlp"` | its own observation |
+//! | MAPPO | nobody | the state: `algo.critic = "state"` |
+//! | GAPPO | neighbours | the state |
+//! | CPPO | decides for all from all observations: `algo.actor = "central"`, `net.trunk = "mlp"` | either |
+//!
+//! `algo.shared_critic` lets policy and value share messages and hidden layers, as the reference does.
+//!
+//! Deviations from the reference code: actions of boxes are squashed by tanh (there clipped), the divergence is its unbiased estimate
+//! `r - 1 - ln r` on the drawn actions, the value's error has half of its square (take `algo.value_coef = 2` for its weight), a critic on
+//! the state is told the agent and puts out its value (there the values of all at once), CPPO has one ratio, that of the joint action
+//! (there one an agent).
 
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
+use motley_core::{ConfigError, Key, Kind, Metrics, Settings, StateSpace, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
 use motley_nn::objective::{ClipKlDrift, MAX_LOG_RATIO};
-use motley_nn::{ActorRows, Objective, Source, TeamPolicy, UpdateError};
+use motley_nn::{ActorRows, Besides, CriticConfig, Objective, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 use toml::Value;
 
@@ -40,6 +49,10 @@ settings! {
         kl_target: f64 = 0.01, Kind::Float(1e-9, 1e6);
         /// What critics read: the agent's `graph` (GPPO), or the `state` (GAPPO, MAPPO).
         critic: String = "graph", Kind::Choice(&["graph", "state"]);
+        /// Who decides: every agent by its `own` policy, or one `central` actor for all from all observations (CPPO).
+        actor: String = "own", Kind::Choice(&["own", "central"]);
+        /// One network for policy and value, messages included; the critic's own settings but for its loss then say nothing.
+        shared_critic: bool = false, Kind::Bool;
         /// Unshared networks start as copies of the first (the reference), or each by itself.
         start_equal: bool = true, Kind::Bool;
         /// First update with the entropy bonus.
@@ -75,6 +88,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("algo.lr", 5e-5.into()),
         ("algo.critic_lr", 5e-5.into()),
         ("algo.gae_lambda", 0.9.into()),
+        ("algo.normalize_by", "agent".into()),
         ("algo.max_grad_norm", 40.0.into()),
         ("algo.entropy_coef", 0.0.into()),
         ("algo.value_norm", "none".into()),
@@ -84,10 +98,50 @@ fn defaults() -> Vec<(&'static str, Value)> {
 }
 
 impl Gppo {
-    fn source(settings: &Settings) -> Result<Source, ConfigError> {
-        let config = GraphPpoConfig::read(settings)?;
-        Ok(if config.critic == "state" { Source::State } else { Source::Obs })
+    /// What critics read. Where agents are paid apart, a state of the whole team is read with the agent's one-hot.
+    fn source(&self, team: &TeamSpec, settings: &Settings) -> Result<Source, ConfigError> {
+        if GraphPpoConfig::read(settings)?.critic != "state" {
+            return Ok(Source::Obs);
+        }
+        let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward())?;
+        let apart = reward == RewardMode::Own && matches!(team.state, StateSpace::Ep(_));
+        Ok(if apart { Source::EachState } else { Source::State })
     }
+}
+
+/// Flags that exclude each other.
+fn check_flags(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
+    let config = GraphPpoConfig::read(settings)?;
+    let refuse = |key: &str, expected: &str| -> Result<(), ConfigError> {
+        Err(ConfigError::Value { key: key.into(), expected: expected.into(), found: settings.value(key)?.to_string() })
+    };
+    if config.actor == "central" {
+        let why = |why| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+        team.as_one().map_err(why)?;
+        if settings.get::<String>("net.trunk")? != "mlp" {
+            return refuse("net.trunk", "mlp with algo.actor=central, which reads everything without messages");
+        }
+    }
+    if !config.shared_critic {
+        return Ok(());
+    }
+    if config.actor == "central" {
+        return refuse("algo.shared_critic", "false with algo.actor=central, whose rows belong to no one agent");
+    }
+    if config.critic == "state" {
+        return refuse("algo.shared_critic", "false with algo.critic=state: the network that acts does not read the state");
+    }
+    if settings.get::<bool>("net.recurrent")? {
+        return refuse("algo.shared_critic", "false with net.recurrent=true");
+    }
+    let critic = CriticConfig::read(settings)?;
+    if critic.value_norm != "none" {
+        return refuse("algo.value_norm", "none with algo.shared_critic=true");
+    }
+    if critic.target_update > 0.0 {
+        return refuse("algo.target_update", "0 with algo.shared_critic=true");
+    }
+    Ok(())
 }
 
 impl AlgorithmSpec for Gppo {
@@ -116,22 +170,33 @@ impl AlgorithmSpec for Gppo {
     }
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-        on_policy::check(self.name, team, settings, Self::source(settings)?, self.own_reward())
+        check_flags(self.name, team, settings)?;
+        on_policy::check(self.name, team, settings, self.source(team, settings)?, self.own_reward())
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let config = GraphPpoConfig::read(settings)?;
-        let mut core = OnPolicy::new(self.name, team, settings, Self::source(settings)?, self.own_reward(), rng)?;
+        check_flags(self.name, team, settings)?;
+        let source = self.source(team, settings)?;
+        let mut core = OnPolicy::new(self.name, team, settings, source, self.own_reward(), rng)?;
+        if config.actor == "central" {
+            core = core.decide_centrally(self.name, settings, rng)?;
+        }
+        if config.shared_critic {
+            core = core.share_networks(settings, rng)?;
+        }
         if config.start_equal {
             core.start_equal();
         }
-        Ok(Box::new(GraphPpo { core, ppo: PpoConfig::read(settings)?, kl_coef: config.kl_coef, config, updates: 0 }))
+        let (ppo, value) = (PpoConfig::read(settings)?, CriticConfig::read(settings)?);
+        Ok(Box::new(GraphPpo { core, ppo, value, kl_coef: config.kl_coef, config, updates: 0 }))
     }
 }
 
 struct GraphPpo {
     core: OnPolicy,
     ppo: PpoConfig,
+    value: CriticConfig,
     config: GraphPpoConfig,
     kl_coef: f64,
     updates: u64,
@@ -168,6 +233,7 @@ impl Algorithm for GraphPpo {
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let (pool, clip, entropy_coef) = (context.pool, self.ppo.clip as f32, self.entropy_coef());
+        let (shared, value) = (self.config.shared_critic, &self.value);
         let core = &mut self.core;
         let estimates = core.estimate(pool, roll)?;
         let objective = match self.kl_coef {
@@ -178,7 +244,9 @@ impl Algorithm for GraphPpo {
         let passes = Passes { epochs, cut, objective, entropy_coef, lr };
         let mut moved = Vec::new();
         let mut metrics = schedule::simultaneous(core, roll, &estimates, |g, actor, rows, advantage| {
-            let m = passes.run(actor, pool, roll, rows, advantage, &context.rng.fork(1 + g as u64))?;
+            let rng = context.rng.fork(1 + g as u64);
+            let besides = if shared { Besides::Value(estimates.goal(g, value)) } else { Besides::Nothing };
+            let m = passes.run_with(actor, pool, roll, rows, advantage, besides, &rng)?;
             moved.push(divergence(&actor.log_probs(pool, roll, rows), rows));
             Ok(m)
         })?;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Metrics, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_nn::{Objective, Source, TeamPolicy, Tie, UpdateError};
+use motley_nn::{Besides, Objective, Source, TeamPolicy, Tie, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
@@ -88,7 +88,8 @@ impl Algorithm for Ppo {
             lr: core.lr(context.progress),
         };
         let mut metrics = schedule::simultaneous(core, roll, &estimates, |g, actor, rows, advantage| {
-            passes.run_tied(actor, pool, roll, rows, advantage, &context.rng.fork(1 + g as u64), tie.as_deref())
+            let besides = tie.as_deref().map_or(Besides::Nothing, |tie| Besides::Tie(tie));
+            passes.run_with(actor, pool, roll, rows, advantage, besides, &context.rng.fork(1 + g as u64))
         })?;
         metrics.merge("", &core.fit_critics(roll, &estimates, context)?);
         Ok(metrics)

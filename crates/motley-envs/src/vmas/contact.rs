@@ -48,11 +48,13 @@ pub struct Hit {
     pub points: [Vec2; 2],
 }
 
-/// `k ln(1 + exp(x / k))`: how far two things are inside each other, softly.
+/// `k ln(1 + exp(x / k))`: how far two things are inside each other, softly. Exponential and logarithm are rounded to f32 one after the
+/// other, as vmas has them; in f64 in between, so that every machine gives the same bits.
 #[inline]
 fn soft(x: f32, k: f32) -> f32 {
-    let z = f64::from(x / k);
-    (z.max(0.0) + (-z.abs()).exp().ln_1p()) as f32 * k
+    let z = x / k;
+    let tail = f64::from(-z.abs()).exp() as f32;
+    (z.max(0.0) + f64::from(tail).ln_1p() as f32) * k
 }
 
 /// The force that drives point `a` away from point `b` when they are nearer than `least`: it jumps from 0 to

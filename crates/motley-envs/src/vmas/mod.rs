@@ -17,6 +17,7 @@ mod dispersion;
 mod dropout;
 mod env;
 mod flocking;
+mod football;
 mod give_way;
 mod het_mass;
 mod joint_passage;
@@ -105,6 +106,7 @@ fn table() -> Vec<(Arc<dyn Task>, Opener)> {
         entry::<ball_trajectory::BallTrajectory>(),
         entry::<buzz_wire::BuzzWire>(),
         entry::<simple_spread::SimpleSpread>(),
+        entry::<football::Football>(),
     ]
 }
 

@@ -94,6 +94,8 @@ struct Trace<'a> {
     obs: Vec<&'a Array>,
     actions: Vec<&'a Array>,
     mass: &'a Array,
+    /// Forces of bodies whose script is not vmas's, `[T, env, entity, 2]`; not finite for the others.
+    drives: Option<&'a Array>,
 }
 
 impl<'a> Trace<'a> {
@@ -116,6 +118,7 @@ impl<'a> Trace<'a> {
             obs: list("obs")?,
             actions: list("act")?,
             mass: npz.get("mass")?,
+            drives: npz.get("drives").ok(),
         };
         let mut sizes = vec![
             ("columns", columns, COLUMNS),
@@ -124,6 +127,9 @@ impl<'a> Trace<'a> {
             ("rewards", trace.rewards.values.len(), steps * envs * n),
             ("dones", trace.dones.values.len(), steps * envs),
         ];
+        if let Some(drives) = trace.drives {
+            sizes.push(("scripted forces", drives.values.len(), steps * envs * bodies * 2));
+        }
         for (i, agent) in spec.agents.iter().enumerate() {
             sizes.push(("observations", trace.obs[i].values.len(), rows * envs * agent.obs.size()));
             sizes.push(("actions", trace.actions[i].values.len(), steps * envs * 2));
@@ -143,6 +149,15 @@ impl<'a> Trace<'a> {
         &self.states.row(t)[env * width..(env + 1) * width]
     }
 
+    /// Sets the recorded forces of scripted bodies.
+    fn drive(&self, t: usize, env: usize, world: &mut World) {
+        let Some(drives) = self.drives else { return };
+        let row = &drives.row(t)[env * self.bodies * 2..(env + 1) * self.bodies * 2];
+        for (body, drive) in world.bodies.iter_mut().zip(row.as_chunks::<2>().0).filter(|(_, drive)| drive[0].is_finite()) {
+            body.drive = drive.map(|x| x as f32);
+        }
+    }
+
     fn action(&self, t: usize, env: usize) -> Vec<f32> {
         let of = |array: &Array| [0, 1].map(|k| array.row(t)[env * 2 + k] as f32);
         self.actions.iter().flat_map(|array| of(array)).collect()
@@ -154,6 +169,7 @@ fn advance(envs: &mut [Box<dyn Replay>], trace: &Trace<'_>, t: usize) {
     for (e, env) in envs.iter_mut().enumerate() {
         let (spec, flat) = (env.spec().clone(), trace.action(t, e));
         env.set_engines(Actions::new(&spec, &flat));
+        trace.drive(t, e, env.world());
     }
     let substeps = envs.first_mut().map_or(0, |env| env.world().rules.substeps);
     let mut near = Vec::new();

@@ -28,6 +28,7 @@ fn teams_have_the_published_sizes() {
         ("ball_trajectory", 2, 8),
         ("buzz_wire", 2, 6),
         ("simple_spread", 3, 14),
+        ("football", 3, 56),
     ];
     let registry = Registry::builtin();
     for (name, agents, obs) in expected {

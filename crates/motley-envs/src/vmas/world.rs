@@ -37,6 +37,8 @@ pub struct Body {
     pub friction: Option<f64>,
     /// Acceleration of its own besides the world's gravity (wind).
     pub gravity: Vec2,
+    /// Bound of its speed.
+    pub max_speed: f32,
     /// Bound of each component of its velocity.
     pub v_range: f32,
     /// Bound of each component of its engine's force.
@@ -73,6 +75,7 @@ impl Body {
             drag: None,
             friction: None,
             gravity: [0.0; 2],
+            max_speed: f32::INFINITY,
             v_range: f32::INFINITY,
             f_range: f32::INFINITY,
             color,
@@ -408,9 +411,14 @@ impl World {
                 }
                 let mass = body.mass as f32;
                 let bound = body.v_range;
-                for (v, f) in body.vel.iter_mut().zip(body.force) {
-                    *v = (*v + f / mass * h).clamp(-bound, bound);
+                let mut vel: Vec2 = std::array::from_fn(|axis| body.vel[axis] + body.force[axis] / mass * h);
+                if body.max_speed < f32::INFINITY {
+                    let speed = norm(vel);
+                    if speed > body.max_speed {
+                        vel = vel.map(|v| v / speed * body.max_speed);
+                    }
                 }
+                body.vel = vel.map(|v| v.clamp(-bound, bound));
                 let [x, y] = plus(body.pos, times(body.vel, h));
                 body.pos = [x.clamp(-rules.half_x, rules.half_x), y.clamp(-rules.half_y, rules.half_y)];
             }

@@ -2,9 +2,9 @@
 
 use motley_kernels::RowLoss;
 
-use super::{ActorRows, Ascent};
+use super::{ActorRows, Ascent, ValueGoal};
 use crate::dist::{Evaluation, Head};
-use crate::objective::MAX_LOG_RATIO;
+use crate::objective::{MAX_LOG_RATIO, value_term};
 
 /// A row loss whose derivative is given: one backward pass.
 pub(super) struct GivenGradient {
@@ -23,18 +23,21 @@ impl RowLoss for GivenGradient {
     }
 }
 
-/// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio.
-pub(super) const STATS: usize = 6;
+/// Sums that [`ActorLoss`] reports before the free parameters' gradients: surrogate, entropy, KL, clipped, clamped, ratio,
+/// loss of the value.
+pub(super) const STATS: usize = 7;
 
 pub(super) struct ActorLoss<'a> {
     pub(super) head: &'a Head,
-    /// Entries of an output row: the head's, and those of a second head, which this loss leaves alone.
+    /// Entries of an output row: the head's, then the row's value, or those of a second head, which this loss leaves alone.
     pub(super) output: usize,
     pub(super) free: &'a [f32],
     pub(super) all: &'a ActorRows,
     pub(super) indices: &'a [usize],
     pub(super) ascent: Ascent<'a>,
     pub(super) scale: f32,
+    /// Where the head's numbers are followed by the row's value: what that should be.
+    pub(super) goal: Option<ValueGoal<'a>>,
 }
 
 impl RowLoss for ActorLoss<'_> {
@@ -45,13 +48,20 @@ impl RowLoss for ActorLoss<'_> {
     fn rows(&self, start: usize, out: &[f32], d_out: &mut [f32], stats: &mut [f64]) {
         let (own, width) = (self.head.outputs(), self.head.width());
         let (sums, d_free) = stats.split_at_mut(STATS);
-        for (k, (out, d_out)) in out.chunks_exact(self.output).zip(d_out.chunks_exact_mut(self.output)).enumerate() {
+        for (k, (row, d_row)) in out.chunks_exact(self.output).zip(d_out.chunks_exact_mut(self.output)).enumerate() {
             let r = self.indices[start + k];
-            let (d_out, rest) = d_out.split_at_mut(own);
-            rest.fill(0.0);
             if !self.all.active[r] {
-                d_out.fill(0.0);
+                d_row.fill(0.0);
                 continue;
+            }
+            let ((out, value), (d_out, rest)) = (row.split_at(own), d_row.split_at_mut(own));
+            rest.fill(0.0);
+            if let Some(goal) = self.goal {
+                let (regression, clip) = goal.config.regression();
+                let (loss, slope) = value_term(regression, value[0], goal.old[r], goal.targets[r], clip);
+                let coef = goal.config.value_coef as f32;
+                sums[6] += f64::from(coef * loss);
+                rest[0] = self.scale * coef * slope;
             }
             let mask = self.all.mask(r);
             let raw = &self.all.raw[r * width..(r + 1) * width];
@@ -67,7 +77,7 @@ impl RowLoss for ActorLoss<'_> {
                 sums[5] += f64::from(term.ratio);
                 (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef)
             };
-            self.head.evaluate_backward(&out[..own], self.free, mask, raw, weigh, d_out, d_free);
+            self.head.evaluate_backward(out, self.free, mask, raw, weigh, d_out, d_free);
         }
     }
 }

@@ -19,9 +19,11 @@ use crate::policy::{ActingGroup, fill_shown};
 
 mod loss;
 mod tied;
+mod value;
 
 use loss::{ActorLoss, AllActionsLoss, GivenGradient, STATS};
-pub use tied::{Outputs, Tie};
+pub use tied::{Besides, Outputs, Tie};
+pub use value::ValueGoal;
 
 /// One group of agents that share parameters (often one agent).
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub struct Actor {
     narrow: Option<Net>,
     agent_id: bool,
     memory_at: Vec<std::ops::Range<usize>>,
+    /// The team as one agent, where this actor decides for all.
+    whole: Option<Arc<TeamSpec>>,
+    /// Whether the network's last output is the value of its row.
+    valued: bool,
     adam: Adam,
     grad: Vec<f32>,
     work: NetWork,
@@ -130,7 +136,19 @@ impl Actor {
             head,
             narrow: None,
             agent_id,
+            whole: None,
+            valued: false,
         })
+    }
+
+    /// The same actor, made for the only agent of [`TeamSpec::as_one`], deciding for the whole team that `one` stands for.
+    pub fn for_all(self, one: Arc<TeamSpec>) -> Self {
+        Self { whole: Some(one), ..self }
+    }
+
+    /// The team as one agent, where this actor decides for all: then its rows are joint ones, and it is its only member.
+    pub fn whole(&self) -> Option<&Arc<TeamSpec>> {
+        self.whole.as_ref()
     }
 
     /// The same actor with a network that hears its neighbours.
@@ -150,7 +168,7 @@ impl Actor {
     pub fn acting(&self) -> ActingGroup {
         ActingGroup {
             members: self.members.clone(),
-            net: self.narrow.as_ref().map_or_else(|| self.net.clone(), |narrow| narrow.with_first_head_of(&self.net)),
+            net: self.deciding(),
             head: self.head.clone(),
             constants: Vec::new(),
             last_action: false,
@@ -163,8 +181,9 @@ impl Actor {
     /// The group's rows, gathered once per update.
     pub fn rows(&self, roll: &Rollout) -> ActorRows {
         let (rows, steps) = (roll.rows(), roll.steps());
+        let team = self.whole.as_ref().unwrap_or(roll.team());
         let total = self.members.len() * rows;
-        let (input, width, mask_len) = (self.net.input_len(), self.head.width(), roll.team().mask_range(self.members[0]).len());
+        let (input, width, mask_len) = (self.net.input_len(), self.head.width(), team.mask_range(self.members[0]).len());
         let mut all = ActorRows {
             rows,
             steps,
@@ -175,35 +194,38 @@ impl Actor {
             active: Vec::with_capacity(total),
         };
         for (m, &agent) in self.members.iter().enumerate() {
+            // The agents for whom a row decides.
+            let agents = if self.whole.is_some() { 0..roll.team().n() } else { agent..agent + 1 };
             for row in 0..rows {
                 let (e, t) = roll.at(row);
-                let at = (m * rows + row) * input;
+                let (lane, at) = (&roll.lanes[e], (m * rows + row) * input);
                 let obs = roll.all_obs(e, t);
-                fill_shown(&self.net, roll.team(), obs, agent, self.agent_id.then_some(m), &mut all.x[at..at + input]);
-                all.raw.extend_from_slice(roll.action(e, t, agent));
-                all.mask.extend_from_slice(roll.avail(e, t, agent));
-                all.old.push(roll.log_prob(e, t, agent));
-                all.active.push(roll.active(e, t, agent));
+                fill_shown(&self.net, team, obs, agent, self.agent_id.then_some(m), &mut all.x[at..at + input]);
+                all.raw.extend_from_slice(&lane.actions[t * team.action_len()..][team.action_range(agent)]);
+                all.mask.extend_from_slice(&lane.avail[t * team.mask_len()..][team.mask_range(agent)]);
+                all.old.push(agents.clone().map(|i| roll.log_prob(e, t, i)).sum());
+                all.active.push(agents.clone().any(|i| roll.active(e, t, i)));
             }
         }
         all
+    }
+
+    /// What the distribution reads of row `r` of the network's outputs.
+    fn numbers<'a>(&self, out: &'a [f32], r: usize) -> &'a [f32] {
+        &out[r * self.net.output_len()..][..self.head.outputs()]
     }
 
     /// Log-probabilities of the rollout's actions under the present weights, `[members * rows]`. A recurrent network runs over
     /// the whole rollout from its first memory.
     pub fn log_probs(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
         let out = self.outputs(pool, roll, all);
-        let (output, width) = (self.net.output_len(), self.head.width());
+        let width = self.head.width();
         let mask_len = all.mask.len() / all.old.len();
         (0..all.old.len())
             .map(|r| {
                 let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
-                self.head.log_prob(
-                    &out[r * output..(r + 1) * output],
-                    self.net.free(),
-                    mask,
-                    &all.raw[r * width..(r + 1) * width],
-                )
+                let raw = &all.raw[r * width..(r + 1) * width];
+                self.head.log_prob(self.numbers(&out, r), self.net.free(), mask, raw)
             })
             .collect()
     }
@@ -212,12 +234,12 @@ impl Actor {
     /// unavailable. Empty rows for boxes.
     pub fn probabilities(&self, pool: &Pool, roll: &Rollout, all: &ActorRows) -> Vec<f32> {
         let out = self.outputs(pool, roll, all);
-        let (output, choices) = (self.net.output_len(), self.head.joint_choices());
+        let choices = self.head.joint_choices();
         let mask_len = all.mask.len() / all.old.len();
         let mut into = vec![0.0; all.old.len() * choices];
         for (r, into) in into.chunks_exact_mut(choices.max(1)).enumerate() {
             let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
-            self.head.probabilities(&out[r * output..(r + 1) * output], mask, into);
+            self.head.probabilities(self.numbers(&out, r), mask, into);
         }
         into
     }
@@ -249,7 +271,7 @@ impl Actor {
         pick: &Pick,
         ascent: Ascent<'_>,
     ) -> Result<Metrics, UpdateError> {
-        self.step_tied(pool, roll, all, pick, ascent, None)
+        self.step_with(pool, roll, all, pick, ascent, Besides::Nothing)
     }
 
     /// One guarded step on the picked rows along the policy gradient summed over all discrete actions: minimises
@@ -357,7 +379,7 @@ impl Actor {
     /// Gradient of the mean surrogate `r w` over active rows with respect to all parameters (no entropy), at the present weights.
     pub fn surrogate_gradient(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, weight: &[f32]) -> Vec<f32> {
         let ascent = Ascent { objective: &Objective::Ratio, weight, entropy_coef: 0.0, lr: 0.0 };
-        self.gradient(pool, roll, all, pick, ascent, None);
+        self.gradient(pool, roll, all, pick, ascent, Besides::Nothing);
         self.grad.iter().map(|g| -g).collect()
     }
 

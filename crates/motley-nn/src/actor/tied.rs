@@ -6,7 +6,7 @@ use motley_core::{Metrics, Stream};
 use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
 
-use super::{Actor, ActorLoss, ActorRows, Ascent, STATS, describe, gather};
+use super::{Actor, ActorLoss, ActorRows, Ascent, STATS, ValueGoal, describe, gather};
 use crate::net::{Batch, Sequence};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::apply_loss;
@@ -31,6 +31,17 @@ pub struct Outputs<'a> {
 pub trait Tie: Send {
     /// Adds the derivative of this part by every output to `d_out`; what it has to report.
     fn pull(&self, all: &ActorRows, seen: &Outputs<'_>, d_out: &mut [f32]) -> Metrics;
+}
+
+/// What an actor's loss has besides its surrogate and entropy.
+#[derive(Clone, Copy)]
+pub enum Besides<'a> {
+    /// Nothing.
+    Nothing,
+    /// A part that ties rows together.
+    Tie(&'a dyn Tie),
+    /// The loss of the row's value, in a network that puts one out ([`Actor::with_value`]).
+    Value(ValueGoal<'a>),
 }
 
 /// Rows picked for one gradient step, with what a recurrent network needs.
@@ -60,24 +71,27 @@ impl Actor {
         self.grad = vec![0.0; self.net.params().len()];
     }
 
-    /// [`Actor::step`] with one more part of the loss, where there is one.
+    /// [`Actor::step`] with what its loss has besides.
     ///
     /// # Errors
     /// [`UpdateError::Diverged`].
-    pub fn step_tied(
+    pub fn step_with(
         &mut self,
         pool: &Pool,
         roll: &Rollout,
         all: &ActorRows,
         pick: &Pick,
         ascent: Ascent<'_>,
-        tie: Option<&dyn Tie>,
+        besides: Besides<'_>,
     ) -> Result<Metrics, UpdateError> {
-        let Some((stats, count, mut more)) = self.gradient(pool, roll, all, pick, ascent, tie) else {
+        let Some((stats, count, mut more)) = self.gradient(pool, roll, all, pick, ascent, besides) else {
             return Ok(Metrics::new());
         };
         let report = self.take_step(ascent.lr)?;
         more.merge("", &describe(&stats, count, report.grad_norm, report.applied));
+        if matches!(besides, Besides::Value(_)) {
+            more.add("value", stats[6] / count);
+        }
         Ok(more)
     }
 
@@ -90,7 +104,7 @@ impl Actor {
         all: &ActorRows,
         pick: &Pick,
         ascent: Ascent<'_>,
-        tie: Option<&dyn Tie>,
+        besides: Besides<'_>,
     ) -> Option<(Vec<f64>, f64, Metrics)> {
         let indices = pick.indices(self.members.len(), all.rows, all.steps);
         let count = indices.iter().filter(|r| all.active[**r]).count();
@@ -98,10 +112,12 @@ impl Actor {
             return None;
         }
         let (head, free, output) = (self.head.clone(), self.net.free().to_vec(), self.net.output_len());
-        let loss = ActorLoss { head: &head, output, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32 };
-        let (stats, more) = match tie {
-            None => (self.pull_back(pool, roll, all, pick, &loss), Metrics::new()),
-            Some(tie) => self.pull_back_tied(pool, roll, all, pick, &loss, tie),
+        let goal = if let Besides::Value(goal) = besides { Some(goal) } else { None };
+        let loss =
+            ActorLoss { head: &head, output, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32, goal };
+        let (stats, more) = match besides {
+            Besides::Tie(tie) => self.pull_back_tied(pool, roll, all, pick, &loss, tie),
+            Besides::Nothing | Besides::Value(_) => (self.pull_back(pool, roll, all, pick, &loss), Metrics::new()),
         };
         let free_at = self.grad.len() - free.len();
         for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::EvalArgs;
 use crate::commands::list::table;
-use crate::commands::noise::{Noise, Noisy};
+use crate::commands::noise::{Noise, Noisy, Target};
 use crate::commands::source::{Loaded, load_on};
 use crate::error::Failure;
 use crate::output::Output;
@@ -74,7 +74,7 @@ fn against_noise(
     let mut rows = vec![["NOISE", "RETURN", "STD", "CHANGE"].map(str::to_owned)];
     let mut clear = None;
     for width in &noise.levels {
-        let noisy = Noisy { policy: &loaded.policy, width: *width, mask: &mask };
+        let noisy = Noisy { policy: &loaded.policy, target: noise.target, width: *width, mask: &mask };
         let summary = EvalSummary::of(&evaluate(&noisy, &loaded.make, pool, plan).map_err(Failure::run)?);
         let first = *clear.get_or_insert(summary.return_mean);
         let change = summary.return_mean - first;
@@ -86,12 +86,16 @@ fn against_noise(
         ]);
         let mut all = fields(&args.from, &loaded.algo, &loaded.task, &summary);
         all.insert("noise".into(), json!(width));
+        all.insert("noise_on".into(), json!(if noise.target == Target::Obs { "obs" } else { "act" }));
         all.insert("noisy_agents".into(), json!(if noise.agents.is_empty() { "all".into() } else { noise.agents.join("+") }));
         out.event("eval", Value::Object(all));
     }
     out.line(format!(
-        "{} on {}, {} episodes a level, noise uniform on [-NOISE, NOISE]:",
-        loaded.algo, loaded.task, plan.episodes
+        "{} on {}, {} episodes a level, noise uniform on [-NOISE, NOISE] added to {}:",
+        loaded.algo,
+        loaded.task,
+        plan.episodes,
+        if noise.target == Target::Obs { "observations" } else { "actions" }
     ));
     table(out, &rows);
     Ok(0)
