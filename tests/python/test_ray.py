@@ -196,7 +196,7 @@ def test_population_based_training_takes_over_checkpoints_and_settings(cluster, 
     from ray.tune.schedulers import PopulationBasedTraining
 
     population = PopulationBasedTraining(
-        time_attr="env_steps", perturbation_interval=800, hyperparam_mutations={"algo.lr": [1e-4, 5e-4, 2e-3]}, quantile_fraction=0.5, seed=1
+        time_attr="env_steps", perturbation_interval=800, hyperparam_mutations={"algo.lr": [1e-4, 5e-4, 2e-3]}, quantile_fraction=0.5
     )
     config = tune.TuneConfig(metric="eval_return_mean", mode="max", scheduler=population, num_samples=1, reuse_actors=False)
     found = tuned({"seed": 3, "algo.lr": tune.grid_search([1e-4, 2e-3])}, config, tmp_path)

@@ -88,7 +88,7 @@ impl Algorithm for Ppo {
             lr: core.lr(context.progress),
         };
         let mut metrics = schedule::simultaneous(core, roll, &estimates, |g, actor, rows, advantage| {
-            let besides = tie.as_deref().map_or(Besides::Nothing, |tie| Besides::Tie(tie));
+            let besides = tie.as_deref().map_or(Besides::Nothing, Besides::Tie);
             passes.run_with(actor, pool, roll, rows, advantage, besides, &context.rng.fork(1 + g as u64))
         })?;
         metrics.merge("", &core.fit_critics(roll, &estimates, context)?);

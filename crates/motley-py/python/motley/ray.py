@@ -361,7 +361,7 @@ def sweep(plan: str | os.PathLike[str], *, parallel: int | None = None, cpus: in
     runs = [said for said in map(json.loads, listed.stdout.splitlines()) if said.get("event") == "run"]
     connect()
     # One call a process: the command keeps its handlers of signals to the end of it.
-    task = ray.remote(_one).options(num_cpus=cpus, max_retries=0, max_calls=1, scheduling_strategy="SPREAD")
+    task = ray.remote(num_cpus=cpus, max_retries=0, max_calls=1, scheduling_strategy="SPREAD")(_one)
     waiting = [(said["index"], 0) for said in reversed(runs)]
     pending: dict[Any, tuple[int, int]] = {}
     failed: list[int] = []
