@@ -321,10 +321,6 @@ fn a_policy_is_played_on_another_task_with_the_same_team() {
     assert_eq!((own.as_str(), other.as_str()), ("matrix/non_monotonic", "matrix/climbing"));
     let pairs = [[8.0, 11.0], [-12.0, -30.0], [-12.0, 0.0], [0.0, 7.0], [0.0, 6.0], [0.0, 0.0], [0.0, 5.0]];
     assert!(pairs.contains(&[here, there]), "{here} here, {there} there");
-    let (_, thrice) = greedy(&["--task", "matrix/climbing", "task.steps=3"]);
-    assert_eq!(thrice, 3.0 * there, "the same pair in each of three rounds");
-    let (_, twice) = greedy(&["steps=2"]);
-    assert_eq!(twice, 2.0 * here);
     for (words, text) in [
         (&["--task", "mpe/simple_v3"][..], "another team"),
         (&["--task", "matrix/climbin"], "\"matrix/climbing\""),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use motley_core::{Actions, Env, EnvError, Frame, Origin, Settings, Status, Stream, TeamSpec};
+use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Origin, Settings, Status, Stream, TeamSpec};
 use motley_nn::{Policy, TeamPolicy};
 use motley_run::{RealDisk, RunView, is_bundle, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle};
@@ -81,7 +81,7 @@ pub(crate) fn load_on(path: &Path, registry: &Registry, other: Option<&str>, cha
         )));
     }
     let team = (elsewhere || !changed.is_empty()).then(|| Arc::clone(policy.team()));
-    let make: MakeEnv = Arc::new(move || {
+    let make: MakeEnv = Arc::new(move || -> Result<Box<dyn Env>, ConfigError> {
         let env = task.make(&options)?;
         Ok(match &team {
             Some(team) => Box::new(Renamed { env, team: Arc::clone(team) }),
