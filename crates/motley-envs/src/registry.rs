@@ -131,7 +131,7 @@ mod tests {
         }
         assert_eq!(registry.suites()["mpe"].len(), 12);
         assert_eq!(registry.suites()["matrix"].len(), 6);
-        assert_eq!(registry.suites()["vmas"].len(), 21);
+        assert_eq!(registry.suites()["vmas"].len(), 22);
         assert_eq!(registry.suites()["skirmish"].len(), 23 + 15 + 2);
     }
 
