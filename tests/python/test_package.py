@@ -164,7 +164,8 @@ def trained(tmp_path_factory):
 
 def test_training_returns_frames_and_tells_progress(trained):
     run, events = trained
-    assert [e["event"] for e in events][0] == "started" and events[-1]["event"] == "evaluation"
+    told = [e["event"] for e in events]
+    assert told[0] == "started" and told[-2:] == ["evaluation", "checkpoint"]
     assert [e["env_steps"] for e in events if e["event"] == "progress"] == list(range(200, 2001, 200))
     metrics, episodes = run.metrics(), run.evaluations()
     assert metrics.index[-1] == 2000 and np.isfinite(metrics["eval/return_mean"].dropna()).all()
