@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use motley_core::Settings;
 use motley_stats::published::{self, Published, Source};
 use motley_stats::report::{Report, TaskRow};
 use motley_stats::{Metric, RunRecord};
+use motley_train::Registry;
 use motley_view::file;
 
 use crate::commands::compare::{digits, reached};
+use crate::commands::config::request;
 use crate::commands::plot::drawn;
 use crate::error::Failure;
 
@@ -16,7 +19,7 @@ use crate::error::Failure;
 ///
 /// # Errors
 /// A folder or file that cannot be written.
-pub(crate) fn write(report: &Report, runs: &[RunRecord], dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn write(report: &Report, runs: &[RunRecord], registry: &Registry, dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     std::fs::create_dir_all(dir).map_err(|e| Failure::run(format!("cannot make the folder {}: {e}", dir.display())))?;
     let mut suites: BTreeMap<&str, Vec<&TaskRow>> = BTreeMap::new();
     for row in &report.rows {
@@ -25,13 +28,13 @@ pub(crate) fn write(report: &Report, runs: &[RunRecord], dir: &Path) -> Result<V
     let mut written = Vec::new();
     for (suite, rows) in suites {
         let path = dir.join(format!("{suite}.md"));
-        file::write_atomic(&path, page(suite, report, &rows, runs).as_bytes()).map_err(drawn)?;
+        file::write_atomic(&path, page(suite, report, &rows, runs, registry).as_bytes()).map_err(drawn)?;
         written.push(path);
     }
     Ok(written)
 }
 
-fn page(suite: &str, report: &Report, rows: &[&TaskRow], runs: &[RunRecord]) -> String {
+fn page(suite: &str, report: &Report, rows: &[&TaskRow], runs: &[RunRecord], registry: &Registry) -> String {
     let what = if report.absolute {
         "the absolute metric: the best policy of each run, evaluated again on ten times the episodes"
     } else {
@@ -61,7 +64,7 @@ fn page(suite: &str, report: &Report, rows: &[&TaskRow], runs: &[RunRecord]) -> 
     }
     text.push_str("\n## The commands\n\n");
     for row in rows {
-        if let Some(command) = command(row, runs) {
+        if let Some(command) = command(row, runs, registry) {
             text.push_str(&format!("    {command}\n"));
         }
     }
@@ -103,8 +106,8 @@ fn said(p: &Published) -> String {
     format!("{:.d$} (band {:.d$} to {:.d$}{how})", p.value, p.low, p.high)
 }
 
-/// What trains the seeds of a row: its task settings and budget, with what tells it from others of its algorithm.
-fn command(row: &TaskRow, runs: &[RunRecord]) -> Option<String> {
+/// What trains the seeds of a row: its task settings and budget, and whatever else differs from what the command would take by itself.
+fn command(row: &TaskRow, runs: &[RunRecord], registry: &Registry) -> Option<String> {
     let of_row: Vec<&RunRecord> = runs.iter().filter(|r| r.task == row.task && r.algo == row.algo).collect();
     let run = of_row.first().filter(|r| !r.config.is_empty())?;
     let mut seeds: Vec<u64> = of_row.iter().map(|r| r.seed).collect();
@@ -112,12 +115,23 @@ fn command(row: &TaskRow, runs: &[RunRecord]) -> Option<String> {
     let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
     let task = run.config.get("task").and_then(toml::Value::as_table).cloned().unwrap_or_default();
     let word = |v: &toml::Value| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned);
-    let mut settings: Vec<String> =
-        task.iter().filter(|(k, _)| *k != "reward").map(|(k, v)| format!("task.{k}={}", word(v))).collect();
-    let own = row.algo.split_once(" [").map(|(_, own)| own.trim_end_matches(']'));
-    settings.extend(own.map(ToOwned::to_owned));
-    settings.push(format!("total_steps={}", row.env_steps));
-    Some(format!("motley train {} {} {} seed={}", base(&row.algo), base(&row.task), settings.join(" "), seeds.join("|")))
+    let mut words = vec![base(&row.algo).to_owned(), base(&row.task).to_owned()];
+    words.extend(task.iter().filter(|(k, _)| *k != "reward").map(|(k, v)| format!("task.{k}={}", word(v))));
+    let own = match request(&words, None).and_then(|r| Ok(r.plan(registry)?)) {
+        Ok(plan) => unlike(run, &plan.settings).map(|(k, v)| format!("{k}={}", word(v))).collect(),
+        // A task that this build lacks: what tells the row from others of its algorithm.
+        Err(_) => row.algo.split_once(" [").map(|(_, own)| vec![own.trim_end_matches(']').to_owned()]).unwrap_or_default(),
+    };
+    words.extend(own);
+    words.push(format!("total_steps={}", row.env_steps));
+    Some(format!("motley train {} seed={}", words.join(" "), seeds.join("|")))
+}
+
+/// What a run was trained with where `settings` say something else; what only one of them knows is left out.
+fn unlike<'a>(run: &'a RunRecord, settings: &'a Settings) -> impl Iterator<Item = (&'a str, &'a toml::Value)> {
+    let shapes = |key: &str| key == "num_envs" || key.starts_with("algo.") || key.starts_with("net.");
+    let keys = settings.iter().filter(move |(key, ..)| shapes(&key.name));
+    keys.filter_map(|(key, value, _)| Some((key.name.as_str(), run.setting(&key.name).filter(|v| *v != value)?)))
 }
 
 /// A bar would end the cell.
@@ -168,6 +182,25 @@ mod tests {
         let penalty = run(r#"{"algo": "ippo", "task": "matrix/penalty", "seed": 1, "env_steps": 5,
             "config": {"task": {"k": -100.0, "steps": 25}}, "evaluations": []}"#);
         assert_eq!(comparable(&penalty, Metric::Return).map(|p| p.value), Some(50.0), "-100.0 is -100");
+    }
+
+    #[test]
+    fn a_command_says_what_it_would_not_take_by_itself() {
+        let words = ["happo", "mpe/simple_spread_v3"].map(String::from);
+        let plan = request(&words, None).unwrap().plan(&Registry::builtin()).unwrap();
+        let tuned = plan.settings.to_table();
+        let record = |config: &toml::Table| RunRecord {
+            config: config.clone(),
+            ..run(
+                r#"{"algo": "happo", "task": "mpe/simple_spread_v3", "seed": 1, "env_steps": 5, "config": {}, "evaluations": []}"#,
+            )
+        };
+        assert_eq!(unlike(&record(&tuned), &plan.settings).count(), 0);
+        let mut own = tuned;
+        own["algo"]["gamma"] = 0.9.into();
+        own["seed"] = 7.into();
+        let found: Vec<_> = unlike(&record(&own), &plan.settings).map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(found, ["algo.gamma=0.9"]);
     }
 
     #[test]

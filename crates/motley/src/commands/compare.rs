@@ -42,7 +42,7 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
         out.line(format!("\nwritten: {}", dir.display()));
     }
     if let Some(dir) = &args.book {
-        for page in book::write(&report, &named, dir)? {
+        for page in book::write(&report, &named, registry, dir)? {
             out.line(format!("written: {}", page.display()));
         }
     }
