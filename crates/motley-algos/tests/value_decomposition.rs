@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::settings;
 use motley_algos::{Algorithm, Registry, UpdateContext};
-use motley_core::{FrameBuf, Purpose, Status, Stream, TeamSpec};
+use motley_core::{ActionSpace, AgentSpec, FrameBuf, ObsSpace, Purpose, Status, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::{
     JointGroup, JointTape, Mode, Moments, ObsBatch, Policy, Pool, QmixMixer, QmixShape, QmixWork, Qtran, QtranShape,
@@ -316,4 +316,51 @@ fn what_cannot_be_is_refused() {
     assert!(text.contains("algo.joint"), "{text}");
     let text = refusal("vdn", &toy, &["algo.batch_episodes=64"]);
     assert!(text.contains("algo.buffer_episodes = 32"), "{text}");
+}
+
+/// Two steps, the second worth 5 to the team: agent 0 dies after the first, which it is not to be told was worth nothing. Paid by
+/// itself, it has no part in what comes after it.
+#[test]
+fn independent_learners_see_what_the_team_earns_after_their_death() {
+    let agent = |name: &str| AgentSpec::new(name, "x", ObsSpace::vector(1), ActionSpace::Discrete(2));
+    let mut team = TeamSpec::new("test/sacrifice", vec![agent("first"), agent("second")]);
+    (team.masks, team.deaths) = (true, true);
+    let team = Arc::new(team);
+    let spec = Registry::builtin().get("iql").unwrap();
+    for (reward, worth) in [("sum", 1.0 + 0.5 * 5.0), ("own", 1.0)] {
+        let words = [
+            "net.hidden_sizes=[16]",
+            "net.recurrent=false",
+            "net.last_action=false",
+            "net.share=none",
+            "algo.lr=0.01",
+            "algo.gamma=0.5",
+            "algo.batch_episodes=1",
+            "algo.buffer_episodes=1",
+            "algo.updates=400",
+            "algo.target_update=1",
+        ];
+        let reward = format!("task.reward={reward}");
+        let settings = settings(spec.keys(), &[&words[..], &[&reward]].concat());
+        let mut algorithm = spec.build(&team, &settings, &Stream::new(1, Purpose::Init, 0, 0)).unwrap();
+        let mut roll = Rollout::new(Arc::clone(&team), 1, 2, algorithm.policy().memory_len());
+        let lane = &mut roll.lanes[0];
+        lane.obs.copy_from_slice(&[0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+        // The dead have their first choice only.
+        lane.avail[4..6].copy_from_slice(&[true, false]);
+        lane.alive[2] = false;
+        lane.first[1] = false;
+        lane.actions.copy_from_slice(&[1.0, 1.0, 0.0, 1.0]);
+        lane.log_probs.fill(-(2.0_f32.ln()));
+        lane.rewards.copy_from_slice(&[1.0, 0.0, 0.0, 5.0]);
+        lane.status[1] = Status::Terminated;
+        let mut buf = FrameBuf::new(&team);
+        buf.alive[0] = false;
+        lane.put_final(1, &buf.frame());
+        let context = UpdateContext { pool: &Pool::serial(), progress: 0.0, rng: Stream::new(3, Purpose::Shuffle, 0, 0) };
+        algorithm.update(&roll, &context).unwrap();
+        let mut values = [0.0; 2];
+        algorithm.policy().groups()[0].net.forward(&[0.0], 1, &mut [], &mut values, &mut Default::default());
+        assert!((f64::from(values[1]) - worth).abs() < 0.05, "{reward}: {} for {worth}", values[1]);
+    }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dist::Head;
 
-/// What [`crate::Mode::Sample`] does with a network's output.
+/// What [`crate::Mode::Explore`] does with a network's output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub enum Explore {
     /// Draw from the distribution: stochastic policies.
@@ -21,6 +21,11 @@ pub enum Explore {
 }
 
 impl Explore {
+    /// Whether the policy beneath is a distribution to draw from, rather than one best action that exploration strays from.
+    pub fn draws(self, head: &Head) -> bool {
+        matches!((self, head), (Self::Draw, _) | (Self::Noise(_), Head::Categorical(_)))
+    }
+
     /// Chooses one agent's raw action and returns its log-probability where it is defined (0 where it is not).
     pub fn choose(self, head: &Head, out: &[f32], free: &[f32], mask: &[bool], rng: &mut Stream, raw: &mut [f32]) -> f32 {
         match (self, head) {

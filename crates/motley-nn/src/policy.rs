@@ -10,10 +10,12 @@ use crate::dist::Head;
 use crate::explore::Explore;
 use crate::net::{Net, NetScratch};
 
-/// Whether to draw actions or to take the most likely ones.
+/// How an output becomes an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Draw from the distribution.
+    /// As the group explores: collection.
+    Explore,
+    /// Draw from the distribution; the best action of policies that have none ([`Explore::draws`]): stochastic evaluation.
     Sample,
     /// The mode of the distribution: evaluation.
     Greedy,
@@ -108,7 +110,7 @@ pub struct ActingGroup {
     pub agent_id: bool,
     /// Where each member's memory lies in an environment's: the network's, then the last action where it is an input.
     pub memory_at: Vec<Range<usize>>,
-    /// How [`Mode::Sample`] explores.
+    /// How [`Mode::Explore`] explores.
     pub explore: Explore,
 }
 
@@ -263,8 +265,11 @@ impl TeamPolicy {
                     let mask = &batch.avail[e * team.mask_len()..][team.mask_range(agent)];
                     let raw = &mut decision.raw[e * team.action_len()..][team.action_range(agent)];
                     decision.log_probs[e * agents + agent] = match mode {
-                        Mode::Sample => group.explore.choose(&group.head, out, free, mask, &mut rng.fork(agent as u64), raw),
-                        Mode::Greedy => group.head.mode(out, free, mask, raw),
+                        Mode::Explore => group.explore.choose(&group.head, out, free, mask, &mut rng.fork(agent as u64), raw),
+                        Mode::Sample if group.explore.draws(&group.head) => {
+                            group.head.sample(out, free, mask, &mut rng.fork(agent as u64), raw)
+                        }
+                        Mode::Sample | Mode::Greedy => group.head.mode(out, free, mask, raw),
                     };
                     if group.last_action {
                         group.head.encode(raw, last);

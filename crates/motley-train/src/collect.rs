@@ -409,7 +409,7 @@ impl Shared<'_> {
             front.rng.push(Stream::new(self.seed, Purpose::Act, copy.index as u64, 0).fork(self.from + t as u64));
         }
         let batch = ObsBatch { envs: copies.len(), obs: &front.obs, avail: &front.avail };
-        self.policy.act(batch, &mut front.memory, Mode::Sample, &front.rng, &mut front.decision, &mut front.scratch)?;
+        self.policy.act(batch, &mut front.memory, Mode::Explore, &front.rng, &mut front.decision, &mut front.scratch)?;
         let (a, n) = (team.action_len(), team.n());
         for (k, lane) in lanes.iter_mut().enumerate() {
             lane.actions[t * a..(t + 1) * a].copy_from_slice(&front.decision.raw[k * a..(k + 1) * a]);

@@ -48,6 +48,9 @@ const FILES: &[&str] = &[
     include_str!("../../../presets/off_policy.toml"),
     include_str!("../../../presets/value_decomposition.toml"),
     include_str!("../../../presets/unified.toml"),
+    include_str!("../../../presets/smac_ppo.toml"),
+    include_str!("../../../presets/smac_hatrpo.toml"),
+    include_str!("../../../presets/smac_off_policy.toml"),
 ];
 
 static PRESETS: LazyLock<Vec<Preset>> =

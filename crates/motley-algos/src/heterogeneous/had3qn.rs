@@ -190,7 +190,7 @@ impl Learner {
                 let (k, b) = (self.rows[r / batch.rows], r % batch.rows);
                 let discount = batch.discount(b);
                 let future = if discount == 0.0 { 0.0 } else { discount * values[r * joints + self.joint_of(&next, b)] };
-                let counts = self.rows.len() == 1 || batch.now.alive(k, b);
+                let counts = !self.config.mask_dead || self.rows.len() == 1 || batch.now.alive(k, b);
                 Goal { pick: self.done(batch, b), goal: batch.payment(b, k) + future, weight: f32::from(u8::from(counts)) }
             })
             .collect();

@@ -270,7 +270,8 @@ impl OffPolicy {
         self.critics.iter().map(of).collect()
     }
 
-    /// One step of every critic towards [`OffPolicy::targets`]. The row of an agent that was dead before the step does not count.
+    /// One step of every critic towards [`OffPolicy::targets`]. The row of an agent that was dead before the step does not count,
+    /// unless `algo.mask_dead` is off.
     ///
     /// # Errors
     /// [`UpdateError`].
@@ -283,7 +284,7 @@ impl OffPolicy {
     ) -> Result<(), UpdateError> {
         let lr = decayed(self.config.critic_lr, self.config.lr_decay, context.progress);
         let regression = self.config.regression();
-        let per_row = self.per_agent || matches!(self.team.state, StateSpace::Fp(_));
+        let per_row = self.config.mask_dead && (self.per_agent || matches!(self.team.state, StateSpace::Fp(_)));
         for (unit, goal) in self.critics.iter_mut().zip(goals) {
             let x = self.layout.critic_input(&batch.now, &unit.rows, &batch.joint);
             let counts = |r: usize| !per_row || batch.now.alive(unit.rows[r / batch.rows], r % batch.rows);

@@ -19,7 +19,7 @@ pub struct EpisodeBatch {
     pub agents: usize,
     /// Whether a row is a step of its episode, `[T * B]`.
     pub counts: Vec<bool>,
-    /// Who is alive, `[(T + 1) * B, n]`; false behind an episode's end.
+    /// Who is alive (or followed though dead), `[(T + 1) * B, n]`; false behind an episode's end.
     pub alive: Vec<bool>,
     /// States, `[(T + 1) * B, state_len]`.
     pub state: Vec<f32>,
@@ -75,6 +75,15 @@ impl EpisodeBatch {
     /// Rows of steps, `T * B`.
     pub fn rows(&self) -> usize {
         self.steps * self.episodes()
+    }
+
+    /// Takes the dead for alive to their episode's end: their one choice is to do nothing, and its value is what the team earns
+    /// after them.
+    pub fn follow_the_dead(&mut self) {
+        let (episodes, agents) = (self.episodes(), self.agents);
+        for (row, alive) in self.alive.chunks_exact_mut(agents).enumerate() {
+            alive.fill(row / episodes <= self.lengths[row % episodes]);
+        }
     }
 
     /// Rows that are steps of their episodes.

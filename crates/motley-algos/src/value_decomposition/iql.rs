@@ -14,8 +14,9 @@
 //!         importance:  min(prod_{j != i} pi_j now(a_j | h_j) / pi_j then(a_j | h_j), clip)
 //! ```
 //!
-//! Temperatures start at 1, are kept per agent and hash of (observation, action), and fall by a factor with every visit. Dead agents
-//! do not learn. Deviations from the reference (EPyMARL): a time limit is bootstrapped, not terminal; each agent learns from its own
+//! Temperatures start at 1, are kept per agent and hash of (observation, action), and fall by a factor with every visit. A dead
+//! agent does nothing and, where the team is paid together, goes on learning what that is worth; one paid by itself learns no
+//! more. Deviations from the reference (EPyMARL): a time limit is bootstrapped, not terminal; each agent learns from its own
 //! reward where the task pays them apart (`task.reward=sum` for the reference's).
 
 use std::sync::Arc;
@@ -212,7 +213,11 @@ impl Algorithm for Independent {
         let mut metrics = self.store(roll, context.progress);
         for k in 0..self.learner.config.updates {
             let rng = context.rng.fork(k as u64);
-            let Some(batch) = self.learner.sample(&rng) else { break };
+            let Some(mut batch) = self.learner.sample(&rng) else { break };
+            // Under one reward an agent's death ends nothing: what the team earns without it is the worth of what it did.
+            if self.learner.columns() == 1 {
+                batch.follow_the_dead();
+            }
             let (n, episodes) = (batch.agents, batch.episodes());
             let seen = self.learner.look(context.pool, &batch);
             let mut errors = vec![0.0; batch.rows() * n];

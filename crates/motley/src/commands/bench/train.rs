@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use motley_core::guard::check_frame;
+use motley_core::{FrameBuf, TeamSpec};
 use motley_run::RunFolder;
 use motley_train::{Event, Registry, Trainer};
 use serde_json::{Value, json};
 
-use super::short;
+use super::{short, time};
 use crate::commands::config::request;
 use crate::commands::list::table;
 use crate::error::Failure;
@@ -21,7 +23,8 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
     let mut asked = request(words, None)?;
     asked.overrides.push(NEVER.into());
     let plan = asked.plan(registry)?;
-    let (algo, task, agents) = (plan.algorithm.name(), plan.team.task.clone(), plan.team.n());
+    let (algo, team) = (plan.algorithm.name(), std::sync::Arc::clone(&plan.team));
+    let (task, agents) = (team.task.clone(), team.n());
     let dir = Scratch::new();
     let mut trainer = Trainer::start(plan, RunFolder::create(&dir.0)?)?;
     let threads = trainer.folder().info()?.threads;
@@ -45,8 +48,9 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
     let rate = (to - from) as f64 / wall;
     let updating: f64 = update_seconds(&trainer.folder().metrics_path()).iter().skip(1).sum();
     let share = updating / wall;
+    let guards = rate * guard_seconds(&team);
     let memory = peak_memory();
-    let titles = ["TRAINING", "THREADS", "ENV STEPS/S", "AGENT STEPS/S", "UPDATES", "UPDATING", "PEAK MEMORY"];
+    let titles = ["TRAINING", "THREADS", "ENV STEPS/S", "AGENT STEPS/S", "UPDATES", "UPDATING", "GUARDS", "PEAK MEMORY"];
     let row = [
         format!("{algo} {task}"),
         threads.to_string(),
@@ -54,6 +58,7 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
         short(rate * agents as f64),
         (marks.len() - 1).to_string(),
         format!("{:.0} %", 100.0 * share),
+        format!("{:.2} %", 100.0 * guards),
         memory.map_or("unknown".into(), |bytes| format!("{:.0} MiB", bytes as f64 / 1_048_576.0)),
     ];
     table(out, &[titles.map(str::to_owned), row]);
@@ -67,10 +72,25 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
         "agent_steps_per_second": rate * agents as f64,
         "iterations": marks.len() - 1,
         "update_share": share,
+        "guard_share": guards,
         "peak_memory_bytes": memory,
     });
     out.event("train_speed", fields);
     Ok(())
+}
+
+/// Seconds it takes to check what an environment wrote in one step, before anything learns from it. (The other guard, whether a
+/// gradient is finite, reads the norm that clipping needs in any case.)
+fn guard_seconds(team: &TeamSpec) -> f64 {
+    const FRAMES: usize = 1000;
+    let (mut buf, alive) = (FrameBuf::new(team), vec![true; team.n()]);
+    let frame = buf.frame();
+    let check = || {
+        for _ in 0..FRAMES {
+            std::hint::black_box(check_frame(team, std::hint::black_box(&frame), &alive).is_ok());
+        }
+    };
+    time(0.1, check).least / FRAMES as f64
 }
 
 /// A run folder that goes with the benchmark.
