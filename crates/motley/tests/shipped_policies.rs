@@ -1,0 +1,35 @@
+//! The trained policies that come with the project play as their cards say.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// Folder, and the least mean return of 100 episodes: the card's, less four standard errors.
+const BUNDLES: [(&str, f64); 3] = [("reference-hatrpo", -18.9), ("spread-happo", -39.4), ("spread-vdn", -38.3)];
+
+#[test]
+fn bundles_play_as_their_cards_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles");
+    let folders = std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir());
+    let mut found: Vec<String> = folders.map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    found.sort();
+    assert_eq!(found, BUNDLES.map(|b| b.0), "a folder without a line here, or a line without a folder");
+    let (mut bytes, mut returns) = (0, Vec::new());
+    for (name, _) in BUNDLES {
+        let folder = root.join(name);
+        let size = |file: &str| std::fs::metadata(folder.join(file)).unwrap().len();
+        bytes += size("weights.safetensors") + size("policy.json") + size("card.md");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
+        let output = command.args(["eval", "--json", "--episodes", "100"]).arg(&folder).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let event: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        returns.push(event["eval_return_mean"].as_f64().unwrap());
+    }
+    assert!(bytes < 2 << 20, "{bytes} bytes of policies");
+    for ((name, least), mean) in BUNDLES.iter().zip(returns) {
+        assert!(mean >= *least, "{name}: {mean}, its card promises {least} or better");
+    }
+}
