@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use motley_kernels::{Activation, ConvShape, MlpShape, RowLoss};
 
 use crate::graph::{GraphKept, GraphStage};
-use crate::net::{Batch, Memory, Net};
+use crate::net::{Batch, Memory, Net, Sequence};
 use crate::passes::apply_loss;
 
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -127,8 +127,16 @@ fn messages(cursor: &mut Cursor, stage: &GraphStage, x: Tensor<2>, rows: &[f32],
     }
 }
 
-/// The recurrent stages over time-major rows; returns what the head reads, and its output rows.
-fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, device: &Device) -> (Tensor<2>, Tensor<2>) {
+/// What the recurrent stages make of a batch.
+struct Recurrent {
+    /// What the head reads, `[rows, hidden]`.
+    read: Tensor<2>,
+    /// The memory behind the last step, `[sequences, hidden]`.
+    memory: Tensor<2>,
+}
+
+/// The recurrent stages over time-major rows, and the head's output rows.
+fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, device: &Device) -> (Recurrent, Tensor<2>) {
     let shape = stage.gru.shape();
     let h = shape.hidden;
     let (w_ih, w_hh) = (cursor.matrix(shape.input, 3 * h), cursor.matrix(h, 3 * h));
@@ -160,7 +168,7 @@ fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, d
     if let Some((gamma, beta)) = norm {
         out = layer_norm(out, gamma, beta);
     }
-    (out.clone(), mlp(cursor, stage.head.shape(), out))
+    (Recurrent { read: out.clone(), memory: state }, mlp(cursor, stage.head.shape(), out))
 }
 
 /// Outputs `[rows, output]` of a batch as a function of the flat parameters.
@@ -171,8 +179,8 @@ pub fn forward(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device)
     forward_parts(net, params, batch, device).1
 }
 
-/// What the head reads (recurrent networks), and the outputs.
-fn forward_parts(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device) -> (Option<Tensor<2>>, Tensor<2>) {
+/// The recurrent stages' part, where there are any, and the outputs.
+fn forward_parts(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Device) -> (Option<Recurrent>, Tensor<2>) {
     let mut cursor = Cursor { params, at: 0 };
     let mut x: Tensor<2> = tensor(batch.x, [batch.rows, net.input_len()], device);
     let stages = net.stages();
@@ -188,8 +196,38 @@ fn forward_parts(net: &Net, params: Tensor<1>, batch: &Batch<'_>, device: &Devic
     match &stages.memory {
         None => (None, x),
         Some(stage) => {
-            let (states, out) = recur(&mut cursor, stage, x, batch, device);
-            (Some(states), out)
+            let (recurrent, out) = recur(&mut cursor, stage, x, batch, device);
+            (Some(recurrent), out)
+        }
+    }
+}
+
+/// A network whose parameters stay on a device, to act there.
+#[derive(Debug, Clone)]
+pub struct Resident {
+    params: Tensor<1>,
+    device: Device,
+}
+
+impl Resident {
+    /// Takes the parameters over.
+    pub fn new(net: &Net, device: &Device) -> Self {
+        Self { params: tensor(net.params(), [net.params().len()], device), device: device.clone() }
+    }
+
+    /// As [`Net::forward`] of the network that it was made from: rows and memory go over once, outputs and memory come back once.
+    pub fn forward(&self, net: &Net, x: &[f32], rows: usize, memory: &mut [f32], out: &mut [f32]) {
+        let held = memory.to_vec();
+        let sequence = (!held.is_empty()).then_some(Sequence { length: 1, memory: &held, first: &[] });
+        let (recurrent, result) = forward_parts(net, self.params.clone(), &Batch { x, rows, sequence }, &self.device);
+        // A device that fails leaves nothing to read; the guard of the update sees values that are no numbers.
+        let copy = |from: Vec<f32>, to: &mut [f32]| match from.len() == to.len() {
+            true => to.copy_from_slice(&from),
+            false => to.fill(f32::NAN),
+        };
+        copy(values(result), out);
+        if let Some(Recurrent { memory: after, .. }) = recurrent {
+            copy(values(after), memory);
         }
     }
 }
@@ -214,11 +252,11 @@ pub fn loss_grad(net: &Net, device: &Device, batch: Batch<'_>, loss: &dyn RowLos
 pub fn pull_back(net: &Net, device: &Device, batch: Batch<'_>, d_out: &[f32], d_states: Option<&[f32]>, grad: &mut [f32]) {
     let device = device.clone().autodiff();
     let params = tensor(net.params(), [net.params().len()], &device).require_grad();
-    let (states, out) = forward_parts(net, params.clone(), &batch, &device);
+    let (recurrent, out) = forward_parts(net, params.clone(), &batch, &device);
     let mut pulled = (out * tensor(d_out, [batch.rows, net.output_len()], &device)).sum();
-    if let (Some(states), Some(d_states)) = (states, d_states) {
-        let width = states.dims()[1];
-        pulled = pulled + (states * tensor(d_states, [batch.rows, width], &device)).sum();
+    if let (Some(Recurrent { read, .. }), Some(d_states)) = (recurrent, d_states) {
+        let width = read.dims()[1];
+        pulled = pulled + (read * tensor(d_states, [batch.rows, width], &device)).sum();
     }
     let grads = pulled.backward();
     if let Some(g) = params.grad(&grads) {

@@ -119,7 +119,8 @@ pub struct NetScratch {
     graph: GraphKept,
 }
 
-/// What computes gradients. Acting and values are always on slices.
+/// What computes gradients. Values are always on slices, and so is acting, but for collection on a device other than the CPU
+/// ([`crate::TeamPolicy::on`]).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Engine {
     /// Motley's fused kernels on the CPU.
@@ -139,6 +140,14 @@ impl Engine {
             "cuda" => Some(Self::Burn(Device::cuda(0))),
             #[cfg(feature = "wgpu")]
             "wgpu" => Some(Self::Burn(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))),
+            _ => None,
+        }
+    }
+
+    /// The device on which collection acts: that of the gradients, unless it is the CPU, where the kernels are faster.
+    pub fn acts_on(&self) -> Option<&Device> {
+        match self {
+            Self::Burn(device) if *device != Device::flex() => Some(device),
             _ => None,
         }
     }

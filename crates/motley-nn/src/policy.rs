@@ -1,4 +1,4 @@
-//! Acting: plain slices in, plain slices out, no tensors, no allocation once scratch memory has grown.
+//! Acting: plain slices in, plain slices out; on the CPU no tensors, and no allocation once scratch memory has grown.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,9 +6,12 @@ use std::sync::Arc;
 use motley_core::{Lift, Stream, TeamSpec};
 use thiserror::Error;
 
+use burn::tensor::Device;
+
+use crate::burn_net::Resident;
 use crate::dist::Head;
 use crate::explore::Explore;
-use crate::net::{Net, NetScratch};
+use crate::net::{Engine, Net, NetScratch};
 
 /// How an output becomes an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,11 @@ pub trait Policy: Send + Sync {
 
     /// Recurrent numbers per environment; all zero at the start of an episode.
     fn memory_len(&self) -> usize;
+
+    /// Whether it wants to be asked for all environments together, as networks on a device do.
+    fn wants_all(&self) -> bool {
+        false
+    }
 
     /// Decides for every agent of every environment. `memory` is `[envs, memory_len]` and advances one step; `rng` is one
     /// stream per environment, already forked for this step.
@@ -167,13 +175,15 @@ pub struct TeamPolicy {
     memory_len: usize,
     /// Where the groups act in a unified space: the way there and back.
     lift: Option<Arc<Lift>>,
+    /// The groups' networks on a device, one each; none on the CPU.
+    there: Vec<Resident>,
 }
 
 impl TeamPolicy {
     /// From groups whose memory lies one after the other.
     pub fn new(team: Arc<TeamSpec>, groups: Vec<ActingGroup>) -> Self {
         let memory_len = groups.iter().flat_map(|g| &g.memory_at).map(|r| r.end).max().unwrap_or(0);
-        Self { deciders: Arc::clone(&team), team, groups, memory_len, lift: None }
+        Self { deciders: Arc::clone(&team), team, groups, memory_len, lift: None, there: Vec::new() }
     }
 
     /// One network decides for all agents from all observations: `groups` are those of `one`, which is the team's
@@ -190,6 +200,20 @@ impl TeamPolicy {
     /// This policy of a lift's unified team as one of the task's.
     pub fn lifted(self, lift: Arc<Lift>) -> Self {
         Self { team: Arc::clone(lift.team()), lift: Some(lift), ..self }
+    }
+
+    /// This policy with its networks where the engine's gradients are computed, if that is not the CPU.
+    pub fn on(self, engine: &Engine) -> Self {
+        match engine.acts_on() {
+            Some(device) => self.on_device(device),
+            None => self,
+        }
+    }
+
+    /// This policy with its networks on `device`.
+    pub fn on_device(mut self, device: &Device) -> Self {
+        self.there = self.groups.iter().map(|g| Resident::new(&g.net, device)).collect();
+        self
     }
 
     /// The way to the unified space in which the groups act, where they do.
@@ -232,7 +256,7 @@ impl TeamPolicy {
         decision.log_probs.clear();
         decision.log_probs.resize(envs * agents, 0.0);
         let ActScratch { net: net_scratch, x, out, memory: held, shown, .. } = scratch;
-        for group in &self.groups {
+        for (g, group) in self.groups.iter().enumerate() {
             let (input, output, width) = (group.net.input_len(), group.net.output_len(), group.net.memory_len());
             let rows = group.members.len() * envs;
             x.resize(rows * input, 0.0);
@@ -255,7 +279,10 @@ impl TeamPolicy {
                     held[row * width..(row + 1) * width].copy_from_slice(&mine[..width]);
                 }
             }
-            group.net.forward(x, rows, held, out, net_scratch);
+            match self.there.get(g) {
+                None => group.net.forward(x, rows, held, out, net_scratch),
+                Some(there) => there.forward(&group.net, x, rows, held, out),
+            }
             for (m, &agent) in group.members.iter().enumerate() {
                 for (e, rng) in rng.iter().enumerate() {
                     let row = m * envs + e;
@@ -288,6 +315,10 @@ impl Policy for TeamPolicy {
 
     fn memory_len(&self) -> usize {
         self.memory_len
+    }
+
+    fn wants_all(&self) -> bool {
+        !self.there.is_empty()
     }
 
     fn act(

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose, Stream, TeamSpec};
 use motley_nn::init::Init;
 use motley_nn::policy::ActingGroup;
@@ -42,8 +43,14 @@ fn share(explore: Explore, mode: Mode) -> f64 {
     };
     let streams: Vec<Stream> = (0..ENVS).map(|e| Stream::new(2, Purpose::Act, e as u64, 0)).collect();
     let batch = ObsBatch { envs: ENVS, obs: &[1.0; ENVS], avail: &[true; 3 * ENVS] };
-    let mut out = Decision::default();
-    TeamPolicy::new(team, vec![group]).act(batch, &mut [], mode, &streams, &mut out, &mut ActScratch::default()).unwrap();
+    let (mut out, mut there) = (Decision::default(), Decision::default());
+    let policy = TeamPolicy::new(team, vec![group]);
+    policy.act(batch, &mut [], mode, &streams, &mut out, &mut ActScratch::default()).unwrap();
+    // With its network on a device it decides the same, and asks for all environments at once.
+    let moved = policy.clone().on_device(&Device::flex());
+    assert!(moved.wants_all() && !policy.wants_all());
+    moved.act(batch, &mut [], mode, &streams, &mut there, &mut ActScratch::default()).unwrap();
+    assert_eq!(there.env, out.env);
     out.env.iter().filter(|a| **a == 2.0).count() as f64 / ENVS as f64
 }
 

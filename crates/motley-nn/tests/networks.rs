@@ -173,6 +173,28 @@ fn acting_equals_burns_forward() {
     }
 }
 
+/// A network that stays on a device acts there as on slices, its memory included.
+#[test]
+fn a_resident_network_acts_as_on_slices() {
+    for (obs, recurrent) in [(ObsSpace::vector(9), false), (ObsSpace::vector(9), true), (ObsSpace::image(4, 4, 1), true)] {
+        let mut rng = rng(10);
+        let net = Net::new(spec(obs.clone(), &[32, 32], recurrent, Activation::Tanh), &rng.fork(0));
+        let there = burn_net::Resident::new(&net, &burn::tensor::Device::flex());
+        let rows = 7;
+        let mut memory = numbers(rows * net.memory_len(), 0.5, &mut rng);
+        let mut held = memory.clone();
+        for _ in 0..3 {
+            let x = numbers(rows * net.input_len(), 1.0, &mut rng);
+            let (mut here, mut out) = (vec![0.0; rows * 3], vec![f32::NAN; rows * 3]);
+            net.forward(&x, rows, &mut memory, &mut here, &mut NetScratch::default());
+            there.forward(&net, &x, rows, &mut held, &mut out);
+            for (a, b) in here.iter().chain(&memory).zip(out.iter().chain(&held)) {
+                assert!((a - b).abs() <= 1e-5 * (1.0 + a.abs()), "{obs:?} recurrent {recurrent}: {a} {b}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     /// One row alone gives the bits that it gives in company, for every kind of network.

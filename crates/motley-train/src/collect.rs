@@ -222,7 +222,8 @@ impl Collector {
     /// [`CollectError`], never [`CollectError::TooManyFailures`].
     pub fn play(&mut self, policy: &dyn Policy, roll: &mut Rollout, pool: &Pool) -> Result<(), CollectError> {
         let (envs, steps) = (roll.envs(), roll.steps());
-        let per_thread = envs.div_ceil(pool.threads().clamp(1, envs.clamp(1, MAX_PARTS)));
+        let threads = if policy.wants_all() { 1 } else { pool.threads() };
+        let per_thread = envs.div_ceil(threads.clamp(1, envs.clamp(1, MAX_PARTS)));
         let parts = envs.div_ceil(per_thread);
         self.fronts.resize_with(parts, Front::default);
         let shared = Shared {

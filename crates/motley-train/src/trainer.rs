@@ -9,7 +9,7 @@ use motley_algos::{Algorithm, Collect, UpdateContext};
 use motley_core::{ConfigError, Metrics, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_kernels::PoolError;
-use motley_nn::{Mode, Policy, Pool, UpdateError};
+use motley_nn::{Engine, Mode, Policy, Pool, UpdateError};
 use motley_run::{
     CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunError, RunFolder, RunInfo,
     RunStatus, Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
@@ -374,7 +374,10 @@ impl Trainer {
 
     /// One collection and one update.
     fn iterate(&mut self, start: Instant, from: u64, see: &mut dyn FnMut(&Event)) -> Result<(), TrainError> {
-        let policy = self.algorithm.policy();
+        let mut policy = self.algorithm.policy();
+        if let Some(engine) = Engine::for_device(&self.run.device) {
+            policy = policy.on(&engine);
+        }
         if let Err(error) = self.collector.collect(&policy, &mut self.roll, &self.pool) {
             // Episodes are lost, nothing learned is: the environments start anew on resume.
             self.save_checkpoint(false, see);
