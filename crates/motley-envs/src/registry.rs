@@ -22,7 +22,7 @@ impl Registry {
         tasks.extend(crate::mpe::tasks());
         tasks.extend(crate::skirmish::tasks());
         tasks.extend(crate::vmas::tasks());
-        Self { tasks, families: vec![Arc::new(crate::skirmish::Family)] }
+        Self { tasks, families: crate::skirmish::families() }
     }
 
     /// With one task more; it takes the place of a task of the same name.
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(registry.suites()["mpe"].len(), 12);
         assert_eq!(registry.suites()["matrix"].len(), 6);
         assert_eq!(registry.suites()["vmas"].len(), 22);
-        assert_eq!(registry.suites()["skirmish"].len(), 23 + 15 + 2);
+        assert_eq!(registry.suites()["skirmish"].len(), 23 + 15 + 4);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod ability {
     pub(super) const STOP: i32 = 4;
     pub(super) const MOVE: i32 = 16;
     pub(super) const ATTACK: i32 = 23;
+    pub(super) const EXPLODE: i32 = 42;
     pub(super) const HEAL: i32 = 386;
 }
 
@@ -201,6 +202,7 @@ impl RealBattle {
                 command.ability_id = Some(ability::HEAL);
                 command.target_unit_tag = self.tags[0].get(j).copied();
             }
+            Command::Burst => command.ability_id = Some(ability::EXPLODE),
         }
         Some(Action { action_raw: Some(ActionRaw { unit_command: Some(command) }) })
     }

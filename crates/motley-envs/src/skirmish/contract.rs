@@ -56,6 +56,8 @@ pub enum Command {
     Attack(usize),
     /// Heal the unit of that agent.
     Heal(usize),
+    /// Burst where it stands.
+    Burst,
 }
 
 /// The contract of one environment.
@@ -197,7 +199,7 @@ impl Contract {
 
     /// What a legal action orders; turns an agent that looks elsewhere.
     fn command(&mut self, i: usize, choice: usize) -> Command {
-        let Unit { x, y, .. } = self.view.allies[i];
+        let Unit { kind, x, y, .. } = self.view.allies[i];
         match choice {
             0 => Command::Nothing,
             1 => Command::Stop,
@@ -205,10 +207,11 @@ impl Contract {
             3 => Command::Move([x, y - STRIDE]),
             4 => Command::Move([x + STRIDE, y]),
             5 => Command::Move([x - STRIDE, y]),
-            look if look < self.layout.first_foe => {
+            look if look < self.layout.looks_end => {
                 self.course.looks[i] = (look - MOVES_END).min(LOOKS - 1) as u8;
                 Command::Nothing
             }
+            _ if self.layout.burst_of(kind).is_some() => Command::Burst,
             slot if self.view.allies[i].heals() => Command::Heal(slot - self.layout.first_ally),
             slot => Command::Attack(slot - self.layout.first_foe),
         }
@@ -220,7 +223,7 @@ impl Contract {
         self.course.steps += 1;
         // Those who can only heal do not hold the field.
         let (ours, theirs) = (self.view.stands(Side::Ally), self.view.stands(Side::Foe));
-        let over = (!ours || !theirs).then_some(ours && !theirs);
+        let over = (!ours || !theirs).then_some(!theirs && (ours || self.view.draws_are_won));
         out.rewards.fill(self.reward(over, taken));
         self.write(out);
         if let Some(won) = over {
@@ -317,8 +320,11 @@ fn team(task: String, options: &Options, layout: &Layout, kinds: Option<&[Kind]>
 
 /// Whom a slot of an agent of that kind affects.
 fn meaning(layout: &Layout, kinds: &[Kind], kind: Kind, slot: usize) -> ActionMeaning {
-    if slot < layout.first_foe {
+    if slot < layout.looks_end {
         return ActionMeaning::Own(slot as u16);
+    }
+    if let Some(burst) = layout.burst_of(kind) {
+        return if slot == burst { ActionMeaning::Own(slot as u16) } else { ActionMeaning::Never };
     }
     if kind == Kind::Medivac {
         return match slot.checked_sub(layout.first_ally).and_then(|j| kinds.get(j).map(|k| (j, *k))) {
@@ -326,6 +332,8 @@ fn meaning(layout: &Layout, kinds: &[Kind], kind: Kind, slot: usize) -> ActionMe
             _ => ActionMeaning::Never,
         };
     }
-    let foe = slot - layout.first_foe;
-    if foe < layout.foes { ActionMeaning::Enemy(foe as u16) } else { ActionMeaning::Never }
+    match slot.checked_sub(layout.first_foe) {
+        Some(foe) if foe < layout.foes => ActionMeaning::Enemy(foe as u16),
+        _ => ActionMeaning::Never,
+    }
 }

@@ -46,6 +46,7 @@ pub fn all() -> Vec<Map> {
                 limit: LIMIT,
                 types: [kinds.to_vec(), kinds.to_vec()],
                 foes_first: false,
+                bursts: false,
             });
         }
     }

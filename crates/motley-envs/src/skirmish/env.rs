@@ -18,7 +18,7 @@ use super::{save, scene};
 pub struct Skirmish {
     map: Map,
     rules: Rules,
-    contract: Contract,
+    pub(super) contract: Contract,
     pub(super) world: World,
     allies_start: Vec<Recruit>,
     foes_start: Vec<Recruit>,
@@ -61,6 +61,7 @@ impl Skirmish {
         world.muster(&allies, &foes, map.foes_first && profile == Profile::Smaclite, stream);
         let mut contract = Contract::new("skirmish", &map, options, kinds.as_deref(), ground);
         contract.view.strict_edges = profile == Profile::Smaclite;
+        contract.view.draws_are_won = profile == Profile::Smaclite;
         let orders = Vec::with_capacity(allies.len());
         let mut env = Self { map, rules, contract, world, allies_start: allies, foes_start: foes, orders };
         env.show();
@@ -134,6 +135,7 @@ impl Skirmish {
             Command::Move(to) => Order::Move(to),
             Command::Heal(j) => Order::Unit((allies + j) as u16),
             Command::Attack(j) => Order::Unit((foes + j) as u16),
+            Command::Burst => Order::Burst,
         };
         if let Order::Unit(t) = self.world.order[u]
             && self.rules.profile() == Profile::Liberty

@@ -90,11 +90,43 @@ const SLOPE: Rows = &[
 ];
 const PLATEAU: Rows =
     &[(6, 6, 4, 27), (7, 7, 3, 28), (8, 8, 2, 29), (9, 16, 0, 31), (17, 17, 2, 29), (18, 18, 3, 28), (19, 19, 4, 27)];
-const LITE_OCTAGON: Rows =
-    &[(5, 5, 10, 21), (6, 6, 9, 22), (7, 7, 8, 23), (8, 23, 7, 24), (24, 24, 8, 23), (25, 25, 9, 22), (26, 26, 10, 21)];
+const LITE_OCTAGON: Rows = &[
+    (5, 5, 10, 21),
+    (6, 6, 9, 22),
+    (7, 7, 8, 23),
+    (8, 8, 7, 24),
+    (9, 22, 6, 25),
+    (23, 23, 7, 24),
+    (24, 24, 8, 23),
+    (25, 25, 9, 22),
+    (26, 26, 10, 21),
+];
 const LITE_BAY: Rows =
     &[(7, 7, 8, 19), (8, 19, 7, 20), (20, 20, 8, 19), (21, 21, 9, 18), (22, 22, 10, 17), (23, 23, 11, 16), (24, 24, 12, 15)];
-const LITE_PLATEAU: Rows = &[(0, 11, 0, 31), (13, 19, 0, 31), (21, 31, 0, 31)];
+const LITE_PLATEAU: Rows = &[(6, 11, 0, 31), (13, 19, 0, 31), (21, 31, 0, 31)];
+/// The west side of rows 13 to 26 is what runs show; the rest, where nobody went, is the map's own ground and one cell around it.
+const LITE_CORRIDOR: Rows = &[
+    (1, 3, 1, 13),
+    (4, 9, 1, 12),
+    (10, 10, 1, 13),
+    (11, 11, 1, 14),
+    (12, 12, 1, 15),
+    (13, 13, 11, 26),
+    (14, 14, 12, 27),
+    (15, 15, 13, 28),
+    (16, 16, 13, 29),
+    (17, 17, 12, 30),
+    (18, 21, 11, 30),
+    (22, 22, 12, 30),
+    (23, 23, 13, 30),
+    (24, 24, 14, 30),
+    (25, 25, 15, 30),
+    (26, 26, 16, 30),
+    (27, 27, 17, 30),
+    (28, 28, 18, 30),
+    (29, 29, 19, 30),
+    (30, 30, 20, 30),
+];
 /// Rows of the second plateau of [`Layout::Plateau`], columns 7 to 24; ramps lie beside it.
 const TOP: std::ops::RangeInclusive<usize> = 13..=20;
 
@@ -107,7 +139,7 @@ pub struct Ground {
     pub climb: [u32; SIZE],
     /// Height of each cell, in the map files' levels (0 low, 64 first plateau, 128 second, 96 ramps).
     pub height: [[u8; SIZE]; SIZE],
-    /// Corners of the blocked rectangles, for avoidance.
+    /// Corners of the blocked rectangles, for the reciprocal avoidance of profile `smaclite`; none where that is not played.
     pub walls: Vec<Corner>,
     /// Steps to go around corners, where straight lines may leave the ground.
     pub ways: Option<Ways>,
@@ -182,15 +214,19 @@ impl Ground {
             walk[12] &= !cliff;
             walk[13] &= !cliff;
         }
-        let walls = corners(&rectangles(&walk));
         let crooked = matches!(layout, Layout::Corridor | Layout::Slope | Layout::Plateau);
-        Self { ways: crooked.then(|| Ways::of(&walk)), walk, climb, height, walls }
+        Self { ways: crooked.then(|| Ways::of(&walk)), walk, climb, height, walls: Vec::new() }
     }
 
     /// Whether a point lies on cells that `grid` frees.
     pub fn free(grid: &[u32; SIZE], x: f32, y: f32) -> bool {
         let (cx, cy) = (x.floor(), y.floor());
         (0.0..SIZE as f32).contains(&cx) && (0.0..SIZE as f32).contains(&cy) && grid[cy as usize] >> cx as usize & 1 == 1
+    }
+
+    /// What cannot be walked on, as few rectangles `[x0, y0, x1, y1]`.
+    pub fn blocked(&self) -> Vec<[f64; 4]> {
+        rectangles(&self.walk)
     }
 
     /// Whether the straight way between two points stays on free cells.
@@ -228,19 +264,13 @@ impl Ground {
         let walk = match layout {
             Layout::Octagon => fill(LITE_OCTAGON),
             Layout::Bay => fill(LITE_BAY),
-            Layout::Corridor => grown(&fill(CORRIDOR)),
+            Layout::Corridor => fill(LITE_CORRIDOR),
             Layout::Plateau => fill(LITE_PLATEAU),
             other => Self::make(other, Profile::Liberty).walk,
         };
         let height = [[0; SIZE]; SIZE];
         Self { climb: walk, height, walls: corners(&rectangles(&walk)), ways: None, walk }
     }
-}
-
-/// The free cells and all around them.
-fn grown(walk: &[u32; SIZE]) -> [u32; SIZE] {
-    let wide = walk.map(|row| row | row << 1 | row >> 1);
-    std::array::from_fn(|y| wide[y] | wide[y.saturating_sub(1)] | wide[(y + 1).min(SIZE - 1)])
 }
 
 /// Blocked cells as few rectangles `[x0, y0, x1, y1]`: the widest run of the lowest row, then as high as it stays blocked.
@@ -346,18 +376,20 @@ mod tests {
 
     #[test]
     fn rectangles_cover_the_blocked_cells_once() {
-        for layout in ALL {
-            let ground = Ground::of(layout, Profile::Liberty);
+        for (layout, profile) in ALL.iter().flat_map(|&layout| [(layout, Profile::Liberty), (layout, Profile::Smaclite)]) {
+            let ground = Ground::of(layout, profile);
+            let found = rectangles(&ground.walk);
             let mut covered = [0_u32; SIZE];
-            for [x0, y0, x1, y1] in rectangles(&ground.walk) {
+            for &[x0, y0, x1, y1] in &found {
+                let run = ((1_u64 << x1 as u32) - (1_u64 << x0 as u32)) as u32;
                 for row in &mut covered[y0 as usize..y1 as usize] {
-                    for x in x0 as usize..x1 as usize {
-                        assert_eq!(*row >> x & 1, 0, "{layout:?}: twice");
-                        *row |= 1 << x;
-                    }
+                    assert_eq!(*row & run, 0, "{layout:?}: twice");
+                    *row |= run;
                 }
             }
             assert_eq!(covered, ground.walk.map(|row| !row), "{layout:?}");
+            let corners = if profile == Profile::Smaclite { 4 * found.len() } else { 0 };
+            assert_eq!(ground.walls.len(), corners, "{layout:?}");
         }
     }
 

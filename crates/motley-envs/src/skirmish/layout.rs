@@ -32,6 +32,8 @@ pub struct Layout {
     pub foes: usize,
     /// Size of every agent's action space.
     pub actions: usize,
+    /// Behind the slots that everyone has: moves, and where an agent can look.
+    pub looks_end: usize,
     /// Slot of the first foe.
     pub first_foe: usize,
     /// Slot of the first ally, of those who heal.
@@ -42,6 +44,7 @@ pub struct Layout {
     pub state: usize,
     shields: [usize; 2],
     types: [Vec<Kind>; 2],
+    bursts: bool,
     options: Options,
 }
 
@@ -81,15 +84,22 @@ impl Layout {
     /// For a map with some settings.
     pub fn new(map: &Map, options: Options, allies: usize, foes: usize, races: [Race; 2]) -> Self {
         let looks = if options.field_of_view { LOOKS } else { 0 };
-        let first_foe = MOVES_END + looks;
+        let looks_end = MOVES_END + looks;
+        let first_foe = looks_end + usize::from(map.bursts && options.unified());
         let first_ally = first_foe + if options.unified() { foes } else { 0 };
         let actions = first_foe + foes + if options.unified() { allies } else { 0 };
         let shields = races.map(|race| usize::from(race == Race::Protoss));
-        let types = map.types.clone();
-        let mut layout = Self { allies, foes, actions, first_foe, first_ally, obs: 0, state: 0, shields, types, options };
+        let (types, bursts) = (map.types.clone(), map.bursts);
+        let mut layout =
+            Self { allies, foes, actions, looks_end, first_foe, first_ally, obs: 0, state: 0, shields, types, bursts, options };
         layout.obs = layout.obs_size();
         layout.state = layout.state_size();
         layout
+    }
+
+    /// The slot in which an agent of that kind bursts, where it has none for targets.
+    pub fn burst_of(&self, kind: Kind) -> Option<usize> {
+        (self.bursts && kind == Kind::Baneling).then_some(self.looks_end)
     }
 
     fn bits(&self, side: Side) -> usize {
@@ -187,8 +197,10 @@ impl Layout {
         }
         mask[1] = true;
         mask[2..MOVES_END].copy_from_slice(&Self::can_move(now.view, u));
-        mask[MOVES_END..self.first_foe].fill(true);
-        if u.heals() {
+        mask[MOVES_END..self.looks_end].fill(true);
+        if let Some(burst) = self.burst_of(u.kind) {
+            mask[burst] = now.view.foes.iter().any(|o| u.bursts_on(o));
+        } else if u.heals() {
             let slots = if self.options.unified() { self.allies } else { self.allies.min(self.foes) };
             for j in 0..slots {
                 mask[self.first_ally + j] = self.treats(now, i, j);
@@ -246,10 +258,13 @@ impl Layout {
                 continue;
             };
             // The slot's availability, as in SMAC: for a healer slot j is about ally j.
-            let mut open = !u.heals() && self.targets(now, i, o);
-            if u.heals() && !self.options.unified() && j < self.allies {
-                open = self.treats(now, i, j);
-            }
+            let open = if self.burst_of(u.kind).is_some() {
+                u.bursts_on(o)
+            } else if u.heals() {
+                !self.options.unified() && j < self.allies && self.treats(now, i, j)
+            } else {
+                self.targets(now, i, o)
+            };
             pen.put(if open { 1.0 } else { 0.0 });
             pen.put(distance / sight);
             pen.put((o.x - u.x) / sight);

@@ -49,7 +49,7 @@ impl World {
     fn decide(&mut self, u: usize) {
         let before = self.target[u];
         match self.order[u] {
-            Order::Stop | Order::Move(_) => self.target[u] = NOBODY,
+            Order::Stop | Order::Move(_) | Order::Burst => self.target[u] = NOBODY,
             Order::Unit(t) if self.alive(usize::from(t)) => self.target[u] = t,
             Order::Unit(_) => (self.order[u], self.target[u]) = (Order::Stop, NOBODY),
             Order::March(_) | Order::Guard | Order::Hunt if self.stats[u].heals() => self.look_for_wounded(u),
@@ -117,13 +117,14 @@ impl World {
         // Only the foes' flyers take time to gain speed: the team's units are made without inertia.
         if stats.accel.is_finite() && self.side(u) == Side::Foe {
             let most = stats.accel * TICK as f32;
-            let (dx, dy) = (wish[0] - self.vx[u], wish[1] - self.vy[u]);
+            let (vx, vy) = (self.vx[u] as f32, self.vy[u] as f32);
+            let (dx, dy) = (wish[0] - vx, wish[1] - vy);
             let length = (dx * dx + dy * dy).sqrt();
             if length > most {
-                wish = [self.vx[u] + dx / length * most, self.vy[u] + dy / length * most];
+                wish = [vx + dx / length * most, vy + dy / length * most];
             }
         }
-        [self.vx[u], self.vy[u]] = wish;
+        [self.vx[u], self.vy[u]] = wish.map(f64::from);
         self.moves[u] = wish != [0.0; 2];
     }
 
@@ -183,7 +184,7 @@ impl World {
     /// Moves a unit, along a wall where one is in the way.
     fn step(&mut self, u: usize) {
         let (x, y) = (self.x[u], self.y[u]);
-        self.put(u, x + self.vx[u] * TICK as f32, y + self.vy[u] * TICK as f32);
+        self.put(u, x + self.vx[u] as f32 * TICK as f32, y + self.vy[u] as f32 * TICK as f32);
     }
 
     /// Puts a unit there, or as near as walls let it.
@@ -222,7 +223,7 @@ impl World {
             let idle = !self.reaches[o] && self.side(o) == self.side(u) && self.stats[o].speed > 0.0;
             let share = if self.moves[o] || idle { 0.5 } else { 1.0 };
             // Past somebody who stands, a little to the side on which the way is shorter.
-            let side = nx * self.vy[u] - ny * self.vx[u];
+            let side = nx * self.vy[u] as f32 - ny * self.vx[u] as f32;
             let turn = if side.abs() > 1e-3 { side.signum() } else { [-1.0, 1.0][u % 2] } * 0.5 * overlap * (2.0 * share - 1.0);
             let (x, y) = (self.x[u], self.y[u]);
             self.put(u, x + nx * overlap * share - ny * turn, y + ny * overlap * share + nx * turn);
@@ -265,6 +266,9 @@ impl World {
     /// Heals, goes on with an attack or begins one.
     fn fight(&mut self, u: usize) {
         let stats = self.stats[u];
+        if self.order[u] == Order::Burst {
+            return self.strike(u, u);
+        }
         let t = usize::from(self.target[u]);
         if stats.heals() {
             if self.reaches[u] {

@@ -61,6 +61,8 @@ pub struct Map {
     pub types: [Vec<Kind>; 2],
     /// Whether foes have the lower numbers in profile `smaclite`.
     pub foes_first: bool,
+    /// Whether the team's banelings choose when to burst, where SMAC's choose whom to attack.
+    pub bursts: bool,
 }
 
 impl Map {
@@ -160,7 +162,7 @@ fn standard(name: &str, allies: &str, foes: &str, limit: usize) -> Map {
         [Vec::new(), Vec::new()]
     };
     let lineup = Lineup::Fixed { allies, foes };
-    Map { name: name.to_owned(), lineup, plan: Plan::March(WEST), layout, limit, types, foes_first: false }
+    Map { name: name.to_owned(), lineup, plan: Plan::March(WEST), layout, limit, types, foes_first: false, bursts: false }
 }
 
 fn special(name: &str, sides: [Vec<Group>; 2], plan: Plan, layout: Layout, limit: usize, foes_first: bool) -> Map {
@@ -171,7 +173,7 @@ fn special(name: &str, sides: [Vec<Group>; 2], plan: Plan, layout: Layout, limit
     } else {
         [Vec::new(), Vec::new()]
     };
-    Map { name: name.to_owned(), lineup: Lineup::Fixed { allies, foes }, plan, layout, limit, types, foes_first }
+    Map { name: name.to_owned(), lineup: Lineup::Fixed { allies, foes }, plan, layout, limit, types, foes_first, bursts: false }
 }
 
 fn specials() -> Vec<Map> {
@@ -245,19 +247,40 @@ fn specials() -> Vec<Map> {
     ]
 }
 
-/// Step limit of the maps of marines and medivacs, which have no published one.
-const MARINES_AND_MEDIVACS_LIMIT: usize = 180;
+/// Step limit of the maps for unified actions, which have no published one.
+const UNIFIED_LIMIT: usize = 180;
 
-/// A map by its pattern `{a}m{b}m_{c}m`: a marines and b medivacs against c marines.
-pub fn pattern(name: &str) -> Option<Map> {
+/// A number of units in a map's name.
+fn number(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|n| text.len() < 3 && (1..=60).contains(n) && !text.starts_with('0'))
+}
+
+/// A map by the pattern `{a}m{b}m_{c}m`: a marines and b medivacs against c marines.
+pub fn two_groups(name: &str) -> Option<Map> {
     let (team, foes) = name.split_once('_')?;
     let (marines, medivacs) = team.strip_suffix('m')?.split_once('m')?;
-    let number =
-        |text: &str| text.parse::<usize>().ok().filter(|n| text.len() < 3 && (1..=60).contains(n) && !text.starts_with('0'));
     let (a, b, c) = (number(marines)?, number(medivacs)?, number(foes.strip_suffix('m')?)?);
-    let mut map = standard(name, &format!("{b}V{a}m"), &format!("{c}m"), MARINES_AND_MEDIVACS_LIMIT);
+    let mut map = standard(name, &format!("{b}V{a}m"), &format!("{c}m"), UNIFIED_LIMIT);
     map.types = [vec![Kind::Marine, Kind::Medivac], vec![Kind::Marine, Kind::Medivac]];
     Some(map)
+}
+
+/// A map by the pattern `{a}m{b}V{c}b_vs_{d}m`, in SMAC's letters: a marines, b medivacs and c banelings against d marines. What
+/// the three kinds do beyond moving has nothing in common: attack a foe, heal a friend, burst.
+pub fn three_groups(name: &str) -> Option<Map> {
+    let (team, foes) = name.split_once("_vs_")?;
+    let (marines, others) = team.strip_suffix('b')?.split_once('m')?;
+    let (medivacs, banelings) = others.split_once('V')?;
+    let (a, b, c, d) = (number(marines)?, number(medivacs)?, number(banelings)?, number(foes.strip_suffix('m')?)?);
+    let mut map = standard(name, &format!("{b}V{a}m{c}b"), &format!("{d}m"), UNIFIED_LIMIT);
+    let all = vec![Kind::Baneling, Kind::Marine, Kind::Medivac];
+    (map.types, map.bursts) = ([all.clone(), all], true);
+    Some(map)
+}
+
+/// A map by one of the patterns.
+pub fn pattern(name: &str) -> Option<Map> {
+    two_groups(name).or_else(|| three_groups(name))
 }
 
 /// The 23 maps of SMAC.
@@ -271,7 +294,7 @@ pub fn smac() -> Vec<Map> {
 pub fn all() -> Vec<Map> {
     let mut maps = smac();
     maps.extend(super::draw::all());
-    maps.extend(["6m2m_15m", "12m4m_30m"].into_iter().filter_map(pattern));
+    maps.extend(["6m2m_15m", "12m4m_30m", "6m2V4b_vs_15m", "12m4V8b_vs_30m"].into_iter().filter_map(pattern));
     maps
 }
 
@@ -334,6 +357,13 @@ mod tests {
         assert_eq!((count(allies, Kind::Marine), count(allies, Kind::Medivac), count(foes, Kind::Marine)), (6, 2, 15));
         assert!(pattern("20m6m_40m").is_some());
         for bad in ["6m_15m", "6m2m", "0m2m_3m", "6m2m_15", "06m2m_15m", "6m2m_15m_", "100m2m_3m", "m2m_3m", "8m_vs_9m"] {
+            assert!(pattern(bad).is_none(), "{bad}");
+        }
+        let map = pattern("6m2V4b_vs_15m").unwrap();
+        let Lineup::Fixed { allies, foes } = &map.lineup else { panic!("drawn") };
+        let counts = [Kind::Marine, Kind::Medivac, Kind::Baneling].map(|kind| count(allies, kind));
+        assert_eq!((counts, count(foes, Kind::Marine), map.bursts), ([6, 2, 4], 15, true));
+        for bad in ["6m2V4b_15m", "6m2V_vs_15m", "6m2V0b_vs_15m", "6m2V4b_vs_15", "6m02V4b_vs_15m", "2V6m4b_vs_15m"] {
             assert!(pattern(bad).is_none(), "{bad}");
         }
     }

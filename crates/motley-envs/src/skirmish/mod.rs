@@ -1,4 +1,4 @@
-//! Combat: the maps of SMAC and SMACv2, and maps of marines and medivacs for unified action spaces, on a simulator of our own.
+//! Combat: the maps of SMAC and SMACv2, and maps of unlike units for unified action spaces, on a simulator of our own.
 //!
 //! Nothing of StarCraft II is needed or included, and results are not those of the game: see the book. [`world`] holds a
 //! battle in flat arrays, [`units`] and [`maps`] the tables, `liberty` and `smaclite` the rules of a tick. [`contract`] is SMAC's
@@ -60,20 +60,39 @@ pub fn tasks() -> Vec<Arc<dyn Task>> {
     maps::all().into_iter().map(|map| Arc::new(Battle(map)) as Arc<dyn Task>).collect()
 }
 
-/// The maps that are not listed: marines and medivacs against marines, in any numbers from 1 to 60.
-pub struct Family;
+/// Maps that are not listed, by a rule for their names, in any numbers of units from 1 to 60.
+struct Family {
+    pattern: &'static str,
+    summary: &'static str,
+    read: fn(&str) -> Option<Map>,
+}
+
+/// The suite's families: maps for unified actions, with two and with three groups of unlike ones.
+pub fn families() -> Vec<Arc<dyn TaskFamily>> {
+    let two = Family {
+        pattern: "skirmish/{a}m{b}m_{c}m",
+        summary: "a marines and b medivacs against c marines",
+        read: maps::two_groups,
+    };
+    let three = Family {
+        pattern: "skirmish/{a}m{b}V{c}b_vs_{d}m",
+        summary: "a marines, b medivacs and c banelings against d marines",
+        read: maps::three_groups,
+    };
+    vec![Arc::new(two), Arc::new(three)]
+}
 
 impl TaskFamily for Family {
     fn pattern(&self) -> String {
-        "skirmish/{a}m{b}m_{c}m".to_owned()
+        self.pattern.to_owned()
     }
 
     fn summary(&self) -> String {
-        "a marines and b medivacs against c marines".to_owned()
+        self.summary.to_owned()
     }
 
     fn task(&self, name: &str) -> Result<Option<Arc<dyn Task>>, ConfigError> {
-        let map = name.strip_prefix("skirmish/").and_then(maps::pattern);
+        let map = name.strip_prefix("skirmish/").and_then(self.read);
         Ok(map.map(|map| Arc::new(Battle(map)) as Arc<dyn Task>))
     }
 }

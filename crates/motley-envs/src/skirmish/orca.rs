@@ -116,7 +116,8 @@ impl Solver {
         self.walls = 0;
     }
 
-    /// Adds the line of one wall edge, from `corners[k]` to the next corner. Nearer edges first, and before any neighbour.
+    /// Adds the line of one wall edge, from `corners[k]` to the next corner, unless an earlier wall's line covers it. Walls come
+    /// before neighbours.
     pub fn wall(&mut self, mover: &Mover, corners: &[Corner], k: usize) {
         let inv = 1.0 / HORIZON;
         let (mut a, mut b) = (corners[k], corners[corners[k].next]);

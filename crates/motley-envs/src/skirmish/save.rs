@@ -28,11 +28,12 @@ pub(super) fn save(world: &World, course: &Course) -> Vec<u8> {
     [state.key, state.pos, course.steps as u64, u64::from(world.clock), world.len() as u64].into_iter().for_each(&mut long);
     for u in 0..world.len() {
         out.push(world.stats[u].kind as u8);
-        for x in [world.x[u], world.y[u], world.vx[u], world.vy[u]] {
+        for x in [world.x[u], world.y[u]] {
             out.extend(x.to_le_bytes());
         }
-        for x in [world.hp[u], world.shield[u], world.energy[u], world.cooldown[u], world.calm[u], world.pool[u], world.windup[u]]
-        {
+        let [vx, vy] = [world.vx[u], world.vy[u]];
+        let [hp, shield, energy, pool] = [world.hp[u], world.shield[u], world.energy[u], world.pool[u]];
+        for x in [vx, vy, hp, shield, energy, world.cooldown[u], world.calm[u], pool, world.windup[u]] {
             out.extend(x.to_le_bytes());
         }
         let (tag, [a, b]) = match world.order[u] {
@@ -42,6 +43,7 @@ pub(super) fn save(world: &World, course: &Course) -> Vec<u8> {
             Order::March(to) => (3, to),
             Order::Guard => (4, [0.0; 2]),
             Order::Hunt => (5, [0.0; 2]),
+            Order::Burst => (6, [0.0; 2]),
         };
         out.push(tag);
         out.extend(a.to_le_bytes());
@@ -97,10 +99,12 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
         let stats = KINDS.get(usize::from(kind))?.stats(world.profile);
         world.stats[u] = stats;
         world.radius[u] = stats.radius;
-        for list in [&mut world.x, &mut world.y, &mut world.vx, &mut world.vy] {
+        for list in [&mut world.x, &mut world.y] {
             list[u] = float(rest)?;
         }
         for list in [
+            &mut world.vx,
+            &mut world.vy,
             &mut world.hp,
             &mut world.shield,
             &mut world.energy,
@@ -120,6 +124,7 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
             3 => Order::March(to),
             4 => Order::Guard,
             5 => Order::Hunt,
+            6 => Order::Burst,
             _ => return None,
         };
         let target = u16::from_le_bytes(take(rest)?);

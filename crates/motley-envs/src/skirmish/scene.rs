@@ -16,22 +16,22 @@ const SHIELD: Color = Color(0.2, 0.45, 0.95, 1.0);
 const ENERGY: Color = Color(0.65, 0.3, 0.85, 1.0);
 const EMPTY: Color = Color(0.2, 0.2, 0.2, 0.5);
 
+/// Cells beyond the edge of the map that a picture can show.
+const MARGIN: f64 = 2.0;
+
 /// Somebody of a side at the first point who aims at somebody at the second.
 pub type Aim = (Side, [f32; 2], [f32; 2]);
 
 /// Ground below, then the fallen, who aims at whom, the living with their letters and bars of health, shield and energy.
 pub fn draw(view: &View, aims: &[Aim], name: &str, steps: usize) -> Scene {
     let mut shapes = Vec::new();
-    for (y, row) in view.ground.walk.iter().enumerate() {
-        let mut x = 0;
-        while x < SIZE {
-            let run = (x..SIZE).take_while(|&c| row >> c & 1 == 0).count();
-            if run > 0 {
-                let at = [x as f32 + run as f32 / 2.0, y as f32 + 0.5];
-                shapes.push(Shape::Rect { at, size: [run as f32, 1.0], angle: 0.0, fill: BLOCKED });
-            }
-            x += run.max(1);
-        }
+    // Nobody goes beyond the map either.
+    let (low, high) = (-MARGIN, SIZE as f64 + MARGIN);
+    let outside =
+        [[low, low, 0.0, high], [high - MARGIN, low, high, high], [0.0, low, high, 0.0], [0.0, high - MARGIN, high, high]];
+    for [x0, y0, x1, y1] in outside.into_iter().chain(view.ground.blocked()) {
+        let (at, size) = ([(x0 + x1) / 2.0, (y0 + y1) / 2.0], [x1 - x0, y1 - y0]);
+        shapes.push(Shape::Rect { at: at.map(|v| v as f32), size: size.map(|v| v as f32), angle: 0.0, fill: BLOCKED });
     }
     for unit in units(view).filter(|unit| !unit.alive()) {
         let (x, y, r) = (unit.x, unit.y, 0.6 * unit.radius);
@@ -43,12 +43,15 @@ pub fn draw(view: &View, aims: &[Aim], name: &str, steps: usize) -> Scene {
         let Color(r, g, b, _) = if side == Side::Ally { ALLY } else { FOE };
         shapes.push(Shape::Line { from, to, width: 0.06, color: Color(r, g, b, 0.5) });
     }
-    for side in [Side::Ally, Side::Foe] {
-        let fill = if side == Side::Ally { ALLY } else { FOE };
-        view.side(side).iter().filter(|unit| unit.alive()).for_each(|unit| draw_unit(unit, fill, &mut shapes));
+    // Flyers above all others, which shine through.
+    for (flying, side) in [(false, Side::Ally), (false, Side::Foe), (true, Side::Ally), (true, Side::Foe)] {
+        let Color(r, g, b, a) = if side == Side::Ally { ALLY } else { FOE };
+        let fill = Color(r, g, b, if flying { 0.6 } else { a });
+        let units = view.side(side).iter().filter(|unit| unit.alive() && unit.heals() == flying);
+        units.for_each(|unit| draw_unit(unit, fill, &mut shapes));
     }
     let left = |side: Side| view.side(side).iter().filter(|unit| unit.alive()).count();
-    let caption = format!("{name}   step {steps}   allies {}   foes {}", left(Side::Ally), left(Side::Foe));
+    let caption = format!("step {steps}   {name}   allies {}   foes {}", left(Side::Ally), left(Side::Foe));
     Scene { view: frame(view), shapes, caption }
 }
 
@@ -67,10 +70,10 @@ fn draw_unit(unit: &Unit, fill: Color, shapes: &mut Vec<Shape>) {
     }
     let wide = 2.0 * radius;
     for (k, (part, color)) in bars.into_iter().enumerate() {
-        let at = y + radius + 0.12 + 0.14 * k as f32;
+        let at = y + radius + 0.16 + 0.22 * k as f32;
         let full = wide * part.clamp(0.0, 1.0) as f32;
-        shapes.push(Shape::Rect { at: [x, at], size: [wide, 0.1], angle: 0.0, fill: EMPTY });
-        shapes.push(Shape::Rect { at: [x - (wide - full) / 2.0, at], size: [full, 0.1], angle: 0.0, fill: color });
+        shapes.push(Shape::Rect { at: [x, at], size: [wide, 0.18], angle: 0.0, fill: EMPTY });
+        shapes.push(Shape::Rect { at: [x - (wide - full) / 2.0, at], size: [full, 0.18], angle: 0.0, fill: color });
     }
 }
 

@@ -1,7 +1,7 @@
 //! A tick in the order of SMAClite, as its recorded runs show it: who is a target, who goes where, reciprocal avoidance, and
 //! then each unit's move and blow in order of number, damage landing at once.
 
-use super::orca::{HORIZON, Mover, Neighbour};
+use super::orca::{HORIZON, Mover, Neighbour, Solver};
 use super::units::Weapon;
 use super::world::{HEAL_START, NOBODY, Order, Side, TICK, World};
 
@@ -104,24 +104,25 @@ impl World {
         self.target[u] = best.1;
     }
 
+    /// Whom a unit is after. One that was told to attack somebody goes on to where that one fell, and goes on striking there.
+    fn aim(&self, u: usize) -> Option<usize> {
+        match (self.target[u], self.order[u]) {
+            (NOBODY, Order::Unit(t)) => Some(usize::from(t)),
+            (NOBODY, _) => None,
+            (t, _) => Some(usize::from(t)),
+        }
+    }
+
     /// The velocity a unit would take alone.
     fn prefer(&mut self, u: usize) {
         let here = [self.x[u], self.y[u]];
-        let t = usize::from(self.target[u]);
-        self.reaches[u] = self.target[u] != NOBODY && self.gap(u, t) <= self.stats[u].range;
-        let goal = if self.reaches[u] {
-            None
-        } else if self.target[u] != NOBODY {
-            Some([self.x[t], self.y[t]])
-        } else {
-            match self.order[u] {
-                Order::Move(to) | Order::March(to) => Some(to),
-                // It goes on to where its target died.
-                Order::Unit(t) if self.gap(u, usize::from(t)) > self.stats[u].range => {
-                    Some([self.x[usize::from(t)], self.y[usize::from(t)]])
-                }
-                _ => None,
-            }
+        let aim = self.aim(u);
+        self.reaches[u] = aim.is_some_and(|t| self.gap(u, t) <= self.stats[u].range);
+        let goal = match (aim, self.order[u]) {
+            _ if self.reaches[u] => None,
+            (Some(t), _) => Some([self.x[t], self.y[t]]),
+            (None, Order::Move(to) | Order::March(to)) => Some(to),
+            (None, _) => None,
         };
         self.moves[u] = false;
         self.want[u] = [0.0; 2];
@@ -130,7 +131,7 @@ impl World {
             let length = (dx * dx + dy * dy).sqrt();
             let speed = self.pace(u);
             if length > 0.0 && speed > 0.0 {
-                self.want[u] = [dx / length * speed, dy / length * speed];
+                self.want[u] = [dx / length * speed, dy / length * speed].map(f64::from);
                 self.moves[u] = true;
             }
         }
@@ -149,7 +150,6 @@ impl World {
     /// New velocities of those who want to move; the others stand.
     fn avoid(&mut self, widest: f32) {
         let mut solver = std::mem::take(&mut self.solver);
-        let mut near = std::mem::take(&mut self.near);
         for u in 0..self.len() {
             if !self.alive(u) || !self.moves[u] {
                 // Taken over after everyone has chosen.
@@ -157,41 +157,41 @@ impl World {
             }
             let mover = Mover {
                 at: [f64::from(self.x[u]), f64::from(self.y[u])],
-                velocity: [f64::from(self.vx[u]), f64::from(self.vy[u])],
+                velocity: [self.vx[u], self.vy[u]],
                 radius: f64::from(self.radius[u]),
                 max_speed: f64::from(self.pace(u)),
             };
             solver.clear();
             if !self.stats[u].flies() {
-                self.add_walls(&mut solver, &mover, &mut near);
+                self.add_walls(&mut solver, &mover);
             }
-            // Only those who touch, or nearly so, are looked at.
+            // Only those who touch, or nearly so, are looked at. In double: units that stand edge to edge are a hair apart, or not.
+            let near_enough = f64::from(self.radius[u] + widest);
             for o in 0..self.len() {
+                let (dx, dy) = (f64::from(self.x[o]) - mover.at[0], f64::from(self.y[o]) - mover.at[1]);
                 let same = o != u && self.alive(o) && self.stats[o].flies() == self.stats[u].flies();
-                if !same || self.distance(u, o) > self.radius[u] + widest {
+                if !same || dx * dx + dy * dy > near_enough * near_enough {
                     continue;
                 }
                 let other = Neighbour {
                     at: [f64::from(self.x[o]), f64::from(self.y[o])],
-                    velocity: [f64::from(self.vx[o]), f64::from(self.vy[o])],
+                    velocity: [self.vx[o], self.vy[o]],
                     radius: f64::from(self.radius[o]),
                     share: if self.moves[o] { 0.5 } else { 1.0 },
                 };
                 solver.neighbour(&mover, &other, TICK);
             }
-            let wanted = [f64::from(self.want[u][0]), f64::from(self.want[u][1])];
-            let v = solver.solve(wanted, mover.max_speed);
-            self.want[u] = [v[0] as f32, v[1] as f32];
+            self.want[u] = solver.solve(self.want[u], mover.max_speed);
         }
         for u in 0..self.len() {
             [self.vx[u], self.vy[u]] = if self.alive(u) { self.want[u] } else { [0.0; 2] };
         }
-        (self.solver, self.near) = (solver, near);
+        self.solver = solver;
     }
 
-    /// Walls that could be reached within the horizon, nearest first.
-    fn add_walls(&self, solver: &mut super::orca::Solver, mover: &Mover, near: &mut Vec<(f64, u16)>) {
-        near.clear();
+    /// Walls that could be reached within the horizon, in the order of their rectangles: RVO2 sorts them by distance, the recorded
+    /// runs show that SMAClite does not.
+    fn add_walls(&self, solver: &mut Solver, mover: &Mover) {
         let reach = HORIZON * mover.max_speed + mover.radius;
         for (k, corner) in self.ground.walls.iter().enumerate() {
             let next = self.ground.walls[corner.next].at;
@@ -203,28 +203,24 @@ impl World {
             }
             let t = ((from[0] * edge[0] + from[1] * edge[1]) / (edge[0] * edge[0] + edge[1] * edge[1])).clamp(0.0, 1.0);
             let (dx, dy) = (from[0] - t * edge[0], from[1] - t * edge[1]);
-            let distance = dx * dx + dy * dy;
-            if distance < reach * reach {
-                near.push((distance, k as u16));
+            if dx * dx + dy * dy < reach * reach {
+                solver.wall(mover, &self.ground.walls, k);
             }
-        }
-        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        for &(_, k) in near.iter() {
-            solver.wall(mover, &self.ground.walls, usize::from(k));
         }
     }
 
     /// Moves, recovers and strikes.
     fn act(&mut self, u: usize) {
-        self.x[u] += (f64::from(self.vx[u]) * TICK) as f32;
-        self.y[u] += (f64::from(self.vy[u]) * TICK) as f32;
+        self.x[u] += (self.vx[u] * TICK) as f32;
+        self.y[u] += (self.vy[u] * TICK) as f32;
         self.recover(u);
-        let t = usize::from(self.target[u]);
-        if !self.reaches[u] {
-            return;
+        if self.order[u] == Order::Burst {
+            self.strike(u, u);
+            return self.land();
         }
+        let Some(t) = self.aim(u).filter(|_| self.reaches[u]) else { return };
         if self.stats[u].heals() {
-            if !self.heal(u, t) {
+            if !self.alive(t) || !self.heal(u, t) {
                 self.target[u] = NOBODY;
             }
             return;

@@ -1,13 +1,16 @@
 //! The rules one by one, the tables of SMAC, the contract on every map.
 
-use motley_core::{ActionMeaning, Actions, Env, EnvError, FrameBuf, Purpose, Shape, StateSpace, Status, Stream};
+use motley_core::{ActionMeaning, Actions, Env, EnvError, FrameBuf, Purpose, Shape, StateSpace, Status, Stream, UnifiedSpace};
 
 use super::ground::{Ground, Layout};
+use super::maps::find;
 use super::units::{Kind, Profile};
 use super::view::View;
 use super::world::{NOBODY, Order, Recruit, Side, TICKS, World};
+use super::{Battle, Skirmish};
 use crate::Registry;
 use crate::check::{Outcome, check};
+use crate::registry::options;
 
 const BOTH: [Profile; 2] = [Profile::Liberty, Profile::Smaclite];
 
@@ -170,6 +173,34 @@ fn a_colossus_sweeps_a_line_across_the_shot() {
 }
 
 #[test]
+fn a_colossus_of_smaclite_hits_nobody_beyond_the_ends_of_its_line() {
+    // Both are beside the line by less than half of its width and a radius, 1.33 along it; from the target it is 1.395 and 1.421.
+    for (beside, hit) in [(0.42, true), (0.5, false)] {
+        let foes = [(Kind::Zergling, 15.0, 10.0), (Kind::Zergling, 15.0 + beside, 11.33)];
+        let mut world = battle(Profile::Smaclite, &[(Kind::Colossus, 10.0, 10.0)], &foes);
+        world.order[0] = Order::Unit(1);
+        ticks(&mut world, 1);
+        assert_eq!(world.hp[2] < 30.0, hit, "{beside}");
+    }
+}
+
+#[test]
+fn who_was_told_to_attack_goes_on_where_the_target_fell() {
+    let foes = [(Kind::Zergling, 15.0, 10.0), (Kind::Zergling, 15.0, 11.0)];
+    let mut world = battle(Profile::Smaclite, &[(Kind::Colossus, 10.0, 10.0)], &foes);
+    (world.order[0], world.hp[1]) = (Order::Unit(1), 0.0);
+    ticks(&mut world, 1);
+    assert_eq!((world.target[0], world.alive(1), world.cooldown[0]), (NOBODY, false, 1.07));
+    assert!(world.hp[2] < 10.0, "who stands beside the fallen is hit");
+    // A healer does not wake the dead.
+    let team = [(Kind::Medivac, 10.0, 10.0), (Kind::Marine, 12.0, 10.0)];
+    let mut world = battle(Profile::Smaclite, &team, &[(Kind::Marine, 30.0, 30.0)]);
+    (world.order[0], world.hp[1]) = (Order::Unit(1), 0.0);
+    ticks(&mut world, 4);
+    assert!(!world.alive(1));
+}
+
+#[test]
 fn ground_units_do_not_overlap_and_flyers_pass_over() {
     let allies = [(Kind::Marine, 10.0, 10.0), (Kind::Medivac, 10.0, 12.0)];
     let mut world = battle(Profile::Liberty, &allies, &[(Kind::Zealot, 14.0, 10.0), (Kind::Zealot, 14.0, 12.0)]);
@@ -270,8 +301,72 @@ fn sizes_and_limits_are_those_of_smac() {
             |settings: &[&str]| registry.make(&format!("skirmish/{name}"), settings).unwrap().spec().agents[0].action.mask_len();
         assert_eq!((size(&[]), size(&["actions=unified"])), (smac, unified), "{name}");
     }
-    assert_eq!(registry.make("skirmish/20m6m_40m", &[]).unwrap().spec().n(), 26);
+    let large = |settings: &[&str]| {
+        let env = registry.make("skirmish/20m6m_40m", settings).unwrap();
+        let spec = env.spec();
+        (spec.n(), spec.agents[0].action.mask_len(), spec.step_limit)
+    };
+    assert_eq!(large(&[]), (26, 46, Some(180)));
+    assert_eq!(large(&["actions=unified"]), (26, 72, Some(180)));
     assert!(registry.make("skirmish/20m6m_40", &[]).is_err());
+}
+
+#[test]
+fn three_groups_of_actions_are_told_apart_in_both_encodings() {
+    let registry = Registry::builtin();
+    for (name, agents, smac, unified, blocks) in [
+        ("6m2V4b_vs_15m", 12, 21, 34, [0..7, 7..22, 22..34]),
+        ("12m4V8b_vs_30m", 24, 36, 61, [0..7, 7..37, 37..61]),
+        ("20m6V4b_vs_40m", 30, 46, 77, [0..7, 7..47, 47..77]),
+    ] {
+        let make = |settings: &[&str]| registry.make(&format!("skirmish/{name}"), settings).unwrap().spec().clone();
+        let specs = [make(&[]), make(&["actions=unified"])];
+        assert_eq!((specs[0].n(), specs[0].step_limit), (agents, Some(180)));
+        assert_eq!(specs.each_ref().map(|s| s.agents[0].action.mask_len()), [smac, unified], "{name}");
+        let spaces = specs.each_ref().map(|s| UnifiedSpace::new(s).unwrap());
+        for space in &spaces {
+            let found: Vec<_> = space.blocks.iter().map(|b| b.range.clone()).collect();
+            assert_eq!((found, space.masks.len()), (blocks.to_vec(), 3), "{name}");
+        }
+        assert_eq!((&spaces[0].masks, &spaces[0].group_of_agent), (&spaces[1].masks, &spaces[1].group_of_agent));
+        // Beyond moving, no group has an action of another one.
+        let beyond: Vec<Vec<usize>> = spaces[0].masks.iter().map(|m| (6..m.len()).filter(|u| m[*u]).collect()).collect();
+        assert!((0..3).all(|g| !beyond[g].is_empty() && beyond[g].iter().all(|u| !spaces[0].masks[(g + 1) % 3][*u])));
+        // The unified encoding is the space itself.
+        let baneling = specs[1].agents.iter().position(|a| a.kind == "baneling").unwrap();
+        assert_eq!((spaces[1].from_env(baneling, 6), spaces[1].from_env(baneling, 7)), (Some(6), None));
+        assert_eq!(specs[0].agents[baneling].meaning[6..8], [ActionMeaning::Own(6), ActionMeaning::Never]);
+    }
+}
+
+#[test]
+fn a_baneling_bursts_when_it_is_told_to() {
+    for settings in [&[][..], &["actions=unified"], &["profile=smaclite"], &["field_of_view=true", "actions=unified"]] {
+        let mut env = Registry::builtin().make("skirmish/2m1V3b_vs_6m", settings).unwrap();
+        let spec = env.spec().clone();
+        let mut buf = FrameBuf::new(&spec);
+        env.reset(stream(), &mut buf.frame()).unwrap();
+        let burst = if settings.contains(&"field_of_view=true") { 18 } else { 6 };
+        let banelings: Vec<usize> = (0..spec.n()).filter(|i| spec.agents[*i].kind == "baneling").collect();
+        let mut done = false;
+        while !done {
+            // Everyone goes to meet the foes; whoever can burst does.
+            let choose = |i: usize| {
+                let mask = &buf.avail[spec.mask_range(i)];
+                let first = [burst, 4, 1, 0].into_iter().find(|&a| mask[a] && (a != burst || banelings.contains(&i)));
+                first.unwrap() as f32
+            };
+            let actions: Vec<f32> = (0..spec.n()).map(choose).collect();
+            let bursting: Vec<usize> = banelings.iter().copied().filter(|&i| actions[i] == burst as f32).collect();
+            assert!(banelings.iter().all(|&i| buf.avail[spec.mask_range(i)][burst + 1..].iter().all(|open| !open)));
+            env.step(Actions::new(&spec, &actions), &mut buf.frame()).unwrap();
+            done = !bursting.is_empty();
+            if done {
+                assert!(bursting.iter().all(|&i| !buf.alive[i]), "{settings:?}");
+                assert!(buf.rewards[0] > 0.0, "{settings:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -397,6 +492,7 @@ fn options_keep_the_contract() {
         ("skirmish/MMM", vec!["profile=smaclite"]),
         ("skirmish/6m2m_15m", vec!["actions=unified", "obs=harl", "state=fp"]),
         ("skirmish/zerg_5_vs_5", vec!["field_of_view=true", "state=ep"]),
+        ("skirmish/6m2V4b_vs_15m", vec!["actions=unified", "obs=harl", "state=fp", "field_of_view=true"]),
         (
             "skirmish/2c_vs_64zg",
             vec!["obs_pathing=true", "obs_terrain=true", "obs_last_action=true", "obs_timestep=true", "state_terrain=true"],
@@ -425,7 +521,27 @@ fn a_picture_shows_the_living_and_the_fallen() {
     let circles = scene.shapes.iter().filter(|s| matches!(s, Shape::Circle { .. })).count();
     let crosses = scene.shapes.iter().filter(|s| matches!(s, Shape::Line { width, .. } if *width == 0.08)).count();
     assert_eq!(circles + crosses / 2, 20);
-    assert!(crosses >= 18 && scene.caption.starts_with("MMM"), "{}", scene.caption);
+    assert!(crosses >= 18 && scene.caption.starts_with("step") && scene.caption.contains("MMM"), "{}", scene.caption);
+}
+
+#[test]
+fn smaclite_counts_no_kill_of_who_bursts_and_no_draws() {
+    let mut world = battle(Profile::Smaclite, &[(Kind::Marine, 10.0, 10.0)], &[(Kind::Baneling, 10.5, 10.0)]);
+    world.order[1] = Order::March([10.0, 10.0]);
+    ticks(&mut world, 1);
+    assert!(!world.alive(0) && !world.alive(1), "80 points on a marine of 45");
+    assert_eq!((world.dealt, world.kills), (30.0, 0));
+    // Nobody is left on either side: SMAC's draw, SMAClite's victory.
+    let map = find("3m").unwrap();
+    for (profile, won) in [("profile=liberty", false), ("profile=smaclite", true)] {
+        let mut env = Skirmish::new(&map, &options(&Battle(map.clone()), &[profile]).unwrap()).unwrap();
+        let spec = env.spec().clone();
+        let mut buf = FrameBuf::new(&spec);
+        env.reset(stream(), &mut buf.frame()).unwrap();
+        env.world.hp.fill(0.0);
+        let status = env.step(Actions::new(&spec, &[1.0; 3]), &mut buf.frame()).unwrap();
+        assert_eq!((status, env.won()), (Status::Terminated, Some(won)), "{profile}");
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub fn check_trace(name: &str, _options: &TaskOptions, file: &Npz) -> Result<Tra
         steps: ticks.ticks,
         lines: vec![
             line("part of the ticks that came out otherwise", &ticks, Some(UNLIKE)),
-            line("part of what agents see that is otherwise", &seen, None),
+            line("part of the moments that agents see or are paid for otherwise", &seen, Some(UNLIKE)),
         ],
     })
 }
@@ -84,7 +84,7 @@ impl fmt::Display for Difference {
 fn inject(world: &mut World, row: &[f64]) {
     for (u, unit) in row.chunks_exact(COLUMNS).enumerate() {
         (world.x[u], world.y[u]) = (unit[3] as f32, unit[4] as f32);
-        (world.vx[u], world.vy[u]) = (unit[5] as f32, unit[6] as f32);
+        (world.vx[u], world.vy[u]) = (unit[5], unit[6]);
         (world.hp[u], world.shield[u], world.energy[u]) = (unit[7].max(0.0), unit[8], unit[9]);
         (world.cooldown[u], world.calm[u]) = (unit[10], unit[11]);
         world.target[u] = if unit[12] < 0.0 { NOBODY } else { unit[12] as u16 };
@@ -188,6 +188,7 @@ pub fn compare(name: &str, file: &Npz) -> Result<Report, ConfigError> {
 pub fn compare_seen(name: &str, file: &Npz) -> Result<Report, ConfigError> {
     let task = find(name).ok_or_else(|| unknown(name))?;
     let mut report = Report::default();
+    let mut last = None;
     for episode in 0.. {
         let key = |what: &str| format!("ep{episode}_{what}");
         if !file.names().any(|n| n == key("ticks")) {
@@ -197,6 +198,10 @@ pub fn compare_seen(name: &str, file: &Npz) -> Result<Report, ConfigError> {
         let mut buf = FrameBuf::new(env.spec());
         let failed = |e: motley_core::EnvError| ConfigError::Invalid(format!("{name}: {e}"));
         env.reset(Stream::new(0, Purpose::Check, 0, 0), &mut buf.frame()).map_err(failed)?;
+        // SMAClite's first state still shows what agents did last in the episode before.
+        if let Some(last) = last.take() {
+            env.contract.course.last = last;
+        }
         let ticks = file.get(&key("ticks"))?;
         let actions = file.get(&key("actions"))?;
         let (obs, avail, state) = (file.get(&key("obs"))?, file.get(&key("avail"))?, file.get(&key("state"))?);
@@ -236,6 +241,7 @@ pub fn compare_seen(name: &str, file: &Npz) -> Result<Report, ConfigError> {
             report.ticks += 1;
             report.equal += usize::from(same);
         }
+        last = Some(chosen.iter().map(|&a| Some(a as usize)).collect());
     }
     Ok(report)
 }

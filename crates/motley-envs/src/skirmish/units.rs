@@ -178,6 +178,8 @@ pub const ENERGY_REGEN: f64 = 0.5625;
 pub const SHIELD_REGEN: f64 = 2.0;
 /// Seconds without damage before a shield regains.
 pub const SHIELD_DELAY: f64 = 10.0;
+/// How far from a baneling that bursts others are hit, to centres less radii.
+pub const BURST_RADIUS: f32 = 2.2;
 /// Health a second that a medivac gives.
 pub const HEAL_RATE: f64 = 9.0;
 
@@ -228,7 +230,7 @@ const LIBERTY: [Stats; 10] = [
     Stats { kind: Hydralisk, health: 80.0, regen: ZERG_REGEN, radius: 0.625, damage: 12.0, period: 0.83, windup: 0.208, hits_air: true,
         attributes: LIGHT | BIO, ..PLAIN },
     Stats { kind: Baneling, health: 30.0, regen: ZERG_REGEN, speed: 2.5, range: 0.25, damage: 20.0, bonus: 15.0, against: LIGHT, period: 0.833,
-        weapon: Weapon::Burst { radius: 2.2, structures: 80.0 }, attributes: BIO, ..PLAIN },
+        weapon: Weapon::Burst { radius: BURST_RADIUS, structures: 80.0 }, attributes: BIO, ..PLAIN },
     Stats { kind: SpineCrawler, health: 300.0, armor: 2.0, regen: ZERG_REGEN, speed: 0.0, radius: 0.875, range: 7.0, scan: 7.0, damage: 25.0,
         bonus: 5.0, against: ARMORED, period: 1.6, windup: 0.333, attributes: ARMORED | BIO | STRUCTURE, ..PLAIN },
 ];
@@ -249,7 +251,7 @@ const SMACLITE: [Stats; 10] = [
     Stats { kind: Hydralisk, health: 90.0, regen: 0.38, speed: 3.15, radius: 0.625, damage: 12.0, period: 0.59, hits_air: true,
         attributes: LIGHT | BIO, ..PLAIN },
     Stats { kind: Baneling, health: 30.0, regen: 0.38, speed: 3.15, range: 0.25, damage: 80.0, period: 0.833,
-        weapon: Weapon::Burst { radius: 2.2, structures: 80.0 }, attributes: BIO, ..PLAIN },
+        weapon: Weapon::Burst { radius: BURST_RADIUS, structures: 80.0 }, attributes: BIO, ..PLAIN },
     Stats { kind: SpineCrawler, health: 300.0, armor: 2.0, regen: 0.38, speed: 0.0, radius: 0.5, range: 7.0, scan: 10.0, damage: 25.0, bonus: 5.0,
         against: ARMORED, period: 1.32, attributes: ARMORED | BIO | STRUCTURE, ..PLAIN },
 ];

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::ground::{Ground, SIZE};
-use super::units::Kind;
+use super::units::{BURST_RADIUS, Kind};
 use super::world::Side;
 
 /// A unit as the contract needs to know it. Distances in cells, health and shields in points.
@@ -46,6 +46,11 @@ impl Unit {
         self.kind == Kind::Medivac
     }
 
+    /// Whether a baneling that stood here would hit `other` if it burst.
+    pub fn bursts_on(&self, other: &Self) -> bool {
+        other.alive() && other.kind != Kind::Medivac && self.distance(other) - other.radius <= BURST_RADIUS
+    }
+
     /// Distance of centres.
     pub fn distance(&self, other: &Self) -> f32 {
         let (dx, dy) = (self.x - other.x, self.y - other.y);
@@ -68,6 +73,8 @@ pub struct View {
     /// Whether nothing lies beyond the low edges of the map. SMAC casts to whole numbers, so that cell 0 lies there too;
     /// SMAClite does not.
     pub strict_edges: bool,
+    /// Whether the team has won when nobody is left on either side. To SMAC that is a draw, to SMAClite a victory.
+    pub draws_are_won: bool,
     /// The unit of each agent.
     pub allies: Vec<Unit>,
     /// The foes, in the order of slots.
@@ -78,7 +85,14 @@ impl View {
     /// A view of so many units on a map of the usual size.
     pub fn new(ground: Arc<Ground>, allies: usize, foes: usize) -> Self {
         let some = |n| vec![Unit::blank(Kind::Marine); n];
-        Self { ground, extent: [SIZE as f32; 2], strict_edges: false, allies: some(allies), foes: some(foes) }
+        Self {
+            ground,
+            extent: [SIZE as f32; 2],
+            strict_edges: false,
+            draws_are_won: false,
+            allies: some(allies),
+            foes: some(foes),
+        }
     }
 
     /// The units of a side.

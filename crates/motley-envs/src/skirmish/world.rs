@@ -36,6 +36,8 @@ pub enum Order {
     Guard,
     /// Go for the nearest of the other side.
     Hunt,
+    /// Burst where it stands; for banelings.
+    Burst,
 }
 
 /// The two sides.
@@ -78,10 +80,10 @@ pub struct World {
     pub x: Vec<f32>,
     /// Positions.
     pub y: Vec<f32>,
+    /// Velocities, cells a second. Double, since in crowds avoidance decides on less than a single-precision rounding.
+    pub vx: Vec<f64>,
     /// Velocities, cells a second.
-    pub vx: Vec<f32>,
-    /// Velocities, cells a second.
-    pub vy: Vec<f32>,
+    pub vy: Vec<f64>,
     /// Health; the dead have 0.
     pub hp: Vec<f64>,
     /// Shields.
@@ -97,7 +99,7 @@ pub struct World {
     /// Whom a unit is after, or [`NOBODY`].
     pub target: Vec<u16>,
     /// Velocity a unit would take alone.
-    pub want: Vec<[f32; 2]>,
+    pub want: Vec<[f64; 2]>,
     /// Whether it wants to move at all.
     pub moves: Vec<bool>,
     /// Whether one of the team was after it at the end of the last tick.
@@ -116,10 +118,9 @@ pub struct World {
     pub(super) radius: Vec<f32>,
     pub(super) hits: Vec<Hit>,
     pub(super) solver: Solver,
-    pub(super) near: Vec<(f64, u16)>,
-    /// What the team's units did to the foes' health and shields.
+    /// What the foes lost of health and shields.
     pub dealt: f64,
-    /// Foes that died.
+    /// Foes that were killed.
     pub kills: u32,
     /// Draws of weapon delays.
     pub stream: Stream,
@@ -157,7 +158,6 @@ impl World {
             radius: Vec::new(),
             hits: Vec::new(),
             solver: Solver::default(),
-            near: Vec::new(),
             dealt: 0.0,
             kills: 0,
             stream,
@@ -272,7 +272,8 @@ impl World {
         }
     }
 
-    /// Takes one hit: shields first and whole, then health behind armour. A foe's losses are the team's doing.
+    /// Takes one hit: shields first and whole, then health behind armour. A foe's losses are the team's doing, but who bursts is
+    /// nobody's kill.
     pub(super) fn wound(&mut self, u: usize, damage: f64) {
         if !self.alive(u) {
             return;
@@ -286,7 +287,7 @@ impl World {
         self.calm[u] = SHIELD_DELAY;
         if self.side(u) == Side::Foe {
             self.dealt += on_shield + on_health;
-            self.kills += u32::from(self.hp[u] <= 0.0);
+            self.kills += u32::from(self.hp[u] <= 0.0 && damage.is_finite());
         }
     }
 
@@ -319,7 +320,8 @@ impl World {
                     let touched = match self.profile {
                         // The ray runs along a line across the shot; whoever it comes near enough to is hit.
                         Profile::Liberty => along.hypot((across - half_length).max(0.0)) <= reach,
-                        Profile::Smaclite => along <= reach && across <= half_length,
+                        // Among those whose centres are no further from the target than the line's ends.
+                        Profile::Smaclite => along <= reach && along.hypot(across) <= half_length,
                     };
                     if self.alive(r) && touched && (stats.hits_air || !self.stats[r].flies()) {
                         push(&mut self.hits, r, stats.hit_on(self.stats[r].attributes));
