@@ -36,8 +36,10 @@ POLICIES = {
     "squashed": ("hasac", "mpe/simple_spread_v3", "task.continuous=true"),
     "deterministic": ("haddpg", "mpe/simple_spread_v3", "task.continuous=true"),
     "values": ("qmix", "mpe/simple_spread_v3", "net.last_action=false"),
+    "last action": ("qmix", "mpe/simple_spread_v3"),
+    "noted values": ("iql", "mpe/simple_spread_v3", "algo.fingerprint=true"),
     "unified": ("u-mappo", "mpe/simple_speaker_listener_v4"),
-    "unified values": ("u-qmix", "mpe/simple_speaker_listener_v4", "net.last_action=false"),
+    "unified values": ("u-qmix", "mpe/simple_speaker_listener_v4"),
     "elu": ("happo", "mpe/simple_v3", "net.activation=elu"),
     "selu": ("happo", "mpe/simple_v3", "net.activation=selu"),
     "leaky": ("happo", "mpe/simple_v3", "net.activation=leaky_relu"),
@@ -45,86 +47,196 @@ POLICIES = {
     "unlike": ("ippo", "py:tests.foreign:Walk", "task.workers=1"),
 }
 
+CENTRAL = ("algo.actor=central", "algo.critic=state", "net.trunk=mlp", "net.share=none")
+TEAMS = {
+    "heard": ("gppo", "mpe/simple_spread_v3"),
+    "heard apart": ("hetgppo", "mpe/simple_spread_v3", "task.continuous=true", "net.graph=ring"),
+    "heard when near": ("gppo", "mpe/simple_spread_v3", "task.continuous=true", "net.graph=radius", "net.radius=1.0"),
+    "heard by some": ("hetgppo", "mpe/simple_spread_v3", "net.graph=0-1", "net.recurrent=true"),
+    "heard with memory": ("gppo", "mpe/simple_spread_v3", "net.graph=line", "net.recurrent=true", "net.agent_id=true"),
+    "heard by HAPPO": ("happo", "mpe/simple_spread_v3", "task.continuous=true", "net.trunk=gnn"),
+    "one decides": ("gppo", "mpe/simple_spread_v3", *CENTRAL),
+    "one decides in boxes": ("gppo", "mpe/simple_tag_v3", "task.continuous=true", *CENTRAL),
+    "one remembers": ("gppo", "mpe/simple_speaker_listener_v4", "net.recurrent=true", *CENTRAL),
+    "joint": ("happo", "mpe/simple_tag_v3", "--joint"),
+    "joint, shared": ("mappo", "mpe/simple_spread_v3", "net.agent_id=true", "net.recurrent=true", "--joint"),
+    "joint last actions": ("vdn", "mpe/simple_spread_v3", "--joint"),
+    "joint, unified": ("u-qmix", "mpe/simple_speaker_listener_v4", "--joint"),
+}
 
-def test_what_a_file_s_inputs_do_not_have_is_refused(tmp_path):
-    for algo, words in [("vdn", "last action"), ("hetgppo", "messages")]:
-        run = tmp_path / algo
-        motley("train", algo, "mpe/simple_spread_v3", "preset=none", "total_steps=400", "num_envs=2", "eval.episodes=1", "--out", str(run))
-        _, err = motley("export", str(run), "-o", str(tmp_path / "onnx"), code=1)
-        assert words in err, err
 
-
-@pytest.mark.parametrize("kind", POLICIES)
-def test_onnxruntime_agrees(kind, tmp_path):
-    algo, task, *settings = POLICIES[kind]
+def exported(tmp_path, algo, task, *settings):
+    """A little training, its files with what each says of itself, and its bundle."""
     run, out = tmp_path / "run", tmp_path / "onnx"
+    words, options = [s for s in settings if not s.startswith("--")], [s for s in settings if s.startswith("--")]
     if algo not in {line["name"] for line in motley("list", "algorithms")[0]}:
         pytest.skip(f"this build has no {algo}")
-    motley("train", algo, task, *settings, "preset=none", "total_steps=400", "num_envs=2", "eval.episodes=1", "seed=5", "--out", str(run))
-    files = [pathlib.Path(line["file"]) for line in motley("export", str(run), "-o", str(out))[0]]
-    bundle = act_without_motley.Bundle(run / "policy")
-    agents = bundle.info["team"]["agents"]
-    covered = set()
-    rng = np.random.default_rng(0)
-    for file in files:
-        model = onnx.load(file)
+    motley("train", algo, task, *words, "preset=none", "total_steps=400", "num_envs=2", "eval.episodes=1", "seed=5", "--out", str(run))
+    files = []
+    for line in motley("export", str(run), "-o", str(out), *options)[0]:
+        model = onnx.load(line["file"])
         onnx.checker.check_model(model, full_check=True)
         assert model.opset_import[0].version == 17 and model.ir_version == 8
         about = {p.key: p.value for p in model.metadata_props}
         assert about["algo"] == algo and about["env_id"] == task
-        for name in json.loads(about["agent_ids"]):
-            covered.add(name)
-            k = next(k for k, a in enumerate(agents) if a["name"] == name)
-            compare(onnxruntime.InferenceSession(str(file)), bundle, k, agents[k], rng)
-    assert covered == {a["name"] for a in agents}
+        assert json.loads(about["agent_ids"]) == line["agents"] and about["scope"] == ("team" if line["joint"] else "actor")
+        files.append((onnxruntime.InferenceSession(line["file"]), line))
+    return files, act_without_motley.Bundle(run / "policy")
 
 
-def compare(session, bundle, k, agent, rng):
-    inputs = {i.name: i.shape for i in session.get_inputs()}
-    size = int(np.prod(agent["obs"]["shape"]))
-    image = len(agent["obs"]["shape"]) == 3
-    memory = np.zeros((1, 7, inputs["h_in"][2]), np.float32) if "h_in" in inputs else None
-    for step in range(3):
-        obs = rng.uniform(0, 255, (7, size)).astype(np.float32) if image else rng.normal(size=(7, size)).astype(np.float32)
-        feed = {"obs": obs}
-        held = memory
-        if memory is not None:
-            reset = (rng.random(7) < 0.3).astype(np.float32)
-            feed.update(h_in=memory, reset=reset)
-            held = memory * (1 - reset)[None, :, None]
-        if "action_mask" in inputs:
-            mask = np.ones((7, inputs["action_mask"][1]), np.float32)
-            mask[:, step % mask.shape[1]] = 0
-            feed["action_mask"] = mask
-        names = [o.name for o in session.get_outputs()]
-        got = dict(zip(names, session.run(None, feed)))
-        if image:  # numpy's example has no convolution; Motley's own acting is compared below.
-            expected = None
+@pytest.mark.parametrize("kind", POLICIES)
+def test_onnxruntime_agrees(kind, tmp_path):
+    files, bundle = exported(tmp_path, *POLICIES[kind])
+    names = [a["name"] for a in bundle.info["team"]["agents"]]
+    assert sorted(name for _, line in files for name in line["agents"]) == sorted(names)
+    for session, line in files:
+        assert not line["joint"]
+        for name in line["agents"]:
+            compare(session, bundle, [names.index(name)], lambda stem, _: stem)
+
+
+@pytest.mark.parametrize("kind", TEAMS)
+def test_onnxruntime_agrees_for_a_team(kind, tmp_path):
+    ((session, line),), bundle = exported(tmp_path, *TEAMS[kind])
+    names = [a["name"] for a in bundle.info["team"]["agents"]]
+    assert line["joint"] and line["agents"] == names and pathlib.Path(line["file"]).name == "team.onnx"
+    compare(session, bundle, range(len(names)), lambda stem, k: f"{stem}.{names[k]}")
+
+
+def heard(bundle, g, graph, k, obs):
+    """z_k and the sum over whom k hears of phi(z_j, e_kj), neighbour by neighbour as the paper has it."""
+    tensor = lambda name: bundle.tensors[f"actor.{g}.message.{name}"]
+    columns = lambda j, what: list(range(graph["places"][j][what]["start"], graph["places"][j][what]["end"]))
+    node = lambda j: np.delete(obs[j], columns(j, "position"), 1)
+    apart = lambda j, what: obs[j][:, columns(j, what)] - obs[k][:, columns(k, what)]
+    activation = act_without_motley.ACTIVATIONS[bundle.info["groups"][g]["net"]["activation"]]
+    n, topology, total = len(obs), graph["topology"], np.zeros((len(obs[k]), graph["width"]), np.float32)
+    for j in (j for j in range(n) if j != k):
+        position = apart(j, "position")
+        distance = np.linalg.norm(position, axis=1, keepdims=True)
+        if isinstance(topology, str):
+            hears = {"Full": True, "Ring": abs(j - k) in (1, n - 1), "Line": abs(j - k) == 1}[topology]
+        elif "Radius" in topology:
+            hears = distance <= topology["Radius"]
         else:
-            expected, after = bundle.outputs(k, obs, None if held is None else held[0])
-        if "action_mask" in inputs:
-            if expected is not None:
-                np.testing.assert_allclose(got["logits"], np.where(mask > 0, expected, -1e9), rtol=1e-5, atol=1e-5)
-            (kind, sizes), at = next(iter(agent["action"].items())), 0
-            picks = got["action"].reshape(7, -1)
-            for c, n in enumerate([sizes] if kind == "Discrete" else sizes):
-                assert picks.dtype == np.int64
-                np.testing.assert_array_equal(picks[:, c], got["logits"][:, at : at + n].argmax(1))
-                at += n
-        else:
-            low, high = agent["action"]["Box"]["low"], agent["action"]["Box"]["high"]
-            head = bundle.info["groups"][next(g for g, x in enumerate(bundle.info["groups"]) if k in x["members"])]["head"]
-            assert (got["action"] >= low).all() and (got["action"] <= high).all()
-            if expected is not None and "Gaussian" in head:
-                np.testing.assert_allclose(got["mean"], expected, rtol=1e-5, atol=1e-5)
-                np.testing.assert_allclose(got["action"], np.clip(expected, low, high), rtol=1e-5, atol=1e-5)
-            elif expected is not None:
-                mean = expected[:, : len(low)]
-                middle, half = (np.add(low, high) / 2, np.subtract(high, low) / 2)
-                np.testing.assert_allclose(got["action"], middle + half * np.tanh(mean), rtol=1e-5, atol=1e-5)
-        if memory is not None:
-            np.testing.assert_allclose(got["h_out"][0], after, rtol=1e-5, atol=1e-5)
-            memory = got["h_out"]
+            hears = [j, k] in topology["Pairs"] or [k, j] in topology["Pairs"]
+        velocity = [apart(j, "velocity")] if graph["places"][j]["velocity"] else []
+        x = np.concatenate([node(j), position, distance, *velocity], 1)
+        x = activation(x @ tensor("hidden.0.weight") + tensor("hidden.0.bias"))
+        total += (x @ tensor("output.weight") + tensor("output.bias")) * hears
+    return np.concatenate([node(k), total], 1)
+
+
+def network(bundle, g, group, decider, obs, h, last):
+    """What a decider's network puts out from all observations, and its memory."""
+    unified, members = bundle.info.get("unified"), group["members"]
+    if bundle.info.get("central"):
+        pieces = [*obs]
+    else:
+        pieces = [heard(bundle, g, group["graph"], decider, obs) if group.get("graph") else obs[decider]]
+    before, after = [], [*np.eye(len(members))[members.index(decider)]] if group["agent_id"] else []
+    if unified:
+        before += [0.0] * (unified["observed"] - obs[decider].shape[1])
+        before += [*np.eye(unified["kinds"])[unified["kind_of_agent"][decider]]] if unified["kinds"] else []
+    before += group["constants"]
+    before, after = (np.tile(np.array(row, np.float32), (len(obs[0]), 1)) for row in (before, after))
+    return bundle.forward(g, np.concatenate([*pieces, before, *([] if last is None else [last]), after], 1), h)
+
+
+def choices(agent):
+    ((kind, sizes),) = agent["action"].items()
+    return {"Discrete": lambda: [sizes], "MultiDiscrete": lambda: sizes, "Box": lambda: []}[kind]()
+
+
+def own_columns(info, agents, k, head):
+    """Which outputs of its network are agent k's."""
+    if info.get("unified"):
+        return [u or 0 for u in info["unified"]["from_env"][k]]
+    widths = [sum(choices(a)) or len(a["action"]["Box"]["low"]) for a in agents]
+    if not info.get("central"):
+        return list(range(widths[k] * (2 if "TanhGaussian" in head else 1)))
+    own = list(range(sum(widths[:k]), sum(widths[: k + 1])))
+    return own + [sum(widths) + c for c in own] if "TanhGaussian" in head else own
+
+
+def encoded(info, agents, k, action, starts):
+    """An agent's last action as its network reads it."""
+    sizes = choices(agents[k])
+    if info.get("unified"):
+        numbers = np.array([u or 0 for u in info["unified"]["from_env"][k]])[action]
+        block = np.eye(info["groups"][0]["net"]["output"], dtype=np.float32)[numbers]
+    else:
+        picks = action.reshape(len(action), -1)
+        block = np.concatenate([np.eye(n, dtype=np.float32)[picks[:, c]] for c, n in enumerate(sizes)], 1) if sizes else action
+    return block * (1 - starts)[:, None]
+
+
+def shown(agent, rng, size):
+    """Observations at random."""
+    shape = agent["obs"]["shape"]
+    draw = rng.uniform(0, 255, (size, np.prod(shape))) if len(shape) == 3 else rng.normal(size=(size, np.prod(shape)))
+    return draw.astype(np.float32)
+
+
+def compare(session, bundle, ids, name):
+    """A file that acts for the agents `ids`, whose values are called `name(stem, agent)`, against numpy: three moments of one batch."""
+    info, rng, size = bundle.info, np.random.default_rng(len(ids)), 7
+    agents, central = info["team"]["agents"], info.get("central")
+    memory = (lambda stem, k: stem) if central else name
+    inputs, outputs = {i.name: i for i in session.get_inputs()}, [o.name for o in session.get_outputs()]
+    blank = lambda i: np.zeros([size if d == "B" else d for d in i.shape], np.int64 if "int64" in i.type else np.float32)
+    back = {name("last_action", k): name("action", k) for k in ids} | {memory("h_in", k): memory("h_out", k) for k in ids}
+    fed = {i: blank(inputs[i]) for i in back if i in inputs}
+    for moment in range(3):
+        starts = (rng.random(size) < 0.3).astype(np.float32) if moment else np.ones(size, np.float32)
+        obs, feed = [shown(a, rng, size) for a in agents], {**fed}
+        for k in ids:
+            feed[name("obs", k)] = obs[k]
+            if choices(agents[k]):
+                mask = np.ones((size, sum(choices(agents[k]))), np.float32)
+                mask[:, moment % mask.shape[1]] = 0
+                feed[name("action_mask", k)] = mask
+        if "reset" in inputs:
+            feed["reset"] = starts
+        assert feed.keys() == inputs.keys()
+        got = dict(zip(outputs, session.run(None, feed)))
+        fed = {i: got[back[i]] for i in fed}
+        for k in (k for k in ids if len(agents[k]["obs"]["shape"]) < 3):  # The example in numpy has no convolution: see below.
+            decider = 0 if central else k
+            g, group = next((g, x) for g, x in enumerate(info["groups"]) if decider in x["members"])
+            held = feed[memory("h_in", k)][0] * (1 - starts)[:, None] if group["net"]["recurrent"] else None
+            last = encoded(info, agents, k, feed[name("last_action", k)], starts) if group["last_action"] else None
+            out, after = network(bundle, g, group, decider, obs, held, last)
+            own = {stem: got[name(stem, k)] for stem in ("action", "logits", "mean", "log_std") if name(stem, k) in got}
+            judge(own, bundle, g, agents, k, out[:, own_columns(info, agents, k, group["head"])], feed.get(name("action_mask", k)))
+            if held is not None:
+                np.testing.assert_allclose(got[memory("h_out", k)][0], after, rtol=1e-5, atol=1e-5)
+
+
+def judge(got, bundle, g, agents, k, out, mask):
+    """An agent's outputs against its columns of the network's."""
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    if mask is not None:
+        close(got["logits"], np.where(mask > 0, out, -1e9))
+        picks, at = got["action"].reshape(len(out), -1), 0
+        assert got.keys() == {"action", "logits"} and picks.dtype == np.int64
+        for c, n in enumerate(choices(agents[k])):
+            np.testing.assert_array_equal(picks[:, c], got["logits"][:, at : at + n].argmax(1))
+            at += n
+        return
+    low, high = (np.array(agents[k]["action"]["Box"][bound]) for bound in ("low", "high"))
+    ((kind, head),) = bundle.info["groups"][g]["head"].items()
+    mean, middle, half = out[:, : len(low)], (low + high) / 2, (high - low) / 2
+    close(got["action"], np.clip(mean, low, high) if kind == "Gaussian" else middle + half * np.tanh(mean))
+    assert got.keys() == ({"action"} if kind == "Deterministic" else {"action", "mean", "log_std"})
+    if kind == "TanhGaussian":
+        close(got["mean"], mean)
+        close(got["log_std"], np.clip(out[:, len(low) :], -20, 2))
+    elif kind == "Gaussian":
+        close(got["mean"], mean)
+        at = sum(len(a["action"]["Box"]["low"]) for a in agents[:k]) if bundle.info.get("central") else 0
+        free = bundle.tensors[f"actor.{g}.free"][at : at + len(low)]
+        close(got["log_std"], np.tile(np.log(head["y_coef"] / (1 + np.exp(-free / head["x_coef"]))), (len(out), 1)))
 
 
 def test_onnxruntime_acts_as_motley_does(tmp_path):
@@ -149,7 +261,8 @@ def test_onnxruntime_acts_as_motley_does(tmp_path):
 def test_one_file_holds_one_actor(tmp_path):
     motley("train", "happo", "mpe/simple_tag_v3", "preset=none", "total_steps=100", "num_envs=1", "eval.episodes=1", "--out", str(tmp_path / "run"))
     _, said = motley("export", str(tmp_path / "run"), "-o", str(tmp_path / "team.onnx"), code=2)
-    assert "4 unlike actors" in said and "directory" in said
+    assert "4 unlike actors" in said and "directory" in said and "--joint" in said
+    motley("export", str(tmp_path / "run"), "-o", str(tmp_path / "team.onnx"), "--joint")
     motley("train", "happo", "mpe/simple_v3", "preset=none", "total_steps=100", "num_envs=1", "eval.episodes=1", "--out", str(tmp_path / "one"))
     motley("export", str(tmp_path / "one"), "-o", str(tmp_path / "one.onnx"))
     onnx.checker.check_model(onnx.load(tmp_path / "one.onnx"), full_check=True)

@@ -46,7 +46,7 @@ settings! {
 }
 
 settings! {
-    /// Messages between agents, in front of the hidden layers of actors and of critics on observations.
+    /// Messages between agents, in front of the hidden layers of actors, of values of actions, and of critics on observations.
     pub struct GraphConfig in "net" {
         /// `mlp`, or `gnn`: what the agents in reach send is added to what an agent sees.
         trunk: String = "mlp", Kind::Choice(&["mlp", "gnn"]);

@@ -69,7 +69,7 @@ fn score(algo: &str, overrides: &[&str]) -> f64 {
         "?net.message_width=16",
         "algo.rollout_steps=20",
         "algo.lr=0.01",
-        "algo.critic_lr=0.01",
+        "?algo.critic_lr=0.01",
         "?algo.ppo_epochs=4",
         "?algo.kl_coef=0",
     ];
@@ -107,6 +107,33 @@ fn what_a_neighbour_knows_is_learned_with_messages_only() {
     }
 }
 
+/// Values of actions, and actors that climb a critic through replayed moments, hear as those do who learn from what they have just done.
+#[test]
+fn learners_from_replay_hear_too() {
+    let short = ["algo.buffer_episodes=2000", "algo.episode_limit=2"];
+    let values = ["algo.updates=8", "algo.epsilon_steps=10000", "algo.target_update=20", "net.recurrent=false"];
+    let values = [&short[..], &values].concat();
+    let climbs = ["algo.warmup_steps=400", "algo.batch_size=64", "algo.updates_per_step=0.7", "algo.buffer_size=20000"];
+    for (algo, overrides) in [
+        ("iql", &values[..]),
+        ("vdn", &values),
+        ("qmix", &values),
+        ("qtran", &values),
+        ("haddpg", &climbs),
+        ("hatd3", &climbs),
+        ("hasac", &climbs),
+        ("maddpg", &climbs),
+        ("matd3", &climbs),
+    ] {
+        let heard = score(algo, &[overrides, &["net.trunk=gnn", "net.share=none"]].concat());
+        assert!(heard > 2.7, "{algo}: {heard}");
+    }
+    for (algo, overrides) in [("vdn", &values[..]), ("haddpg", &climbs)] {
+        let deaf = score(algo, &[overrides, &["net.share=none"]].concat());
+        assert!(deaf < 2.1, "{algo}: {deaf}");
+    }
+}
+
 /// The state of the team tells what neighbours know, but only actors act: a critic on the state is no message.
 #[test]
 fn a_critic_on_the_state_needs_no_graph_and_gives_none() {
@@ -116,48 +143,63 @@ fn a_critic_on_the_state_needs_no_graph_and_gives_none() {
     }
 }
 
-const SMALL: [&str; 4] = ["net.hidden_sizes=[8]", "net.message_width=8", "algo.rollout_steps=10", "algo.minibatches=3"];
-/// The members of the family that the registry's defaults do not name.
-const FAMILY: [&[&str]; 4] = [
-    &["net.trunk=gnn"],
-    &["algo.shared_critic=true"],
-    &["algo.critic=state"],
-    &["algo.actor=central", "net.trunk=mlp", "algo.critic=state"],
+const SMALL: [&str; 11] = [
+    "net.hidden_sizes=[8]",
+    "net.message_width=8",
+    "algo.rollout_steps=10",
+    "?algo.minibatches=3",
+    "?algo.warmup_steps=20",
+    "?algo.batch_size=16",
+    "?algo.updates_per_step=0.2",
+    "?algo.batch_episodes=4",
+    "?algo.buffer_episodes=100",
+    "?algo.buffer_size=1000",
+    "?algo.episode_limit=2",
+];
+/// The members of the family that the registry's defaults do not name, and others that hear.
+const FAMILY: [(&str, &[&str]); 7] = [
+    ("hetgppo", &["net.trunk=gnn"]),
+    ("hetgppo", &["algo.shared_critic=true"]),
+    ("hetgppo", &["algo.critic=state"]),
+    ("hetgppo", &["algo.actor=central", "net.trunk=mlp", "algo.critic=state"]),
+    ("iql", &["net.trunk=gnn", "net.graph=ring", "algo.fingerprint=true"]),
+    ("qtran", &["net.trunk=gnn", "net.recurrent=false"]),
+    ("hasac", &["net.trunk=gnn", "net.share=all", "net.agent_id=true"]),
 ];
 
 #[test]
 fn thread_counts_do_not_matter() {
-    for member in FAMILY {
+    for (algo, member) in FAMILY {
         let run = |threads| {
-            let mut bench = Bench::try_new("hetgppo", Whisper::make(), &[&SMALL[..], member].concat(), 6, 1, threads).unwrap();
+            let mut bench = Bench::try_new(algo, Whisper::make(), &[&SMALL[..], member].concat(), 6, 1, threads).unwrap();
             bench.iterate(3);
             bench.params()
         };
-        assert_eq!(run(1), run(3), "{member:?}");
+        assert_eq!(run(1), run(3), "{algo} {member:?}");
     }
 }
 
 /// Fused kernels and Burn's autodiff take the same steps.
 #[test]
 fn both_engines_train_every_member_alike() {
-    for member in FAMILY {
+    for (algo, member) in FAMILY {
         let run = |device: &str| {
             let overrides = [&SMALL[..], member, &[device, "algo.max_grad_norm=1000"]].concat();
-            let mut bench = Bench::try_new("hetgppo", Whisper::make(), &overrides, 6, 1, 1).unwrap();
+            let mut bench = Bench::try_new(algo, Whisper::make(), &overrides, 6, 1, 1).unwrap();
             bench.iterate(1);
             bench.params()
         };
         let (fused, burn) = (run("device=cpu"), run("device=flex"));
         let worst = fused.iter().zip(&burn).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(fused.len() == burn.len() && worst < 1e-4, "{member:?}: {worst}");
+        assert!(fused.len() == burn.len() && worst < 1e-4, "{algo} {member:?}: {worst}");
     }
 }
 
 /// Two learners of one seed agree before and after a checkpoint of the one is read by another.
 #[test]
 fn members_of_the_family_go_on_from_a_checkpoint() {
-    for member in FAMILY {
-        let make = |seed| Bench::try_new("hetgppo", Whisper::make(), &[&SMALL[..], member].concat(), 6, seed, 1).unwrap();
+    for (algo, member) in FAMILY {
+        let make = |seed| Bench::try_new(algo, Whisper::make(), &[&SMALL[..], member].concat(), 6, seed, 1).unwrap();
         let (mut one, mut other) = (make(1), make(2));
         one.iterate(2);
         other.algorithm.load(&one.saved()).unwrap();
@@ -167,7 +209,7 @@ fn members_of_the_family_go_on_from_a_checkpoint() {
         one.update();
         other.skip_updates(2);
         other.update();
-        assert!(one.bytes() == other.bytes(), "{member:?}");
+        assert!(one.bytes() == other.bytes(), "{algo} {member:?}");
     }
 }
 
@@ -191,6 +233,11 @@ fn teams_without_positions_are_refused_before_anything_is_built() {
     let make: MakeEnv = Arc::new(|| motley_envs::Registry::builtin().make("matrix/climbing", &[]));
     let refused = Bench::try_new("gppo", make, &[], 2, 1, 1).err().unwrap();
     assert!(matches!(refused, ConfigError::Incompatible { .. }) && refused.to_string().contains("positions"), "{refused}");
+    for algo in ["vdn", "maddpg"] {
+        let make: MakeEnv = Arc::new(|| motley_envs::Registry::builtin().make("matrix/climbing", &[]));
+        let refused = Bench::try_new(algo, make, &["net.trunk=gnn"], 2, 1, 1).err().unwrap();
+        assert!(matches!(refused, ConfigError::Incompatible { .. }) && refused.to_string().contains("positions"), "{refused}");
+    }
     let wrong = Bench::try_new("gppo", Whisper::make(), &["net.graph=0-9"], 2, 1, 1).err().unwrap().to_string();
     assert!(wrong.contains("0-9") && wrong.contains("net.graph"), "{wrong}");
 }

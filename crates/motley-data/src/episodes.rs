@@ -336,7 +336,12 @@ impl EpisodeReplay {
 
     /// Agent `i`'s observation in frame `t` (up to the episode's length).
     pub fn obs(&self, slot: usize, t: usize, i: usize) -> &[f32] {
-        &part(&self.ring.obs, self.frame(slot, t), self.widths.obs)[self.team.obs_range(i)]
+        &self.team_obs(slot, t)[self.team.obs_range(i)]
+    }
+
+    /// Everybody's observation in frame `t`, `[obs_len]`.
+    pub fn team_obs(&self, slot: usize, t: usize) -> &[f32] {
+        part(&self.ring.obs, self.frame(slot, t), self.widths.obs)
     }
 
     /// The whole state in frame `t`: `[row]` (EP) or `[agents, row]` (FP).

@@ -79,6 +79,17 @@ struct Place {
     velocity: Option<Range<usize>>,
 }
 
+/// Which columns of an agent's observation a graph reads as what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// Its node: all but the position.
+    pub node: Vec<usize>,
+    /// Its position.
+    pub position: Range<usize>,
+    /// Its velocity, where edges have that.
+    pub velocity: Option<Range<usize>>,
+}
+
 /// A team's communication graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Graph {
@@ -154,6 +165,23 @@ impl Graph {
     /// Entries of an input row: the node and a slot for every other agent.
     pub fn row_len(&self) -> usize {
         self.node() + (self.places.len() - 1) * self.slot()
+    }
+
+    /// Which columns of agent `i`'s observation are what.
+    pub fn columns(&self, i: usize) -> Columns {
+        let Place { obs, position, velocity } = &self.places[i];
+        let node = (0..obs.len()).filter(|k| !position.contains(k)).collect();
+        Columns { node, position: position.clone(), velocity: velocity.clone() }
+    }
+
+    /// The agents that agent `i` may ever hear, in their order: its neighbours, or with a [`Graph::reach`] all whom it may come near.
+    pub fn may_hear(&self, i: usize) -> Vec<usize> {
+        (0..self.places.len()).filter(|j| *j != i && self.topology.hears(i, *j, self.places.len(), 0.0)).collect()
+    }
+
+    /// The distance within which agents hear each other, where distances decide.
+    pub fn reach(&self) -> Option<f32> {
+        if let Topology::Radius(radius) = self.topology { Some(radius) } else { None }
     }
 
     /// Writes agent `i`'s input row from all observations of one environment, `[obs_len]`.

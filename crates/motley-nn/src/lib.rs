@@ -37,7 +37,7 @@ pub use dist::Head;
 pub use diversity::system_neural_diversity;
 pub use dueling::Dueling;
 pub use explore::Explore;
-pub use graph::{Graph, Topology};
+pub use graph::{Columns, Graph, Topology};
 pub use motley_kernels::{Activation, Pool, QmixShape, QmixWork, RowLoss, Workspace};
 pub use net::{Batch, Engine, Net, NetScratch, NetSpec, Sequence};
 pub use objective::Objective;

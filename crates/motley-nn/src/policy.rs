@@ -197,6 +197,11 @@ impl TeamPolicy {
         self.lift.is_none() && !Arc::ptr_eq(&self.team, &self.deciders)
     }
 
+    /// Those whom the groups' members number: the team's agents, the one that decides for all, or the team in a unified space.
+    pub fn deciders(&self) -> &Arc<TeamSpec> {
+        &self.deciders
+    }
+
     /// This policy of a lift's unified team as one of the task's.
     pub fn lifted(self, lift: Arc<Lift>) -> Self {
         Self { team: Arc::clone(lift.team()), lift: Some(lift), ..self }

@@ -64,6 +64,12 @@ impl Builder {
         Value(name.into())
     }
 
+    /// An input of whole numbers.
+    pub(crate) fn input_whole(&mut self, name: &str, shape: &[Dim]) -> Value {
+        self.graph.input.push(info(name, INT64, shape));
+        Value(name.into())
+    }
+
     /// Names a value as an output.
     pub(crate) fn output(&mut self, name: &str, value: &Value, whole: bool, shape: &[Dim]) {
         self.graph.node.push(Node {
@@ -87,6 +93,11 @@ impl Builder {
         self.constant(stem, INT64, &[values.len()], values.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
 
+    /// A constant number: as an index it takes its axis away.
+    pub(crate) fn scalar(&mut self, stem: &str, value: usize) -> Value {
+        self.constant(stem, INT64, &[], (value as i64).to_le_bytes().to_vec())
+    }
+
     fn constant(&mut self, stem: &str, data_type: i32, dims: &[usize], raw_data: Vec<u8>) -> Value {
         let name = self.fresh(stem);
         let dims = dims.iter().map(|d| *d as i64).collect();
@@ -106,6 +117,21 @@ impl Builder {
         let names: Vec<String> = (0..outputs).map(|_| self.fresh(&op.to_lowercase())).collect();
         self.push(op, inputs, names.clone(), attributes);
         names.into_iter().map(Value).collect()
+    }
+
+    /// Values side by side along an axis; one alone is itself.
+    pub(crate) fn concat(&mut self, values: &[Value], axis: i64) -> Value {
+        match values {
+            [one] => one.clone(),
+            _ => self.node("Concat", &values.iter().collect::<Vec<_>>(), vec![int("axis", axis)]),
+        }
+    }
+
+    /// Columns of a matrix.
+    pub(crate) fn columns(&mut self, x: &Value, columns: &[usize]) -> Value {
+        let columns: Vec<i64> = columns.iter().map(|c| *c as i64).collect();
+        let columns = self.whole("columns", &columns);
+        self.node("Gather", &[x, &columns], vec![int("axis", 1)])
     }
 
     fn push(&mut self, op: &str, inputs: &[&Value], output: Vec<String>, attribute: Vec<Attribute>) {

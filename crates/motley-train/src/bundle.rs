@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motley_core::unified::LiftPlan;
-use motley_core::{Lift, ObsSpace, TeamSpec};
+use motley_core::{ActionSpace, Lift, ObsSpace, TeamSpec};
 use motley_nn::dist::Head;
 use motley_nn::net::{Net, NetSpec};
 use motley_nn::policy::ActingGroup;
@@ -179,6 +179,16 @@ fn read_lift(info: &PolicyInfo) -> Result<Option<Lift>, BundleError> {
     if lift.plan() == plan { Ok(Some(lift)) } else { Err(BundleError("its unified actions are not those of its team".into())) }
 }
 
+/// Whether a distribution is one over this space, choice by choice and bound by bound.
+fn head_fits(head: &Head, action: &ActionSpace) -> bool {
+    match head {
+        Head::Categorical(sizes) => !sizes.is_empty() && sizes == action.choices(),
+        Head::Gaussian { low, high, .. } | Head::TanhGaussian { low, high } | Head::Deterministic { low, high } => {
+            action.is_continuous() && low.len() == action.width() && high.len() == low.len()
+        }
+    }
+}
+
 /// Numbers from a file are believed only after this: sizes bounded, indices in range, shapes that fit the team.
 fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool]) -> Result<(), BundleError> {
     const MAX_WIDTH: usize = 65_536;
@@ -215,7 +225,7 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
             return wrong(format!("agent \"{}\" is acted for twice", agent.name));
         }
         let shown = group.graph.as_ref().map_or(agent.obs.clone(), |graph| ObsSpace::vector(graph.row_len()));
-        if shown.shape != group.net.obs.shape || agent.action.width() != group.head.width() {
+        if shown.shape != group.net.obs.shape || !head_fits(&group.head, &agent.action) {
             return wrong(format!("its network does not fit agent \"{}\"", agent.name));
         }
     }

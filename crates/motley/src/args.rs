@@ -155,6 +155,9 @@ pub(crate) struct ExportArgs {
     /// Where to: a file .onnx, or a directory where actors differ.
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(crate) out: PathBuf,
+    /// One file for the whole team, as policies have it anyway whose agents hear each other or where one decides for all.
+    #[arg(long)]
+    pub(crate) joint: bool,
 }
 
 #[derive(Debug, clap::Args)]

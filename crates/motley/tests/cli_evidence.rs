@@ -268,6 +268,11 @@ fn the_graph_family_trains_plays_and_tells_its_diversity() {
     }
     let (code, out, err) = motley(dir.path(), "eval het --noise act=0..0.5/2,agents=agent_0 --episodes 2 --json");
     assert!(code == 0 && events(&out, "eval")[1]["noise_on"] == "act", "{err}");
-    let (code, _, err) = motley(dir.path(), "export cppo --out cppo.onnx");
-    assert!(code != 0 && err.contains("decides for all"), "{err}");
+    for run in ["cppo", "het", "gappo", "shared"] {
+        let (code, out, err) = motley(dir.path(), &format!("export {run} --out {run}.onnx --json"));
+        let written = &events(&out, "exported")[0];
+        assert!(code == 0 && dir.path().join(format!("{run}.onnx")).is_file(), "{run}: {err}");
+        assert!(written["joint"] == true && written["verified"] == cfg!(feature = "verify-onnx"), "{run}: {written}");
+        assert_eq!(err.contains("not verified"), !cfg!(feature = "verify-onnx"), "{run}: {err}");
+    }
 }

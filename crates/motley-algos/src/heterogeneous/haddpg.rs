@@ -46,7 +46,7 @@ impl AlgorithmSpec for Haddpg {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [off_policy::keys(), PathConfig::keys(), OrderConfig::keys()].concat()
+        [off_policy::actor_keys(), PathConfig::keys(), OrderConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -54,7 +54,7 @@ impl AlgorithmSpec for Haddpg {
     }
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-        off_policy::check(self.name(), team, settings, self.own_reward(), false).map(|_| ())
+        off_policy::check_actors(self.name(), team, settings, self.own_reward(), false).map(|_| ())
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {

@@ -75,7 +75,7 @@ impl AlgorithmSpec for Hasac {
     }
 
     fn keys(&self) -> Vec<Key> {
-        let mut keys = [off_policy::keys(), SoftConfig::keys(), OrderConfig::keys()].concat();
+        let mut keys = [off_policy::actor_keys(), SoftConfig::keys(), OrderConfig::keys()].concat();
         for key in &mut keys {
             match key.name.as_str() {
                 "net.hidden_sizes" => key.default = default_value(vec![256_i64, 256]),
@@ -92,7 +92,7 @@ impl AlgorithmSpec for Hasac {
     }
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-        off_policy::check(self.name(), team, settings, self.own_reward(), false).map(|_| ())
+        off_policy::check_actors(self.name(), team, settings, self.own_reward(), false).map(|_| ())
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {

@@ -71,7 +71,7 @@ impl AlgorithmSpec for Hatd3 {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [off_policy::keys(), PathConfig::keys(), Td3Config::keys(), OrderConfig::keys()].concat()
+        [off_policy::actor_keys(), PathConfig::keys(), Td3Config::keys(), OrderConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -79,7 +79,7 @@ impl AlgorithmSpec for Hatd3 {
     }
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-        off_policy::check(self.name(), team, settings, self.own_reward(), false).map(|_| ())
+        off_policy::check_actors(self.name(), team, settings, self.own_reward(), false).map(|_| ())
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {

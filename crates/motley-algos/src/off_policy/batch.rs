@@ -6,7 +6,7 @@ use std::sync::Arc;
 use motley_core::{StateSpace, TeamSpec};
 use motley_data::replay::{Place, Replay, Sample};
 use motley_nn::policy::fill_input;
-use motley_nn::{Head, Pool};
+use motley_nn::{Graph, Head, Pool};
 
 /// Agents that share a network, and what it reads.
 #[derive(Debug, Clone)]
@@ -14,12 +14,19 @@ pub struct Group {
     members: Vec<usize>,
     input: usize,
     agent_id: bool,
+    /// Whom they hear.
+    graph: Option<Arc<Graph>>,
 }
 
 impl Group {
     /// `input` entries a row, a one-hot of the member among them where `agent_id` says so.
     pub fn new(members: Vec<usize>, input: usize, agent_id: bool) -> Self {
-        Self { members, input, agent_id }
+        Self { members, input, agent_id, graph: None }
+    }
+
+    /// The same, reading their rows of a communication graph in place of their own observations.
+    pub fn hearing(self, graph: Option<Arc<Graph>>) -> Self {
+        Self { graph, ..self }
     }
 }
 
@@ -157,7 +164,15 @@ impl Side {
                 let (agent, id) = (group.members[m], group.agent_id.then_some(m));
                 jobs.push(Box::new(move || {
                     for (b, at) in at.iter().enumerate() {
-                        fill_input(replay.obs(*at, agent), id, &mut x[b * group.input..(b + 1) * group.input]);
+                        let x = &mut x[b * group.input..(b + 1) * group.input];
+                        match &group.graph {
+                            None => fill_input(replay.obs(*at, agent), id, x),
+                            Some(graph) => {
+                                let (row, rest) = x.split_at_mut(graph.row_len());
+                                graph.row(replay.team_obs(*at), agent, row);
+                                fill_input(&[], id, rest);
+                            }
+                        }
                         let into = &mut mask[b * mask_len..(b + 1) * mask_len];
                         into.iter_mut().zip(replay.avail(*at, agent)).for_each(|(to, from)| *to = *from == 1);
                         alive[b] = replay.alive(*at, agent);

@@ -10,7 +10,7 @@ use motley_run::platform;
 
 use super::Ascent;
 use super::memory::{self, ReplayConfig};
-use crate::actors::{check_groups, engine};
+use crate::actors::{GraphConfig, check_groups, engine};
 use crate::algorithm::RewardMode;
 
 settings! {
@@ -107,6 +107,27 @@ pub fn keys() -> Vec<Key> {
         }
     }
     keys
+}
+
+/// The settings of those with actors: what these hear of each other besides.
+pub fn actor_keys() -> Vec<Key> {
+    [keys(), GraphConfig::keys()].concat()
+}
+
+/// As [`check`], of learners with actors.
+///
+/// # Errors
+/// Those of [`check`], and messages in a team that says nothing of positions.
+pub fn check_actors(
+    algo: &str,
+    team: &TeamSpec,
+    settings: &Settings,
+    own: RewardMode,
+    per_agent: bool,
+) -> Result<RewardMode, ConfigError> {
+    let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
+    GraphConfig::read(settings)?.build(team).map_err(incompatible)?;
+    check(algo, team, settings, own, per_agent)
 }
 
 /// What can be said about a team and settings before anything is built.

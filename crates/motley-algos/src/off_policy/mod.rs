@@ -10,7 +10,7 @@ pub mod joint;
 pub mod memory;
 
 pub(crate) use config::net_spec;
-pub use config::{OffNetConfig, OffPolicyConfig, PathConfig, Shape, check, keys};
+pub use config::{OffNetConfig, OffPolicyConfig, PathConfig, Shape, actor_keys, check, check_actors, keys};
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use motley_nn::{
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::actors::engine;
+use crate::actors::{GraphConfig, engine};
 use crate::algorithm::{Collect, RewardMode, UpdateContext};
 use batch::{Batch, Group, Layout};
 use memory::{Memory, ReplayConfig};
@@ -92,7 +92,7 @@ impl OffPolicy {
     /// Actors by `net.share` with targets; critics as `shape` says.
     ///
     /// # Errors
-    /// As [`check`].
+    /// As [`check_actors`].
     pub fn new(
         algo: &str,
         team: &Arc<TeamSpec>,
@@ -101,9 +101,10 @@ impl OffPolicy {
         shape: &Shape,
         rng: &Stream,
     ) -> Result<Self, ConfigError> {
-        let reward = check(algo, team, settings, own, shape.per_agent)?;
+        let reward = check_actors(algo, team, settings, own, shape.per_agent)?;
         let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
+        let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
         let mut actors: Vec<Actor> = Vec::new();
         for (g, members) in team.groups(&net.share).map_err(invalid)?.into_iter().enumerate() {
             let head = match (Head::for_space(&team.agents[members[0]].action, true, 1.0, 1.0), shape.stochastic) {
@@ -113,9 +114,14 @@ impl OffPolicy {
             let rng = rng.fork(g as u64);
             let spec = net_spec(&net);
             let actor = Actor::new(team, members, head, spec, net.agent_id, adam.clone(), engine.clone(), 0, &rng);
-            actors.push(actor.map_err(invalid)?);
+            let actor = actor.map_err(invalid)?;
+            actors.push(match &graph {
+                None => actor,
+                Some(graph) => actor.on_graph(Arc::clone(graph), adam.clone(), &rng),
+            });
         }
-        let groups = actors.iter().map(|a| Group::new(a.members.clone(), a.net.input_len(), a.agent_id())).collect();
+        let group = |a: &Actor| Group::new(a.members.clone(), a.net.input_len(), a.agent_id()).hearing(graph.clone());
+        let groups = actors.iter().map(group).collect();
         let heads = actors.iter().flat_map(|a| a.members.iter().map(|i| (*i, a.head.clone()))).collect();
         let state_rows: Vec<Vec<usize>> = match (shape.per_agent, team.state) {
             (true, _) => (0..team.n()).map(|i| vec![i]).collect(),

@@ -45,7 +45,7 @@ impl AlgorithmSpec for Matd3 {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [off_policy::keys(), PathConfig::keys(), Td3Config::keys(), TeammatesConfig::keys()].concat()
+        [off_policy::actor_keys(), PathConfig::keys(), Td3Config::keys(), TeammatesConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -54,7 +54,7 @@ impl AlgorithmSpec for Matd3 {
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
         let per_agent = TeammatesConfig::read(settings)?.per_agent();
-        off_policy::check(self.name(), team, settings, self.own_reward(), per_agent).map(|_| ())
+        off_policy::check_actors(self.name(), team, settings, self.own_reward(), per_agent).map(|_| ())
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {

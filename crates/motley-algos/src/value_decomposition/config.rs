@@ -6,7 +6,7 @@ use motley_nn::init::Init;
 use motley_nn::{Activation, AdamConfig, NetSpec};
 use motley_run::platform::available_memory;
 
-use crate::actors::engine;
+use crate::actors::{GraphConfig, engine};
 use crate::algorithm::RewardMode;
 
 settings! {
@@ -112,7 +112,7 @@ impl UtilityConfig {
 
 /// The settings shared by value-based algorithms.
 pub fn keys() -> Vec<Key> {
-    let mut keys = [ValueConfig::keys(), AdamConfig::keys(), UtilityConfig::keys()].concat();
+    let mut keys = [ValueConfig::keys(), AdamConfig::keys(), UtilityConfig::keys(), GraphConfig::keys()].concat();
     for key in keys.iter_mut().filter(|k| k.name == "algo.adam_eps") {
         key.default = 1e-8.into();
     }
@@ -148,6 +148,7 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, notes: usize) -> 
             found: config.batch_episodes.to_string(),
         });
     }
+    GraphConfig::read(settings)?.build(team).map_err(incompatible)?;
     for group in team.groups(&net.share).map_err(incompatible)? {
         let first = &team.agents[group[0]];
         let unlike = |a: &&motley_core::AgentSpec| a.obs.shape != first.obs.shape || a.action != first.action;

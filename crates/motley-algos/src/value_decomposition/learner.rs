@@ -13,14 +13,14 @@ use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
 use motley_nn::qtran::ABSENT;
 use motley_nn::{
-    Adam, AdamConfig, Batch, CrossGroup, Engine, Explore, Head, Net, NetWork, Pool, QmixMixer, Qtran, Sequence, TeamPolicy,
-    UpdateError,
+    Adam, AdamConfig, Batch, CrossGroup, Engine, Explore, Graph, Head, Net, NetWork, Pool, QmixMixer, Qtran, Sequence,
+    TeamPolicy, UpdateError,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::batch::EpisodeBatch;
 use super::config::{UtilityConfig, ValueConfig};
-use crate::actors::engine;
+use crate::actors::{GraphConfig, engine};
 use crate::algorithm::{RewardMode, UpdateContext};
 
 /// Parameters that learn together with the utilities, or follow as targets.
@@ -160,10 +160,12 @@ impl Learner {
         let (net, config) = (UtilityConfig::read(settings)?, ValueConfig::read(settings)?);
         let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?;
         let fingerprint = if needs.fingerprint { vec![config.epsilon(0), 0.0] } else { Vec::new() };
+        let graph = GraphConfig::read(settings)?.build(team).map_err(ConfigError::Invalid)?;
         let mut utilities: Vec<Utility> = Vec::new();
         for (g, members) in team.groups(&net.share).map_err(ConfigError::Invalid)?.into_iter().enumerate() {
             let from = utilities.last().and_then(|u| u.memory_at.last()).map_or(0, |r| r.end);
-            let mut utility = Utility::new(team, members, &net, fingerprint.len(), from, &rng.fork(g as u64));
+            let reads = Reads { graph: graph.clone(), notes: fingerprint.len() };
+            let mut utility = Utility::new(team, members, &net, reads, from, &rng.fork(g as u64));
             if needs.second_head {
                 utility.add_second_head(&rng.fork(2_000_000 + g as u64));
             }
@@ -445,17 +447,28 @@ struct Input<'a> {
     notes: usize,
 }
 
+/// What a utility reads beside its own observation and what the settings of networks say.
+struct Reads {
+    /// Whom it hears.
+    graph: Option<Arc<Graph>>,
+    /// Numbers of a fingerprint.
+    notes: usize,
+}
+
 impl Utility {
-    fn new(team: &TeamSpec, members: Vec<usize>, config: &UtilityConfig, notes: usize, from: usize, rng: &Stream) -> Self {
+    fn new(team: &TeamSpec, members: Vec<usize>, config: &UtilityConfig, reads: Reads, from: usize, rng: &Stream) -> Self {
         let first = &team.agents[members[0]];
         let head = Head::Categorical(first.action.choices().to_vec());
         let agent_id = config.agent_id && members.len() > 1;
         let last = if config.last_action { head.block() } else { 0 };
         let mut spec = config.spec();
         spec.obs = first.obs.clone();
-        spec.extra = notes + last + if agent_id { members.len() } else { 0 };
+        spec.extra = reads.notes + last + if agent_id { members.len() } else { 0 };
         spec.output = head.outputs();
-        let net = Net::new(spec, rng);
+        let net = match reads.graph {
+            None => Net::new(spec, rng),
+            Some(graph) => Net::on_graph(spec, graph, rng),
+        };
         let width = net.memory_len() + last;
         Self {
             memory_at: (0..members.len()).map(|m| from + m * width..from + (m + 1) * width).collect(),
@@ -518,7 +531,7 @@ impl Utility {
         let Input { team, replay, batch, last_action, notes } = *input;
         let (width, episodes) = (self.net.input_len(), batch.episodes());
         let rows = (batch.steps + 1) * self.members.len() * episodes;
-        let observed = team.obs_range(self.members[0]).len();
+        let observed = self.net.graph().map_or(team.obs_range(self.members[0]).len(), |graph| graph.row_len());
         let last = if last_action { self.head.block() } else { 0 };
         self.x.clear();
         self.x.resize(rows * width, 0.0);
@@ -526,7 +539,10 @@ impl Utility {
             let (t, m, b) = self.place(r, episodes);
             let Some((slot, t)) = batch.frame(t, b) else { continue };
             let (agent, x) = (self.members[m], &mut self.x[r * width..(r + 1) * width]);
-            x[..observed].copy_from_slice(replay.obs(slot, t, agent));
+            match self.net.graph() {
+                None => x[..observed].copy_from_slice(replay.obs(slot, t, agent)),
+                Some(graph) => graph.row(replay.team_obs(slot, t), agent, &mut x[..observed]),
+            }
             x[observed..observed + notes].copy_from_slice(&replay.notes(slot, t)[..notes]);
             let from = observed + notes;
             if last_action && t > 0 {

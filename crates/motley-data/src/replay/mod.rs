@@ -151,6 +151,11 @@ impl Replay {
         &self.floats_of(at)[self.team.obs_range(i)]
     }
 
+    /// Everybody's observation, `[obs_len]`.
+    pub fn team_obs(&self, at: Place) -> &[f32] {
+        &self.floats_of(at)[..self.team.obs_len()]
+    }
+
     /// Row `k` of the state (agent `k` for FP, 0 for EP).
     pub fn state(&self, at: Place, k: usize) -> &[f32] {
         let row = self.team.state.row();

@@ -1,8 +1,8 @@
-//! `motley export`: a policy as ONNX, one file for each distinct actor.
+//! `motley export`: a policy as ONNX, one file for each distinct actor or one for the team.
 
 use std::path::Path;
 
-use motley_nn::Policy;
+use motley_nn::TeamPolicy;
 use motley_onnx::Exported;
 use motley_view::file::write_atomic;
 use serde_json::json;
@@ -14,35 +14,59 @@ use crate::output::Output;
 
 pub(crate) fn run(args: &ExportArgs, out: &Output) -> Result<u8, Failure> {
     let (info, policy) = bundle(&args.from)?;
-    let actors = motley_onnx::export(&policy, &info.algo, policy.team()).map_err(Failure::run)?;
+    let actors = motley_onnx::export(&policy, &info.algo, args.joint).map_err(Failure::run)?;
     let single = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
-    if let ([actor], true) = (&actors[..], single) {
-        write(&args.out, actor, out)?;
-        return Ok(0);
-    }
-    if single {
+    if single && actors.len() > 1 {
         let who: Vec<String> = actors.iter().map(|a| a.agents.join("+")).collect();
         return Err(Failure::usage(format!(
-            "{} has {} unlike actors ({}): name a directory, -o {}",
+            "{} has {} unlike actors ({}): name a directory, -o {}, or ask for one file of the team, --joint",
             args.from.display(),
             actors.len(),
             who.join(", "),
             args.out.with_extension("").display()
         )));
     }
+    let verified = verify(&policy, &actors)?;
+    if !verified {
+        out.note(
+            "not verified: this build runs no ONNX files; one with the feature verify-onnx runs what it writes and compares",
+        );
+    }
+    if let ([actor], true) = (&actors[..], single) {
+        write(&args.out, actor, verified, out)?;
+        return Ok(0);
+    }
     std::fs::create_dir_all(&args.out).map_err(|e| Failure::run(format!("{}: {e}", args.out.display())))?;
     for actor in &actors {
         // Agents' names come from files that anybody may have written: they never become paths.
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_-+.".contains(c) { c } else { '_' };
-        let name: String = actor.agents.join("+").chars().map(plain).take(120).collect();
-        write(&args.out.join(format!("{}.onnx", name.trim_start_matches('.'))), actor, out)?;
+        let names = if actor.joint { "team".to_owned() } else { actor.agents.join("+") };
+        let name: String = names.chars().map(plain).take(120).collect();
+        write(&args.out.join(format!("{}.onnx", name.trim_start_matches('.'))), actor, verified, out)?;
     }
     Ok(0)
 }
 
-fn write(path: &Path, actor: &Exported, out: &Output) -> Result<(), Failure> {
+/// Holds every file to the policy before any is written; whether this build can.
+#[cfg(feature = "verify-onnx")]
+fn verify(policy: &TeamPolicy, actors: &[Exported]) -> Result<bool, Failure> {
+    actors.iter().try_for_each(|actor| motley_onnx::verify(policy, actor)).map_err(Failure::run)?;
+    Ok(true)
+}
+
+#[cfg(not(feature = "verify-onnx"))]
+fn verify(_: &TeamPolicy, _: &[Exported]) -> Result<bool, Failure> {
+    Ok(false)
+}
+
+fn write(path: &Path, actor: &Exported, verified: bool, out: &Output) -> Result<(), Failure> {
     write_atomic(path, &actor.bytes).map_err(Failure::run)?;
-    out.line(format!("written: {} ({})", path.display(), actor.agents.join(", ")));
-    out.event("exported", json!({ "file": path.display().to_string(), "agents": actor.agents, "bytes": actor.bytes.len() }));
+    let held = if verified { ", verified" } else { "" };
+    out.line(format!("written: {} ({}{held})", path.display(), actor.agents.join(", ")));
+    let file = path.display().to_string();
+    let fields = json!({
+        "file": file, "agents": actor.agents, "joint": actor.joint, "verified": verified, "bytes": actor.bytes.len(),
+    });
+    out.event("exported", fields);
     Ok(())
 }
