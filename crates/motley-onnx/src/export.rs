@@ -26,8 +26,8 @@ pub enum OnnxError {
     },
     /// A file that does something else than the policy.
     #[error(
-        "the graph of {agents} does not do what the policy does: its output \"{output}\" on random input {trial} is {found}, the \
-         policy's {expected}, farther apart than {allowed}; please report this"
+        "the graph of {agents} does not do what the policy does: its output \"{output}\" on random input {trial} is {how}; \
+         please report this"
     )]
     Differs {
         /// For whom it acts.
@@ -36,12 +36,8 @@ pub enum OnnxError {
         output: String,
         /// Which of the random inputs.
         trial: usize,
-        /// The policy's number, as text.
-        expected: String,
-        /// The file's.
-        found: String,
-        /// How far apart they may be.
-        allowed: String,
+        /// What it is, and what the policy has.
+        how: String,
     },
 }
 

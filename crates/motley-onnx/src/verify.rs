@@ -252,13 +252,12 @@ impl<'a> Trial<'a> {
                     !close && !(stem == "action" && self.is_tie(part, &own, k, found[k]))
                 };
                 let wrong = (0..expected.len().min(found.len())).find(|&k| differ(k));
-                let (expected, found) = match wrong {
-                    Some(k) => (expected[k].to_string(), found[k].to_string()),
+                let how = match wrong {
+                    Some(k) => format!("{}, the policy's {}, farther apart than {near}", found[k], expected[k]),
                     None if expected.len() == found.len() => continue,
-                    None => (format!("of {} numbers", expected.len()), format!("of {} numbers", found.len())),
+                    None => format!("of {} numbers, the policy's of {}", found.len(), expected.len()),
                 };
-                let (agents, output) = (self.file.agents.join(", "), name.clone());
-                return Err(OnnxError::Differs { agents, output, trial: moment, expected, found, allowed: near.to_string() });
+                return Err(OnnxError::Differs { agents: self.file.agents.join(", "), output: name.clone(), trial: moment, how });
             }
         }
         Ok(())
