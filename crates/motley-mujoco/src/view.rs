@@ -61,7 +61,7 @@ impl View {
         at[self.depth.0] = if self.ground == Ground::Floor { root[self.depth.0] } else { self.level };
         let (azimuth, elevation, near) = match self.axes {
             [0, 2] => (90.0, -15.0, 0.8),
-            [1, 2] => (180.0, -25.0, 1.0),
+            [1, 2] => (180.0, -25.0, 1.15),
             // What stands up leans outwards.
             _ => (90.0, -60.0, if follows { 1.0 } else { 1.2 }),
         };
@@ -90,7 +90,9 @@ impl View {
             let high = points.iter().map(|p| p[k]).fold(f64::NEG_INFINITY, f64::max);
             (0.5 * (low + high), 0.5 * (high - low))
         };
-        let ((level, _), (y, wide), (z, high)) = (span(0), span(1), span(2));
+        let ((x, deep), (y, wide), (z, high)) = (span(0), span(1), span(2));
+        // What is nearest to the camera looks largest.
+        let level = x + deep;
         let reach = (wide + 0.1).max((high + 0.2) / FLAT);
         Self { axes: [1, 2], depth: (0, false), reach, middle: [y, z], follows: [false; 2], level, ground: Ground::None }
     }

@@ -1,6 +1,6 @@
 //! The program with the feature `mujoco`: every algorithm trains robots, runs resume, policies are played and drawn.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::path::Path;
 
@@ -103,7 +103,7 @@ fn pictures_of(dir: &Path, run: &str) {
     let sheet = |name: &str, more: &[&str], gl: Option<&str>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
         command.args(["render", run, "-o", name, "--width", "120", "--json"]).args(more).current_dir(dir);
-        gl.map(|gl| command.env("MUJOCO_GL", gl));
+        command.envs(gl.map(|gl| ("MUJOCO_GL", gl)));
         let output = command.output().unwrap();
         let (told, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         let last: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();

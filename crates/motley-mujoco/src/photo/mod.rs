@@ -15,8 +15,6 @@ use crate::view::{FLAT, View};
 
 /// Shapes that the renderer draws besides the model's: tendons, contacts, goals.
 const FURTHER: usize = 256;
-/// Pixels a side of the map that shadows are computed with: the engine's own four times that make a picture by a processor slow.
-const SHADOWS: u32 = 1024;
 /// Where a model has none.
 const SKY: &str = r#"<asset><texture type="skybox" builtin="gradient" rgb1="0.85 0.9 0.95" rgb2="0.45 0.55 0.65" width="64" height="64"/></asset>"#;
 /// Where a model has none.
@@ -113,13 +111,14 @@ pub(crate) fn take(
     camera.insert(made).shoot(sim, look)
 }
 
-/// The model with what only pictures need: nothing that has a place in the simulation's state.
+/// The model with what only pictures need: nothing that has a place in the simulation's state. Without shadows: where the map that
+/// they are computed with ends, stray pieces of them lie on the floor.
 fn staged(text: &str, [width, height]: [u32; 2]) -> String {
     let sky = if text.contains("skybox") { "" } else { SKY };
     let light = if text.contains("<light") { "" } else { LIGHT };
     let end = text.rfind("</mujoco>").unwrap_or(text.len());
     format!(
-        r#"{}<visual><global offwidth="{width}" offheight="{height}"/><quality shadowsize="{SHADOWS}"/></visual>{sky}{light}</mujoco>"#,
+        r#"{}<visual><global offwidth="{width}" offheight="{height}"/><quality shadowsize="0"/></visual>{sky}{light}</mujoco>"#,
         &text[..end]
     )
 }
