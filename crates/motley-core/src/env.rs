@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{EnvError, Scene, Stream, TeamSpec};
+use crate::{ConfigError, EnvError, Photo, Scene, Stream, TeamSpec};
 
 /// How a step left the episode. Termination and truncation can never both hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -165,6 +165,16 @@ pub trait Env: Send {
 
     /// What a person would see now, where the task can be drawn.
     fn scene(&self) -> Option<Scene> {
+        None
+    }
+
+    /// The same by a renderer of the environment's own, `width` pixels wide, where it has one; such an environment keeps
+    /// snapshots, so that any moment of an episode can be looked at later. What follows in the episode does not change.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] where this machine has nothing to draw with, other variants where it may not or cannot be drawn
+    /// at this size. [`Env::scene`] is there all the same.
+    fn photo(&mut self, _width: u32) -> Option<Result<Photo, ConfigError>> {
         None
     }
 }

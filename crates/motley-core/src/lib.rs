@@ -19,7 +19,7 @@ pub use env::{Actions, Env, Frame, FrameBuf, Status};
 pub use error::{ConfigError, EnvError};
 pub use metrics::Metrics;
 pub use rng::{Purpose, Stream, StreamState};
-pub use scene::{Color, Scene, Shape};
+pub use scene::{Color, Photo, Scene, Shape};
 pub use spec::{ActionMeaning, ActionSpace, AgentSpec, ObsSpace, RewardKind, Share, StateSpace, TeamSpec};
 pub use task::{Task, TaskFamily, TaskOptions};
 pub use unified::{Lift, UnifiedSpace};

@@ -63,3 +63,14 @@ pub struct Scene {
     /// A line under the picture (utterances, health, score).
     pub caption: String,
 }
+
+/// What an environment's own renderer sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Photo {
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// `[height, width, 3]`, from the top row down: red, green, blue.
+    pub rgb: Vec<u8>,
+}

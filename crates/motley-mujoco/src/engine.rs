@@ -7,7 +7,7 @@ use mujoco_rs::mujoco_c;
 use mujoco_rs::prelude::{MjData, MjLogMessage, MjModel, MjtLogLevel, MjtObjBase, MjtState, MjtWarning};
 
 /// Everything that a step depends on.
-const STATE: u32 = MjtState::mjSTATE_INTEGRATION as u32;
+pub(crate) const STATE: u32 = MjtState::mjSTATE_INTEGRATION as u32;
 
 /// MuJoCo's own word for its version.
 #[allow(unsafe_code, reason = "a call into C")]

@@ -10,6 +10,8 @@ pub mod mamujoco;
 #[cfg(feature = "engine")]
 mod phase;
 #[cfg(feature = "engine")]
+mod photo;
+#[cfg(feature = "engine")]
 mod view;
 
 use std::sync::Arc;
@@ -38,6 +40,18 @@ pub fn families() -> Vec<Arc<dyn TaskFamily>> {
 pub fn linked() -> Option<String> {
     #[cfg(feature = "engine")]
     return Some(engine::version());
+    #[cfg(not(feature = "engine"))]
+    None
+}
+
+/// Who draws the pictures of the linked engine's own renderer, in words; `None` in builds without the engine.
+///
+/// # Errors
+/// [`motley_core::ConfigError::Missing`] where nothing is found to draw with, another variant where the environment variable
+/// `MUJOCO_GL` forbids it.
+pub fn renderer() -> Option<Result<&'static str, motley_core::ConfigError>> {
+    #[cfg(feature = "engine")]
+    return Some(photo::survey());
     #[cfg(not(feature = "engine"))]
     None
 }

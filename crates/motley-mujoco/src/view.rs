@@ -31,13 +31,51 @@ pub(crate) struct View {
     middle: [f64; 2],
     /// Whether the view moves with body 1, to the right and up.
     follows: [bool; 2],
+    /// Where the middle is along the third axis, in metres; a robot that is followed from the side is followed there too.
+    level: f64,
     ground: Ground,
 }
 
+/// Where a camera stands for a view.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stand {
+    /// What it looks at, in metres.
+    pub(crate) at: [f64; 3],
+    /// Which way it looks about z, in degrees: 0 along x, 90 along y.
+    pub(crate) azimuth: f64,
+    /// How far up it looks, in degrees.
+    pub(crate) elevation: f64,
+    /// Half the width of what it sees there, in metres.
+    pub(crate) reach: f64,
+}
+
 impl View {
+    /// The same side seen with depth: a little from above, or from above a little from the side. `root` is where the followed
+    /// robot is.
+    pub(crate) fn stand(&self, root: [f64; 3]) -> Stand {
+        let follows = self.follows.contains(&true);
+        let mut at = [0.0; 3];
+        for (k, axis) in self.axes.into_iter().enumerate() {
+            at[axis] = if self.follows[k] { root[axis] } else { self.middle[k] };
+        }
+        at[self.depth.0] = if self.ground == Ground::Floor { root[self.depth.0] } else { self.level };
+        let (azimuth, elevation, near) = match self.axes {
+            [0, 2] => (90.0, -15.0, 0.8),
+            [1, 2] => (180.0, -25.0, 1.15),
+            // What stands up leans outwards.
+            _ => (90.0, -60.0, if follows { 1.0 } else { 1.2 }),
+        };
+        if self.ground == Ground::Floor {
+            // The floor fills the lower part by itself.
+            at[2] = 0.3 * self.reach;
+        }
+        Stand { at, azimuth, elevation, reach: near * self.reach }
+    }
+
     /// Two hands: along x (y to the right, z up) where something flies or is lifted, else from above (x to the right, y up).
     pub(crate) fn hands(play: &Play) -> Self {
-        let above = |x: f64, reach: f64| Self { middle: [x, 0.0], ground: Ground::None, ..Self::above(reach, false) };
+        let level = play.places[0].start[2];
+        let above = |x: f64, reach: f64| Self { middle: [x, 0.0], level, ground: Ground::None, ..Self::above(reach, false) };
         match play.thing {
             Thing::Door { .. } => return above(0.45, 1.0),
             Thing::Pen => return above(0.25, 0.7),
@@ -52,20 +90,30 @@ impl View {
             let high = points.iter().map(|p| p[k]).fold(f64::NEG_INFINITY, f64::max);
             (0.5 * (low + high), 0.5 * (high - low))
         };
-        let ((y, wide), (z, high)) = (span(1), span(2));
+        let ((x, deep), (y, wide), (z, high)) = (span(0), span(1), span(2));
+        // What is nearest to the camera looks largest.
+        let level = x + deep;
         let reach = (wide + 0.1).max((high + 0.2) / FLAT);
-        Self { axes: [1, 2], depth: (0, false), reach, middle: [y, z], follows: [false; 2], ground: Ground::None }
+        Self { axes: [1, 2], depth: (0, false), reach, middle: [y, z], follows: [false; 2], level, ground: Ground::None }
     }
 
     /// From the side: x to the right, z up, the floor near the lower edge.
     fn side(reach: f64) -> Self {
         let middle = [0.0, (FLAT - 0.15) * reach];
-        Self { axes: [0, 2], depth: (1, true), reach, middle, follows: [true, false], ground: Ground::Floor }
+        Self { axes: [0, 2], depth: (1, true), reach, middle, follows: [true, false], level: 0.0, ground: Ground::Floor }
     }
 
     /// From above: x to the right, y up.
     fn above(reach: f64, follows: bool) -> Self {
-        Self { axes: [0, 1], depth: (2, false), reach, middle: [0.0; 2], follows: [follows; 2], ground: Ground::Plane }
+        Self {
+            axes: [0, 1],
+            depth: (2, false),
+            reach,
+            middle: [0.0; 2],
+            follows: [follows; 2],
+            level: 0.0,
+            ground: Ground::Plane,
+        }
     }
 
     /// The view that shows what a robot does.
@@ -82,18 +130,22 @@ impl View {
 }
 
 /// Half the height of a picture to half its width.
-const FLAT: f64 = 0.6;
+pub(crate) const FLAT: f64 = 0.6;
 
-/// Rings where eggs or the pot should go.
-pub(crate) fn goals(play: &Play, view: View) -> Vec<Shape> {
+/// Where eggs or the pot should go, in metres.
+pub(crate) fn goals(play: &Play) -> Vec<[f64; 3]> {
     if matches!(play.rule, Rule::Door { .. } | Rule::Pen) {
         return Vec::new();
     }
-    let ring = |place: &crate::hands::task::Place| {
-        let at = view.axes.map(|k| (place.start[k] + place.goal[k]) as f32);
+    play.places.iter().map(|place| std::array::from_fn(|k| place.start[k] + place.goal[k])).collect()
+}
+
+/// Rings at places in the world.
+pub(crate) fn rings(places: &[[f64; 3]], view: View) -> impl Iterator<Item = Shape> {
+    places.iter().map(move |place| {
+        let at = view.axes.map(|k| place[k] as f32);
         Shape::Circle { at, radius: 0.03, fill: Color(0.2, 0.7, 0.3, 0.25), outline: Some(Color(0.2, 0.5, 0.3, 1.0)) }
-    };
-    play.places.iter().map(ring).collect()
+    })
 }
 
 /// The bodies as they are now.
@@ -179,6 +231,20 @@ fn ground(ground: Ground, [x, y]: [f32; 2], wide: f32, high: f32) -> Vec<Shape> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sides keep left and right: along y, x goes to the right, against x, y does; the camera goes where the robot goes.
+    #[test]
+    fn cameras_stand_where_the_plain_picture_is_seen_from() {
+        let root = [7.0, -2.0, 0.5];
+        let side = View::of(Robot::Ant).stand(root);
+        assert_eq!((side.azimuth, side.at[0], side.at[1]), (90.0, 7.0, -2.0));
+        assert!(side.at[2] > 0.3 && side.at[2] < 1.0, "{side:?}");
+        assert_eq!(View::of(Robot::Swimmer).stand(root).at, [7.0, -2.0, 0.0]);
+        assert_eq!(View::of(Robot::Reacher).stand(root).at, [0.0; 3]);
+        let hands = View::hands(&crate::hands::catch::OVER).stand(root);
+        assert_eq!(hands.azimuth, 180.0);
+        assert!((hands.at[1] + 0.5).abs() < 1e-9 && (hands.at[2] - 0.52).abs() < 0.1 && hands.at[0].abs() < 1e-9, "{hands:?}");
+    }
 
     /// A door's leaf, 0.03 x 0.4 x 1 m: upright from the side, a thin line from above, turned with the leaf.
     #[test]

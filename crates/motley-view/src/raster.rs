@@ -1,6 +1,6 @@
 //! Pictures as pixels, and scenes as pictures.
 
-use motley_core::{Color, Scene, Shape};
+use motley_core::{Color, Photo, Scene, Shape};
 use tiny_skia::{FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Stroke, StrokeDash, Transform};
 
 use crate::font::{self, Step};
@@ -161,21 +161,47 @@ pub fn picture(scene: &Scene, width: u32) -> Result<Picture, ViewError> {
     let wide = width as f32;
     let scale = wide / span[0];
     let field = (span[1] * scale).round();
-    let letter = (wide / 48.0).round().clamp(7.0, 28.0);
-    let strip = if scene.caption.is_empty() { 0.0 } else { (2.6 * letter).round() };
-    let mut picture = Picture::new(wide, field + strip, rgb(0xff_ff_ff));
+    let mut picture = Picture::new(wide, field, rgb(0xff_ff_ff));
     let place = |[x, y]: [f32; 2]| [(x - x0) * scale, (y1 - y) * scale];
     let hair = (wide / 480.0).max(1.0);
     scene.shapes.iter().for_each(|shape| picture.push(primitive(shape, place, scale, hair)));
-    if strip > 0.0 {
-        picture.rect([0.0, field], [wide, strip], rgb(0xf1_f3_f5));
-        picture.line([0.0, field], [wide, field], hair, rgb(0xc8_cd_d3));
-        let room = wide - 2.0 * letter;
-        let height = (room / font::width(&scene.caption)).clamp(letter.min(6.0), letter);
-        let text = shorten(&scene.caption, room / height);
-        picture.text([letter, field + strip / 2.0 + height / 2.0], height, text, rgb(0x22_26_2b), Anchor::Start);
-    }
+    caption(&mut picture, &scene.caption);
     Ok(picture)
+}
+
+/// Adds a strip below the picture with one line of text; nothing for an empty one.
+fn caption(picture: &mut Picture, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let (wide, field) = (picture.width, picture.height);
+    let letter = (wide / 48.0).round().clamp(7.0, 28.0);
+    let strip = (2.6 * letter).round();
+    picture.height += strip;
+    picture.rect([0.0, field], [wide, strip], rgb(0xf1_f3_f5));
+    picture.line([0.0, field], [wide, field], (wide / 480.0).max(1.0), rgb(0xc8_cd_d3));
+    let room = wide - 2.0 * letter;
+    let height = (room / font::width(text)).clamp(letter.min(6.0), letter);
+    let text = shorten(text, room / height);
+    picture.text([letter, field + strip / 2.0 + height / 2.0], height, text, rgb(0x22_26_2b), Anchor::Start);
+}
+
+/// The pixels of a photo as they are, with a caption in a strip of its own below, as [`draw`] sets it.
+///
+/// # Errors
+/// Sides that [`render`] does not take, or bytes that do not fit them.
+pub fn develop(photo: &Photo, text: &str) -> Result<Image, ViewError> {
+    let Photo { width, height, rgb: pixels } = photo;
+    if pixels.len() != *width as usize * *height as usize * 3 {
+        return Err(ViewError::Encode(format!("a photo of {width} x {height} has {} bytes", pixels.len())));
+    }
+    let mut picture = Picture::new(*width as f32, *height as f32, rgb(0xff_ff_ff));
+    caption(&mut picture, text);
+    let mut image = render(&picture, 1.0)?;
+    for (to, from) in image.rgba.as_chunks_mut::<4>().0.iter_mut().zip(pixels.as_chunks::<3>().0) {
+        to[..3].copy_from_slice(from);
+    }
+    Ok(image)
 }
 
 fn primitive(shape: &Shape, place: impl Fn([f32; 2]) -> [f32; 2], scale: f32, hair: f32) -> Primitive {
@@ -286,6 +312,22 @@ mod tests {
         let long = draw(&scene(vec![], &"health 100 ".repeat(500)), 400).unwrap();
         let edge = (200..long.height).all(|y| (393..400).all(|x| pixel(&long, x, y).iter().all(|c| *c > 150)));
         assert!(edge, "a long caption ends before the edge");
+    }
+
+    #[test]
+    fn photos_keep_their_pixels_and_get_the_caption_of_scenes() {
+        let rgb: Vec<u8> = (0..400 * 200 * 3).map(|k| (k % 251) as u8).collect();
+        let photo = Photo { width: 400, height: 200, rgb };
+        let (bare, captioned) = (develop(&photo, "").unwrap(), develop(&photo, "step 3").unwrap());
+        let drawn = draw(&scene(vec![], "step 3"), 400).unwrap();
+        assert_eq!((bare.height, captioned.height), (200, drawn.height));
+        assert!(bare.rgba.as_chunks::<4>().0.iter().zip(photo.rgb.as_chunks::<3>().0).all(|(a, b)| a[..3] == *b && a[3] == 255));
+        assert_eq!(captioned.rgba[..bare.rgba.len()], bare.rgba);
+        // The line above the strip reaches half a pixel into the field.
+        let strip = 4 * 400 * 201;
+        assert_eq!(captioned.rgba[strip..], drawn.rgba[strip..]);
+        assert!(develop(&Photo { width: 401, ..photo.clone() }, "").is_err());
+        assert!(matches!(develop(&Photo { width: 0, height: 0, rgb: vec![] }, ""), Err(ViewError::Size { .. })));
     }
 
     #[test]

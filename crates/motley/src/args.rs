@@ -146,6 +146,9 @@ pub(crate) struct RenderArgs {
     /// Width of a frame in pixels.
     #[arg(long, default_value_t = 480)]
     pub(crate) width: u32,
+    /// Draw the plain view also where the task has a renderer of its own.
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! The program with the feature `mujoco`: every algorithm trains robots, runs resume, policies are played and drawn.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::path::Path;
 
@@ -95,10 +95,40 @@ fn runs_resume_exactly_and_are_drawn() {
     assert_eq!(code, 0, "{out}{err}");
     let (code, _, err) = motley(dir.path(), &["render", "whole", "-o", "ant.gif"]);
     assert!(code == 0 && std::fs::metadata(dir.path().join("ant.gif")).unwrap().len() > 1000, "{err}");
+    pictures_of(dir.path(), "whole");
+}
+
+/// Sheets of a run: by MuJoCo's renderer where there is something to draw with, else plainly, and why; plainly when asked to.
+fn pictures_of(dir: &Path, run: &str) {
+    let sheet = |name: &str, more: &[&str], gl: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
+        command.args(["render", run, "-o", name, "--width", "120", "--json"]).args(more).current_dir(dir);
+        command.envs(gl.map(|gl| ("MUJOCO_GL", gl)));
+        let output = command.output().unwrap();
+        let (told, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        let last: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        assert!(output.status.success(), "{more:?}: {err}");
+        (std::fs::read(dir.join(name)).unwrap(), last["plain"].as_bool().unwrap(), err)
+    };
+    let (plain, drawn_plainly, said) = sheet("plain.png", &["--plain"], None);
+    assert!(drawn_plainly && !said.contains("plain view"), "asked for, so nothing to explain: {said}");
+    let (off, drawn_plainly, said) = sheet("off.png", &[], Some("off"));
+    assert!(drawn_plainly && off == plain && said.contains("the plain view is drawn: MUJOCO_GL"), "{said}");
+    let (first, drawn_plainly, said) = sheet("first.png", &[], None);
+    match motley_mujoco::renderer().unwrap() {
+        Ok(name) => {
+            println!("MuJoCo's renderer: {name}");
+            assert!(!drawn_plainly && first != plain && first == sheet("again.png", &[], None).0, "{said}");
+        }
+        Err(why) => {
+            println!("no renderer, the plain view instead: {why}");
+            assert!(drawn_plainly && first == plain && said.contains(&why.to_string()), "{said}");
+        }
+    }
 }
 
 #[test]
 fn doctor_names_the_engine() {
     let (code, out, _) = motley(Path::new("."), &["doctor"]);
-    assert!(code == 0 && out.contains(motley_mujoco::MUJOCO), "{out}");
+    assert!(code == 0 && out.contains(motley_mujoco::MUJOCO) && out.contains("MuJoCo's renderer"), "{out}");
 }

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, RewardKind, Scene, StateSpace, Status, Stream,
-    TeamSpec,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Photo, RewardKind, Scene, StateSpace, Status,
+    Stream, TeamSpec,
 };
 
-use super::model::{SIDES, SUBSTEPS, text};
+use super::model::{SIDES, SUBSTEPS, solid, text};
 use super::observe::{Hand, JOINTS, MOTORISED, MOTORS, Things, WRENCH, action_width, hand_width, thing_width};
 use super::rules::{Quat, scale, tumbled, wrench};
 use super::task::{Base, Play, Seen, Thing};
 use crate::engine::{Sim, model};
 use crate::phase::Phase;
+use crate::photo::{self, Camera, Look};
 use crate::view::{self, View};
 
 /// Observations are clipped to this.
@@ -34,6 +35,8 @@ pub struct HandsEnv {
     steps: usize,
     won: bool,
     phase: Phase,
+    /// Made for the first photo.
+    camera: Option<Camera>,
 }
 
 impl HandsEnv {
@@ -65,6 +68,7 @@ impl HandsEnv {
             steps: 0,
             won: false,
             phase: Phase::Fresh,
+            camera: None,
         })
     }
 
@@ -238,7 +242,12 @@ impl Env for HandsEnv {
         let caption = format!("{}   step {}{said}", self.spec.task, self.steps);
         let view = View::hands(&self.play);
         let mut scene = view::draw(&self.sim, view, caption);
-        scene.shapes.extend(view::goals(&self.play, view));
+        scene.shapes.extend(view::rings(&view::goals(&self.play), view));
         Some(scene)
+    }
+
+    fn photo(&mut self, width: u32) -> Option<Result<Photo, ConfigError>> {
+        let look = Look { view: View::hands(&self.play), goals: &view::goals(&self.play) };
+        Some(photo::take(&mut self.camera, || solid(&self.play).into(), width, &self.sim, look))
     }
 }

@@ -105,3 +105,10 @@ pub(super) fn text(play: &Play) -> String {
         things(play)
     )
 }
+
+/// The same for pictures: the shapes of the hands, which are see-through because meshes went around them, are solid.
+pub(super) fn solid(play: &Play) -> String {
+    ["0.1", "0.2"]
+        .iter()
+        .fold(text(play), |text, faint| text.replace(&format!(r#"rgba="0.4 0.5 0.6 {faint}""#), r#"rgba="0.4 0.5 0.6 1""#))
+}

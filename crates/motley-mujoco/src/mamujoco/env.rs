@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, RewardKind, Scene, StateSpace, Status, Stream,
-    TeamSpec,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Photo, RewardKind, Scene, StateSpace, Status,
+    Stream, TeamSpec,
 };
 use mujoco_rs::prelude::MjModel;
 
 use super::graph::Read;
 use super::models;
 use super::options::{ActionMap, Observe, Options};
+use super::robots::Robot;
 use super::rules::Rules;
 use crate::engine::{Sim, model};
 use crate::phase::Phase;
+use crate::photo::{self, Camera, Look};
 use crate::view::{self, View};
 
 /// One copy of a robot.
@@ -40,6 +42,10 @@ pub struct RobotEnv {
     phase: Phase,
     /// One observation in double precision.
     row: Vec<f64>,
+    /// What the model's text is made of: the robot, its segments, whether it is the older one.
+    made: (Robot, usize, bool),
+    /// Made for the first photo.
+    camera: Option<Camera>,
 }
 
 impl RobotEnv {
@@ -98,6 +104,8 @@ impl RobotEnv {
             before: 0.0,
             steps: 0,
             phase: Phase::Fresh,
+            made: (robot, segments, options.v2),
+            camera: None,
         })
     }
 
@@ -273,6 +281,12 @@ impl Env for RobotEnv {
 
     fn scene(&self) -> Option<Scene> {
         Some(view::draw(&self.sim, self.view, format!("{}   step {}", self.spec.task, self.steps)))
+    }
+
+    fn photo(&mut self, width: u32) -> Option<Result<Photo, ConfigError>> {
+        let (robot, segments, v2) = self.made;
+        let look = Look { view: self.view, goals: &[] };
+        Some(photo::take(&mut self.camera, || models::text(robot, segments, v2), width, &self.sim, look))
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn run(out: &Output) -> Result<u8, Failure> {
         terminal(),
         devices(),
         mujoco(),
+        pictures(),
         // Optional as well: found or not, the line says where was looked.
         Finding::fine("StarCraft II", motley_sc2::survey()),
         program("git", "git", "optional: only to build from source"),
@@ -158,6 +159,18 @@ fn mujoco() -> Finding {
         match motley_mujoco::linked() {
             Some(version) => format!("{version}, for the tasks mamujoco/* and hands/*"),
             None => format!("not in this build; for the tasks mamujoco/* and hands/*: {}", motley_mujoco::MEND),
+        },
+    )
+}
+
+/// What `motley render` shows the engine's tasks with; the plain view is always there, so nothing is wanting without.
+fn pictures() -> Finding {
+    Finding::fine(
+        "pictures",
+        match motley_mujoco::renderer() {
+            Some(Ok(name)) => format!("MuJoCo's renderer, {name}"),
+            Some(Err(why)) => format!("the plain view, not MuJoCo's renderer: {why}"),
+            None => "the plain view (MuJoCo's renderer is not in this build)".into(),
         },
     )
 }

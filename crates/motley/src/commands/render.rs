@@ -43,36 +43,78 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
     }
     let loaded = load(&args.from, registry)?;
     let mode = if args.stochastic { Mode::Sample } else { Mode::Greedy };
+    // A page holds drawings, which stay sharp and small.
+    let mut painter = if args.plain || page { Painter::Plain } else { Painter::find(&loaded, args, out)? };
     // A sheet holds the first episode.
     let count = if sheet { 1 } else { args.episodes };
     let mut episodes = Vec::with_capacity(count.min(1000));
     for k in 0..count {
-        let episode = play(&loaded, args.seed, k, mode)?;
+        let episode = play(&loaded, args.seed, k, mode, painter.looks_back())?;
         out.line(format!("episode {}: return {:.2}, {} steps", k + 1, episode.team_return, episode.scenes.len() - 1));
         let fields =
             json!({ "episode": k, "return": episode.team_return, "length": episode.scenes.len() - 1, "won": episode.won });
         out.event("episode", fields);
-        episodes.push(episode.scenes);
+        episodes.push(episode);
     }
     let frames = match (sheet, page) {
-        (true, _) => draw_sheet(&episodes[0], args)?,
+        (true, _) => draw_sheet(&episodes[0], &mut painter, args)?,
         (_, true) => draw_page(&episodes, &loaded, args, out)?,
-        _ => draw_film(&episodes, args, out)?,
+        _ => draw_film(&episodes, &mut painter, args, out)?,
     };
     out.line(format!("written: {}", args.out.display()));
-    out.event("done", json!({ "out": args.out.display().to_string(), "episodes": count, "frames": frames }));
+    let plain = !painter.looks_back();
+    out.event("done", json!({ "out": args.out.display().to_string(), "episodes": count, "frames": frames, "plain": plain }));
     Ok(0)
+}
+
+/// What makes pixels of a moment.
+enum Painter {
+    /// The scene, drawn here.
+    Plain,
+    /// The task's own renderer, in a copy of it that is put back to the moment.
+    Own(Box<dyn Env>),
+}
+
+impl Painter {
+    /// The task's own renderer where it has one that works here, which is tried; else the plain one, and why.
+    fn find(loaded: &Loaded, args: &RenderArgs, out: &Output) -> Result<Self, Failure> {
+        let mut env = (loaded.make)()?;
+        match env.photo(args.width) {
+            Some(Ok(_)) => Ok(Self::Own(env)),
+            Some(Err(why)) => {
+                out.note(format!("the plain view is drawn: {why}"));
+                Ok(Self::Plain)
+            }
+            None => Ok(Self::Plain),
+        }
+    }
+
+    /// Whether it needs the states of the moments.
+    fn looks_back(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    /// What was seen at the moment `at`.
+    fn paint(&mut self, episode: &Episode, at: usize, width: u32) -> Result<Image, Failure> {
+        let scene = &episode.scenes[at];
+        let Self::Own(env) = self else { return raster::draw(scene, width).map_err(drawn) };
+        let lost = || Failure::run(format!("step {at}: the task cannot go back there to be drawn; --plain draws without"));
+        env.restore(episode.states.get(at).ok_or_else(lost)?).map_err(|e| Failure::run(format!("step {at}: {e}")))?;
+        raster::develop(&env.photo(width).ok_or_else(lost)??, &scene.caption).map_err(drawn)
+    }
 }
 
 /// What was seen in one episode: a scene after the reset and one after each step.
 struct Episode {
     scenes: Vec<Scene>,
+    /// Where the task's own renderer draws: the environment's states at the same moments.
+    states: Vec<Vec<u8>>,
     team_return: f64,
     won: Option<bool>,
 }
 
-/// Plays episode `k` on the streams that `motley eval` with the same seed plays it on.
-fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode) -> Result<Episode, Failure> {
+/// Plays episode `k` on the streams that `motley eval` with the same seed plays it on; `states` are kept where asked for.
+fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode, states: bool) -> Result<Episode, Failure> {
     let failed = |step: usize, error: &dyn std::fmt::Display| Failure::run(format!("episode {}, step {step}: {error}", k + 1));
     let stream = |purpose| Stream::new(seed, purpose, k as u64, u64::MAX);
     let team: &TeamSpec = loaded.policy.team();
@@ -80,8 +122,8 @@ fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode) -> Result<Episode, Fai
     let mut buf = FrameBuf::new(team);
     reset_with_retries(&mut env, &loaded.make, team, &mut buf.frame(), |attempt| stream(Purpose::EvalEpisode).fork(attempt))
         .map_err(|e| failed(0, &e))?;
-    let mut episode = Episode { scenes: Vec::new(), team_return: 0.0, won: None };
-    episode.see(&*env, loaded, k, 0)?;
+    let mut episode = Episode { scenes: Vec::new(), states: Vec::new(), team_return: 0.0, won: None };
+    episode.see(&*env, loaded, k, 0, states)?;
     let mut memory = vec![0.0; loaded.policy.memory_len()];
     let (mut decision, mut scratch) = (Decision::default(), ActScratch::default());
     for step in 1..=team.step_limit.unwrap_or(LONGEST).min(LONGEST) {
@@ -90,7 +132,7 @@ fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode) -> Result<Episode, Fai
         loaded.policy.act(batch, &mut memory, mode, &rng, &mut decision, &mut scratch).map_err(|e| failed(step, &e))?;
         let status = advance(&mut *env, team, &decision.env, &mut buf).map_err(|e| failed(step, &e))?;
         episode.team_return += team.team_reward(&buf.rewards);
-        episode.see(&*env, loaded, k, step)?;
+        episode.see(&*env, loaded, k, step, states)?;
         if status.done() {
             break;
         }
@@ -109,7 +151,7 @@ fn advance(env: &mut dyn Env, team: &TeamSpec, actions: &[f32], buf: &mut FrameB
 }
 
 impl Episode {
-    fn see(&mut self, env: &dyn Env, loaded: &Loaded, k: usize, step: usize) -> Result<(), Failure> {
+    fn see(&mut self, env: &dyn Env, loaded: &Loaded, k: usize, step: usize, states: bool) -> Result<(), Failure> {
         let Some(mut scene) = env.scene() else {
             let message = format!("{} cannot be drawn: it shows no scene (motley eval tells its returns)", loaded.task);
             return Err(Failure::usage(message));
@@ -117,6 +159,9 @@ impl Episode {
         let own = if scene.caption.starts_with("step") { String::new() } else { format!("step {step}   ") };
         scene.caption = format!("episode {}   return {:.2}   {own}{}", k + 1, self.team_return, scene.caption);
         self.scenes.push(scene);
+        if states {
+            self.states.extend(env.snapshot());
+        }
         Ok(())
     }
 }
@@ -149,18 +194,18 @@ fn evenly(length: usize, count: usize) -> Vec<usize> {
 }
 
 /// Writes all episodes one after another; returns how many frames were drawn.
-fn draw_film(episodes: &[Vec<Scene>], args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
-    let first = raster::draw(&episodes[0][0], args.width).map_err(drawn)?;
+fn draw_film(episodes: &[Episode], painter: &mut Painter, args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
+    let first = painter.paint(&episodes[0], 0, args.width)?;
     let fitting = (MOST_BYTES / first.rgba.len().max(1)).clamp(1, MOST_FRAMES);
-    let longest: usize = episodes.iter().map(Vec::len).sum();
+    let longest: usize = episodes.iter().map(|e| e.scenes.len()).sum();
     let stride = longest.div_ceil(fitting);
     if stride > 1 {
         out.note(format!("{longest} frames are too many: every {stride}th is drawn"));
     }
     let (mut frames, mut count) = (Vec::new(), 0);
-    for scenes in episodes {
-        for at in evenly(scenes.len(), scenes.len().div_ceil(stride)) {
-            frames.push(raster::draw(&scenes[at], args.width).map_err(drawn)?);
+    for episode in episodes {
+        for at in evenly(episode.scenes.len(), episode.scenes.len().div_ceil(stride)) {
+            frames.push(painter.paint(episode, at, args.width)?);
             count += 1;
         }
         if let Some(last) = frames.last().cloned() {
@@ -172,14 +217,14 @@ fn draw_film(episodes: &[Vec<Scene>], args: &RenderArgs, out: &Output) -> Result
 }
 
 /// Writes a page that shows all episodes; returns how many frames it has.
-fn draw_page(episodes: &[Vec<Scene>], loaded: &Loaded, args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
-    let longest: usize = episodes.iter().map(Vec::len).sum();
+fn draw_page(episodes: &[Episode], loaded: &Loaded, args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
+    let longest: usize = episodes.iter().map(|e| e.scenes.len()).sum();
     let stride = longest.div_ceil(MOST_FRAMES);
     if stride > 1 {
         out.note(format!("{longest} frames are too many: every {stride}th is drawn"));
     }
     let mut pictures = Vec::with_capacity(episodes.len());
-    for scenes in episodes {
+    for scenes in episodes.iter().map(|e| &e.scenes) {
         let chosen = evenly(scenes.len(), scenes.len().div_ceil(stride));
         let drawn_ones: Result<Vec<_>, Failure> =
             chosen.into_iter().map(|at| raster::picture(&scenes[at], args.width).map_err(drawn)).collect();
@@ -192,10 +237,9 @@ fn draw_page(episodes: &[Vec<Scene>], loaded: &Loaded, args: &RenderArgs, out: &
 }
 
 /// Writes evenly spaced frames of one episode as rows of a sheet; returns how many.
-fn draw_sheet(scenes: &[Scene], args: &RenderArgs) -> Result<usize, Failure> {
-    let tiles: Result<Vec<Image>, Failure> =
-        evenly(scenes.len(), SHEET).into_iter().map(|at| raster::draw(&scenes[at], args.width).map_err(drawn)).collect();
-    let tiles = tiles?;
+fn draw_sheet(episode: &Episode, painter: &mut Painter, args: &RenderArgs) -> Result<usize, Failure> {
+    let moments = evenly(episode.scenes.len(), SHEET).into_iter();
+    let tiles = moments.map(|at| painter.paint(episode, at, args.width)).collect::<Result<Vec<Image>, Failure>>()?;
     png::save(&arrange(&tiles, &args.out)?, &args.out).map_err(drawn)?;
     Ok(tiles.len())
 }
