@@ -25,24 +25,29 @@ pub enum OnnxError {
         why: String,
     },
     /// A file that does something else than the policy.
-    #[error(
-        "the graph of {agents} does not do what the policy does: its output \"{output}\" on random input {trial} is {found}, the \
-         policy's {expected}, farther apart than {allowed}; please report this"
-    )]
-    Differs {
-        /// For whom it acts.
-        agents: String,
-        /// The output.
-        output: String,
-        /// Which of the random inputs.
-        trial: usize,
-        /// The policy's number, as text.
-        expected: String,
-        /// The file's.
-        found: String,
-        /// How far apart they may be.
-        allowed: String,
-    },
+    #[error("{0}")]
+    Differs(Box<Difference>),
+}
+
+/// Where a file and its policy part.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "the graph of {agents} does not do what the policy does: its output \"{output}\" on random input {trial} is {found}, the \
+     policy's {expected}, farther apart than {allowed}; please report this"
+)]
+pub struct Difference {
+    /// For whom the file acts.
+    pub agents: String,
+    /// The output.
+    pub output: String,
+    /// Which of the random inputs.
+    pub trial: usize,
+    /// The policy's number, as text.
+    pub expected: String,
+    /// The file's.
+    pub found: String,
+    /// How far apart they may be.
+    pub allowed: String,
 }
 
 /// A policy, or one distinct actor of it, as the bytes of an ONNX file.

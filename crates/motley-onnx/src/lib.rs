@@ -22,6 +22,6 @@ mod proto;
 #[cfg(feature = "verify")]
 mod verify;
 
-pub use export::{Exported, OnnxError, export};
+pub use export::{Difference, Exported, OnnxError, export};
 #[cfg(feature = "verify")]
 pub use verify::verify;

@@ -8,7 +8,7 @@ use tract_onnx::prelude::{
     Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, TValue, TVec, Tensor, TractResult, TypedRunnableModel,
 };
 
-use crate::export::{Exported, OnnxError};
+use crate::export::{Difference, Exported, OnnxError};
 use crate::heads::MASKED;
 use crate::parts::{Part, parts};
 use crate::proto::{INT64, Model, Size, ValueInfo};
@@ -258,7 +258,9 @@ impl<'a> Trial<'a> {
                     None => (format!("of {} numbers", expected.len()), format!("of {} numbers", found.len())),
                 };
                 let (agents, output) = (self.file.agents.join(", "), name.clone());
-                return Err(OnnxError::Differs { agents, output, trial: moment, expected, found, allowed: near.to_string() });
+                let allowed = near.to_string();
+                let difference = Difference { agents, output, trial: moment, expected, found, allowed };
+                return Err(OnnxError::Differs(Box::new(difference)));
             }
         }
         Ok(())
