@@ -107,14 +107,15 @@ fn what_a_neighbour_knows_is_learned_with_messages_only() {
     }
 }
 
-/// Values of actions, and actors that climb a critic through replayed moments, hear as those do who learn from what they have just done.
+/// Values of actions, and actors that climb a critic through replayed moments, hear too. The deaf earn 1.5 of 3 whatever they do, with a
+/// deviation of 0.06 over these episodes: the bounds are far from chance, not the best that can be learned.
 #[test]
 fn learners_from_replay_hear_too() {
     let short = ["algo.buffer_episodes=2000", "algo.episode_limit=2"];
     let values = ["algo.updates=8", "algo.epsilon_steps=10000", "algo.target_update=20", "net.recurrent=false"];
     let values = [&short[..], &values].concat();
     let climbs = ["algo.warmup_steps=400", "algo.batch_size=64", "algo.updates_per_step=0.7", "algo.buffer_size=20000"];
-    for (algo, overrides) in [
+    let learners = [
         ("iql", &values[..]),
         ("vdn", &values),
         ("qmix", &values),
@@ -124,13 +125,13 @@ fn learners_from_replay_hear_too() {
         ("hasac", &climbs),
         ("maddpg", &climbs),
         ("matd3", &climbs),
-    ] {
-        let heard = score(algo, &[overrides, &["net.trunk=gnn", "net.share=none"]].concat());
-        assert!(heard > 2.7, "{algo}: {heard}");
-    }
+    ];
+    let scores =
+        learners.map(|(algo, overrides)| (algo, score(algo, &[overrides, &["net.trunk=gnn", "net.share=none"]].concat())));
+    assert!(scores.iter().all(|(_, heard)| *heard > 2.2), "{scores:?}");
     for (algo, overrides) in [("vdn", &values[..]), ("haddpg", &climbs)] {
         let deaf = score(algo, &[overrides, &["net.share=none"]].concat());
-        assert!(deaf < 2.1, "{algo}: {deaf}");
+        assert!(deaf < 1.8, "{algo}: {deaf}");
     }
 }
 
