@@ -186,6 +186,25 @@ fn signals_stop_after_a_checkpoint() {
     print(&b).must_equal(&print(&a), "after three signals");
 }
 
+/// P4: the terminal goes, training stays. A stopped run says how it goes on.
+#[cfg(unix)]
+#[test]
+fn a_terminal_that_is_gone_does_not_stop_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let longer = ["total_steps=400000", "log.checkpoint_every=800", "eval.every=400000"];
+    let mut child = train_command("happo", &longer, &run).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(at_work(&mut child, &run, 1));
+    signal(&child, "HUP");
+    let logged = std::fs::metadata(run.join("metrics.jsonl")).unwrap().len();
+    assert!(at_work(&mut child, &run, logged + 1), "it went on");
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(75));
+    assert!(told.contains(&format!("go on with: motley train --resume {}", run.display())), "{told}");
+}
+
 /// P2: a second Ctrl-C does not wait for the update.
 #[cfg(unix)]
 #[test]
