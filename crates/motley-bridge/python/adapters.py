@@ -31,6 +31,10 @@ class Contract(Exception):
         self.where, self.expected, self.found = where, str(expected), str(found)
 
 
+class Misshaped(Contract):
+    """What an environment wrote does not fit the space that it declared: trying again mends nothing."""
+
+
 try:
     import numpy as np
 except ImportError:
@@ -108,19 +112,19 @@ class Observed:
                 try:
                     inner = value[key]
                 except (KeyError, IndexError, TypeError):
-                    raise Contract(part.where, "an entry", f"none in {type(value).__name__}") from None
+                    raise Misshaped(part.where, "an entry", f"none in {type(value).__name__}") from None
                 part.write(inner, out[at : at + part.size])
                 at += part.size
             return
         try:
             array = np.asarray(value)
         except Exception:
-            raise Contract(self.where, "numbers", type(value).__name__) from None
+            raise Misshaped(self.where, "numbers", type(value).__name__) from None
         if array.dtype.kind not in "fiub":
-            raise Contract(self.where, "numbers", f"dtype {array.dtype}")
+            raise Misshaped(self.where, "numbers", f"dtype {array.dtype}")
         if self.kind == "Box":
             if array.shape != self.space_shape:
-                raise Contract(self.where, f"shape {self.space_shape}", f"shape {array.shape}")
+                raise Misshaped(self.where, f"shape {self.space_shape}", f"shape {array.shape}")
             out[:] = array.ravel()
         elif self.kind == "Discrete":
             k = int(array) - self.start if array.shape == () else -1
@@ -139,7 +143,7 @@ class Observed:
                 at += n
         else:
             if array.size != self.size:
-                raise Contract(self.where, f"{self.size} bits", f"shape {array.shape}")
+                raise Misshaped(self.where, f"{self.size} bits", f"shape {array.shape}")
             out[:] = array.ravel()
 
 
@@ -183,7 +187,7 @@ class Acted:
             mask = np.concatenate([np.asarray(m).ravel() for m in mask])
         mask = np.asarray(mask).ravel()
         if mask.size != self.mask_len:
-            raise Contract(f"availability mask of {self.where}", f"{self.mask_len} entries", mask.size)
+            raise Misshaped(f"availability mask of {self.where}", f"{self.mask_len} entries", mask.size)
         out[:] = mask != 0
 
 
@@ -250,7 +254,7 @@ class Adapter:
             return
         array = np.asarray(state)
         if array.size != self.spec["state"] or array.dtype.kind not in "fiub":
-            raise Contract("state", f"{self.spec['state']} numbers", f"shape {array.shape}, dtype {array.dtype}")
+            raise Misshaped("state", f"{self.spec['state']} numbers", f"shape {array.shape}, dtype {array.dtype}")
         out.state[:] = array.ravel()
 
     def close(self):

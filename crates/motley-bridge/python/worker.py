@@ -128,7 +128,8 @@ def told(error):
     if isinstance(error, Missing):
         return {"kind": "missing", "what": error.what, "mend": error.mend}
     if isinstance(error, Contract):
-        return {"kind": "contract", "where": error.where, "expected": error.expected, "found": error.found}
+        kind = "misshaped" if isinstance(error, Misshaped) else "contract"
+        return {"kind": kind, "where": error.where, "expected": error.expected, "found": error.found}
     if isinstance(error, Invalid):
         return {"kind": "invalid", "text": str(error)}
     return {"kind": "failed", "text": describe_error(error)}

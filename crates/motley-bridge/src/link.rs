@@ -45,6 +45,12 @@ pub(crate) enum Told {
         expected: String,
         found: String,
     },
+    Misshaped {
+        #[serde(rename = "where")]
+        place: String,
+        expected: String,
+        found: String,
+    },
     Invalid {
         text: String,
     },
@@ -58,6 +64,7 @@ impl From<Told> for EnvError {
         match told {
             Told::Missing { what, mend } => Self::Failed(format!("{what} is missing: {mend}")),
             Told::Contract { place, expected, found } => Self::Contract { where_: place, expected, found },
+            Told::Misshaped { place, expected, found } => Self::Misshaped { where_: place, expected, found },
             Told::Invalid { text } | Told::Failed { text } => Self::Failed(text),
         }
     }

@@ -169,7 +169,7 @@ fn a_broken_word_is_named() {
         let mut player = Player::new(make("Walk", &["workers=1", &format!("kwargs={{fault=\"{fault}\"}}")]).unwrap());
         player.reset(0).unwrap();
         let error = player.steps_until_error();
-        assert!(matches!(error, EnvError::Contract { .. }), "{error:?}");
+        assert!(matches!(error, EnvError::Misshaped { .. }), "{error:?}");
         assert!(wanted.iter().all(|w| error.to_string().contains(w)), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use toml::Value;
 
 use crate::error::{ConfigError, nearest};
+use crate::secret::masked;
 
 /// What values a key takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,7 @@ impl Kind {
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Text => "text".into(),
             Self::Ints(a, b) => format!("a list of whole numbers, each {} to {}", int(*a), int(*b)),
-            Self::Share => "none, all, type, or a list of lists of agent names".into(),
+            Self::Share => "none, all, type, or a list of lists of agent names in quotes, [[\"a\", \"b\"], [\"c\"]]".into(),
             Self::Any => "a value".into(),
         }
     }
@@ -164,7 +165,7 @@ impl Settings {
             return Err(ConfigError::Value {
                 key: name.to_owned(),
                 expected: entry.key.kind.describe(),
-                found: value.to_string(),
+                found: masked(name, value).to_string(),
             });
         };
         entry.value = value;
@@ -261,14 +262,21 @@ impl Settings {
         Settings { entries: entries.collect() }
     }
 
-    /// All values as a nested table, ready to be written as TOML. Values whose key names a secret are masked.
+    /// All values as a nested table, ready to be written as TOML. Secrets are masked, however deep they lie.
     pub fn to_table(&self) -> toml::Table {
+        self.table_of(masked)
+    }
+
+    /// As [`Settings::to_table`], with the secrets: for a process that does the work, never for a file or a message.
+    pub fn to_open_table(&self) -> toml::Table {
+        self.table_of(|_, value| value.clone())
+    }
+
+    fn table_of(&self, shown: impl Fn(&str, &Value) -> Value) -> toml::Table {
         let mut root = toml::Table::new();
         for (name, entry) in &self.entries {
-            let secret = ["token", "secret", "password"].iter().any(|s| name.to_ascii_lowercase().contains(s));
-            let value = if secret { Value::String("***".into()) } else { entry.value.clone() };
             let parts: Vec<&str> = name.split('.').collect();
-            insert_nested(&mut root, &parts, value);
+            insert_nested(&mut root, &parts, shown(name, &entry.value));
         }
         root
     }
@@ -507,6 +515,7 @@ mod tests {
             let text = set(bad).unwrap_err().to_string();
             assert!(text.contains("algo."), "{bad}: {text}");
         }
+        assert!(set("algo.share=[[a],[b]]").unwrap_err().to_string().contains("in quotes"));
     }
 
     /// C1: every single-edit mutation of every key is refused, at least 90 % of them with the right suggestion.
@@ -549,8 +558,15 @@ mod tests {
 
     #[test]
     fn secrets_are_masked() {
-        let mut s = Settings::new([Key::new("log.api_token", "", Kind::Text, "x")]);
+        let any = |name| Key::new(name, toml::Table::new(), Kind::Any, "x");
+        let mut s = Settings::new([Key::new("log.api_token", "", Kind::Text, "x"), any("task.kwargs"), any("n.secret")]);
         s.set_text("log.api_token=abc123", Origin::CommandLine).unwrap();
-        assert!(!s.to_table().to_string().contains("abc123"));
+        s.set_text("task.kwargs={deep={api_token=\"abc123\"}, n=3}", Origin::CommandLine).unwrap();
+        let shown = s.to_table().to_string();
+        assert!(!shown.contains("abc123") && shown.contains("n = 3"), "{shown}");
+        assert!(s.to_open_table().to_string().contains("abc123"));
+        let mut wrong = Settings::new([Key::new("task.token", 1, Kind::Int(0, 9), "x")]);
+        let refused = wrong.set_text("task.token=abc123", Origin::CommandLine).unwrap_err().to_string();
+        assert!(!refused.contains("abc123"), "{refused}");
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// What can go wrong inside one environment. All of these cost one episode, not the run.
+/// What can go wrong inside one environment. All but [`EnvError::Misshaped`] cost one episode, not the run.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum EnvError {
     /// Stepped before a reset or after the end.
@@ -24,6 +24,16 @@ pub enum EnvError {
         /// Agent, field and index.
         where_: String,
         /// What the contract says.
+        expected: String,
+        /// What was written.
+        found: String,
+    },
+    /// What the environment wrote does not fit the space that it declared. Trying again mends nothing: training stops.
+    #[error("{where_}: expected {expected}, found {found}; mend the environment, or declare the space that it has")]
+    Misshaped {
+        /// Agent and field.
+        where_: String,
+        /// What the space says.
         expected: String,
         /// What was written.
         found: String,
@@ -108,7 +118,10 @@ fn did_you_mean(nearest: &[String]) -> String {
 
 /// The names among `known` that are near `name`, best first, at most three.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    // Of two tasks with one name, that of the suite which was written is meant.
+    const SAME_SUITE: f64 = 0.2;
     let last = |s: &str| s.rsplit(['.', '/']).next().unwrap_or(s).to_ascii_lowercase();
+    let suite = |s: &str| s.split_once('/').map(|(suite, _)| suite.to_ascii_lowercase());
     let mut scored: Vec<(f64, &str)> = known
         .into_iter()
         .map(|k| {
@@ -117,6 +130,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
             (whole.max(0.98 * leaf), k)
         })
         .filter(|(score, _)| *score >= 0.6)
+        .map(|(score, k)| (if suite(name).is_some() && suite(name) == suite(k) { score + SAME_SUITE } else { score }, k))
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     let best = scored.first().map_or(0.0, |s| s.0);
@@ -134,6 +148,10 @@ mod tests {
         assert_eq!(nearest("net.hiden_sizes", keys)[0], "net.hidden_sizes");
         assert_eq!(nearest("clip", keys)[0], "algo.clip");
         assert!(nearest("zzzzzz", keys).is_empty());
+        let tasks = ["vmas/simple_spread", "mpe/simple_spread_v3", "mpe/simple_v3", "matrix/climbing"];
+        assert_eq!(nearest("mpe/simple_spread", tasks)[0], "mpe/simple_spread_v3");
+        assert_eq!(nearest("vmas/simple_spred", tasks)[0], "vmas/simple_spread");
+        assert_eq!(nearest("mpe/climbing", tasks)[0], "matrix/climbing");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod metrics;
 pub mod rng;
 pub mod scene;
+pub mod secret;
 pub mod spec;
 pub mod task;
 pub mod unified;

@@ -1,5 +1,7 @@
 //! The environment contract, tried on a real environment: what `motley check` prints and what a user's own tests call.
 
+mod twice;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use motley_core::guard::{check_frame, out_of_bounds};
 use motley_core::{
     ActionMeaning, ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, TeamSpec,
 };
+
+pub use twice::differs;
 
 /// Makes fresh copies of the environment under test.
 pub type Make<'a> = &'a dyn Fn() -> Result<Box<dyn Env>, ConfigError>;
@@ -124,35 +128,44 @@ impl Copy {
     }
 
     fn choose(&mut self, stream: &mut Stream) -> Result<(), String> {
-        for (i, agent) in self.spec.agents.iter().enumerate() {
-            let out = &mut self.actions[self.spec.action_range(i)];
-            if let ActionSpace::Box { low, high } = &agent.action {
-                for ((x, l), h) in out.iter_mut().zip(low).zip(high) {
-                    let (l, h) = (f64::from(l.max(-10.0)), f64::from(h.min(10.0)));
-                    *x = (stream.range(l, h) as f32).clamp(l as f32, h as f32);
-                }
-                continue;
-            }
-            let mut mask = &self.buf.avail[self.spec.mask_range(i)];
-            for (x, &n) in out.iter_mut().zip(agent.action.choices()) {
-                let (own, rest) = mask.split_at(n);
-                let free: Vec<usize> = (0..n).filter(|a| own[*a]).collect();
-                if free.is_empty() {
-                    return Err(format!("agent \"{}\" has no available action", agent.name));
-                }
-                *x = free[stream.below(free.len() as u32) as usize] as f32;
-                mask = rest;
-            }
-        }
-        Ok(())
+        choose(&self.spec, &self.buf.avail, stream, &mut self.actions)
     }
 
-    /// The exact bits of what was last written.
     fn bits(&self) -> Vec<u64> {
-        let floats = self.buf.obs.iter().chain(&self.buf.state).map(|x| u64::from(x.to_bits()));
-        let flags = self.buf.avail.iter().chain(&self.buf.alive).map(|&x| u64::from(x));
-        floats.chain(flags).chain(self.buf.rewards.iter().map(|r| r.to_bits())).collect()
+        bits(&self.buf)
     }
+}
+
+/// Random available actions.
+fn choose(team: &TeamSpec, avail: &[bool], stream: &mut Stream, actions: &mut [f32]) -> Result<(), String> {
+    for (i, agent) in team.agents.iter().enumerate() {
+        let out = &mut actions[team.action_range(i)];
+        if let ActionSpace::Box { low, high } = &agent.action {
+            for ((x, l), h) in out.iter_mut().zip(low).zip(high) {
+                let (l, h) = (f64::from(l.max(-10.0)), f64::from(h.min(10.0)));
+                *x = (stream.range(l, h) as f32).clamp(l as f32, h as f32);
+            }
+            continue;
+        }
+        let mut mask = &avail[team.mask_range(i)];
+        for (x, &n) in out.iter_mut().zip(agent.action.choices()) {
+            let (own, rest) = mask.split_at(n);
+            let free: Vec<usize> = (0..n).filter(|a| own[*a]).collect();
+            if free.is_empty() {
+                return Err(format!("agent \"{}\" has no available action", agent.name));
+            }
+            *x = free[stream.below(free.len() as u32) as usize] as f32;
+            mask = rest;
+        }
+    }
+    Ok(())
+}
+
+/// The exact bits of what was last written.
+fn bits(buf: &FrameBuf) -> Vec<u64> {
+    let floats = buf.obs.iter().chain(&buf.state).map(|x| u64::from(x.to_bits()));
+    let flags = buf.avail.iter().chain(&buf.alive).map(|&x| u64::from(x));
+    floats.chain(flags).chain(buf.rewards.iter().map(|r| r.to_bits())).collect()
 }
 
 struct Trial<'a> {

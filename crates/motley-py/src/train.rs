@@ -153,8 +153,8 @@ fn plan(
     let plan = request.plan(registry).map_err(config_error)?;
     let seed = plan.settings.get("seed").map_err(config_error)?;
     let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
-    let dir = out.map_or_else(named, PathBuf::from);
-    let folder = RunFolder::create(&dir).map_err(failed)?;
+    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), |dir| RunFolder::create(Path::new(dir))).map_err(failed)?;
+    let dir = folder.root().to_owned();
     Ok((Trainer::start_with(plan, folder, how).map_err(train_error)?, dir))
 }
 
@@ -185,7 +185,7 @@ pub(crate) fn train(
     let file = file.map_err(|e: toml::de::Error| crate::ConfigError::new_err(format!("config: {e}")))?;
     let request = Request { algo, task, file, environment: Vec::new(), overrides };
     let crew = crew.map(|object| PyCrew::new(py, object)).transpose()?;
-    let how = How { crew: crew.map(|crew| Box::new(crew) as _), retune };
+    let how = How { crew: crew.map(|crew| Box::new(crew) as _), retune, commit: motley::COMMIT.map(ToOwned::to_owned) };
     let stop = AtomicBool::new(false);
     let raised: Mutex<Option<PyErr>> = Mutex::new(None);
     let (dir, outcome) = py.detach(|| {

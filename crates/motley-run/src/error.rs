@@ -111,6 +111,12 @@ pub enum RunError {
     /// The folder already holds a run.
     #[error("{} already holds a run: give another --out, or go on with --resume {}", .0.display(), .0.display())]
     Exists(PathBuf),
+    /// The folder holds parts of a run, without the `run.json` and the checkpoint by which it could go on.
+    #[error(
+        "{} holds what is left of a run, without run.json or without a checkpoint, which cannot go on: give another --out, or remove the folder",
+        .0.display()
+    )]
+    Remains(PathBuf),
     /// The folder holds no run.
     #[error("{} holds no run (no run.json)", .0.display())]
     NotARun(PathBuf),
@@ -148,7 +154,7 @@ impl RunError {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Exists(_) | Self::NotARun(_) | Self::Locked { .. } => 2,
+            Self::Exists(_) | Self::Remains(_) | Self::NotARun(_) | Self::Locked { .. } => 2,
             Self::Io { .. } | Self::Damaged { .. } => 1,
         }
     }

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use motley_core::secret::masked;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -173,7 +174,8 @@ impl RunFolder {
     /// Makes the folder of a new run, and those above it. It becomes a run with [`RunFolder::write_info`].
     ///
     /// # Errors
-    /// [`RunError::Exists`] where a run lies there already, [`RunError::Locked`], [`RunError::Io`].
+    /// [`RunError::Exists`] where a run lies there already, [`RunError::Remains`] where parts of one do, [`RunError::Locked`],
+    /// [`RunError::Io`].
     pub fn create(dir: &Path) -> Result<Self, RunError> {
         refuse_existing(dir)?;
         std::fs::create_dir_all(dir).map_err(RunError::io("create", dir))?;
@@ -181,6 +183,21 @@ impl RunFolder {
         // Another process may have begun and ended a run here before the lock was ours.
         refuse_existing(dir)?;
         Ok(Self { view: RunView { root: dir.to_owned() }, lock })
+    }
+
+    /// As [`RunFolder::create`]; where `dir` is taken by a run, begun or at work, its name gets `-2`, `-3`, ...
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`] where that many are taken.
+    pub fn create_beside(dir: &Path) -> Result<Self, RunError> {
+        const MOST: usize = 1000;
+        let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let taken = |made: &Result<Self, RunError>| {
+            matches!(made, Err(RunError::Exists(_) | RunError::Remains(_) | RunError::Locked { .. }))
+        };
+        let others = (2..MOST).map(|k| Self::create(&dir.with_file_name(format!("{name}-{k}"))));
+        let first = Self::create(dir);
+        if taken(&first) { others.into_iter().find(|made| !taken(made)).unwrap_or(first) } else { first }
     }
 
     /// Opens an existing run to go on with it.
@@ -214,9 +231,8 @@ impl RunFolder {
     /// [`RunError::Io`].
     pub fn write_config(&self, config: &toml::Table) -> Result<(), RunError> {
         let path = self.config_path();
-        let mut config = config.clone();
-        mask_secrets(&mut config);
-        let text = toml::to_string(&config).map_err(|e| RunError::damaged(&path, e))?;
+        let shown = masked("", &toml::Value::Table(config.clone()));
+        let text = toml::to_string(&shown).map_err(|e| RunError::damaged(&path, e))?;
         write_atomic(&RealDisk, &path, text.as_bytes()).map_err(RunError::io("write", &path))
     }
 }
@@ -229,25 +245,11 @@ fn refuse_existing(dir: &Path) -> Result<(), RunError> {
     let never_began = !logs.is_empty() && logs.iter().all(|log| log.is_file() && log.len() == 0);
     let begun = ["run.json", "checkpoints", "policy"].iter().any(|name| look(name).is_some());
     let taken = begun || !never_began && (!logs.is_empty() || look(&"config.toml").is_some());
-    if taken { Err(RunError::Exists(dir.to_owned())) } else { Ok(()) }
-}
-
-fn mask_secrets(table: &mut toml::Table) {
-    for (key, value) in table.iter_mut() {
-        let key = key.to_ascii_lowercase();
-        if ["token", "secret", "password"].iter().any(|word| key.contains(word)) {
-            *value = toml::Value::String("***".into());
-        } else {
-            mask_within(value);
-        }
-    }
-}
-
-fn mask_within(value: &mut toml::Value) {
-    match value {
-        toml::Value::Table(table) => mask_secrets(table),
-        toml::Value::Array(items) => items.iter_mut().for_each(mask_within),
-        _ => {}
+    let goes_on = look(&"run.json").is_some() && look(&"checkpoints/latest").is_some();
+    match (taken, goes_on) {
+        (false, _) => Ok(()),
+        (true, true) => Err(RunError::Exists(dir.to_owned())),
+        (true, false) => Err(RunError::Remains(dir.to_owned())),
     }
 }
 
@@ -301,6 +303,9 @@ mod tests {
         assert!(matches!(RunFolder::open(&root), Err(RunError::Locked { .. })));
         assert_eq!(RunView::open(&root).unwrap().info().unwrap(), info());
         drop(run);
+        assert!(matches!(RunFolder::create(&root), Err(RunError::Remains(_))), "without a checkpoint it cannot go on");
+        std::fs::create_dir(root.join("checkpoints")).unwrap();
+        std::fs::write(root.join("checkpoints/latest"), "step-0").unwrap();
         let error = RunFolder::create(&root).unwrap_err();
         assert!(matches!(error, RunError::Exists(_)) && error.exit_code() == 2, "{error}");
         let run = RunFolder::open(&root).unwrap();
@@ -319,12 +324,24 @@ mod tests {
         for name in ["run.json", "metrics.jsonl", "config.toml", "checkpoints"] {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join(name), "{}").unwrap();
-            assert!(matches!(RunFolder::create(dir.path()), Err(RunError::Exists(_))), "{name}");
+            let error = RunFolder::create(dir.path()).unwrap_err();
+            assert!(matches!(error, RunError::Remains(_)) && error.exit_code() == 2, "{name}: {error}");
             assert!(!dir.path().join(crate::lock::NAME).exists(), "nothing is touched");
         }
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("slurm-17.out"), "").unwrap();
         assert!(RunFolder::create(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn runs_of_one_second_get_folders_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = dir.path().join("20090213T233130Z-s3");
+        let runs: Vec<RunFolder> = (0..3).map(|_| RunFolder::create_beside(&wanted).unwrap()).collect();
+        let names: Vec<_> = runs.iter().map(|r| r.root().file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["20090213T233130Z-s3", "20090213T233130Z-s3-2", "20090213T233130Z-s3-3"]);
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(RunFolder::create_beside(&dir.path().join("file/run")).is_err());
     }
 
     #[test]

@@ -125,6 +125,7 @@ impl Report {
         for (algo, tasks) in &groups {
             for (task, runs) in tasks {
                 rows.push(task_row(task, algo, runs, &options.bootstrap)?);
+                warn_of_budgets(task, algo, runs, &mut warnings);
             }
         }
         rows.sort_by(|a, b| (&a.task, &a.algo).cmp(&(&b.task, &b.algo)));
@@ -240,6 +241,19 @@ fn warn_of_few(rows: &[TaskRow], warnings: &mut Vec<String>) {
     }
 }
 
+/// Names the runs of a row that were trained for other budgets than the rest: its least budget is that of no more than some.
+fn warn_of_budgets(task: &str, algo: &str, runs: &[(&RunRecord, f64)], warnings: &mut Vec<String>) {
+    let mut seeds: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for (run, _) in runs {
+        seeds.entry(run.env_steps).or_default().push(run.seed.to_string());
+    }
+    if seeds.len() > 1 {
+        let told = seeds.iter().map(|(steps, seeds)| format!("{steps} (seed {})", seeds.join(", ")));
+        let told = told.collect::<Vec<_>>().join(", ");
+        warnings.push(format!("{algo} on {task} mixes runs of different budgets in one row: {told} env steps"));
+    }
+}
+
 /// The tasks of every algorithm, with bounds; a task on which all runs ended the same has no scale and is left out.
 fn shared_tasks(groups: &Groups<'_>, options: &Options, warnings: &mut Vec<String>) -> Vec<(String, Bounds, &'static str)> {
     let all: BTreeSet<&str> = groups.values().flat_map(BTreeMap::keys).copied().collect();
@@ -326,6 +340,15 @@ mod tests {
         let given = Options { bounds: BTreeMap::from([("s/one".to_owned(), Bounds { low: 0.0, high: 20.0 })]), ..options() };
         let r = Report::new(&runs(), &given).unwrap();
         assert_eq!((r.tasks[0].1.high, r.tasks[0].2), (20.0, "given"));
+    }
+
+    #[test]
+    fn a_row_of_unequal_budgets_names_its_runs() {
+        let all = [run("a", "s/t", 0, &[1.0, 2.0]), run("a", "s/t", 1, &[1.0, 3.0]), run("a", "s/t", 2, &[1.0, 2.0, 4.0])];
+        let told = |runs: &[RunRecord]| Report::new(runs, &options()).unwrap().warnings;
+        let expected = "a on s/t mixes runs of different budgets in one row: 200 (seed 0, 1), 300 (seed 2) env steps";
+        assert!(told(&all).iter().any(|w| w == expected), "{:?}", told(&all));
+        assert!(!told(&all[..2]).iter().any(|w| w.contains("mixes")));
     }
 
     #[test]

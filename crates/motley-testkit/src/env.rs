@@ -43,6 +43,8 @@ pub enum Fault {
     NoAction,
     /// The first agent dies, and is alive again one step later. The team then says that it has deaths.
     Revive,
+    /// `step` says that the first agent's observation does not fit its space.
+    Misshaped,
     /// `step` takes so long.
     Sleep(Duration),
 }
@@ -212,6 +214,13 @@ impl Env for FaultyEnv {
         match self.fault {
             Fault::StepError if strikes => return Err(EnvError::Failed("a planned failure of step".into())),
             Fault::StepPanic if strikes => panic!("a planned panic in step"),
+            Fault::Misshaped if strikes => {
+                return Err(EnvError::Misshaped {
+                    where_: format!("observation of agent \"{}\"", self.spec.agents[0].name),
+                    expected: "shape (6,)".into(),
+                    found: "shape (7,)".into(),
+                });
+            }
             Fault::Sleep(time) if strikes => std::thread::sleep(time),
             _ => {}
         }

@@ -15,7 +15,8 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 use thiserror::Error;
 
 use crate::crew::CrewError;
-use crate::recovery::{Beat, Beats, Failures, MAX_RESETS, build, panic_text, restart};
+use crate::faults::kind;
+use crate::recovery::{Beat, Beats, Failures, MAX_RESETS, build, disobedience, panic_text, restart};
 
 /// Makes one copy of the task's environment.
 pub type MakeEnv = Arc<dyn Fn() -> Result<Box<dyn Env>, ConfigError> + Send + Sync>;
@@ -29,6 +30,14 @@ pub enum CollectError {
         /// Which copy.
         env: usize,
         /// The last error.
+        cause: EnvError,
+    },
+    /// What an environment wrote does not fit the team.
+    #[error("environment {env}: {cause}")]
+    Misshaped {
+        /// Which copy.
+        env: usize,
+        /// Agent, what was expected, what was found.
         cause: EnvError,
     },
     /// Too many failures.
@@ -75,7 +84,12 @@ struct Copy {
     broken: bool,
     failures: u64,
     last_failure: Option<EnvError>,
+    /// A failure of each kind since they were last asked for.
+    causes: Vec<EnvError>,
 }
+
+/// Kinds of failures of one environment that are kept in one rollout.
+const CAUSES: usize = 8;
 
 /// The frames and memories that a thread acts on.
 #[derive(Default)]
@@ -174,6 +188,7 @@ impl Collector {
                     broken: false,
                     failures: 0,
                     last_failure: None,
+                    causes: Vec::new(),
                 })
             })
             .collect::<Result<_, ConfigError>>()?;
@@ -190,20 +205,28 @@ impl Collector {
         Arc::clone(&self.beats)
     }
 
-    /// Starts the first episode of every environment, into slot 0.
+    /// Starts the first episode of every environment, into slot 0. A warning says where they are no function of their seed; that is
+    /// tried on the run's first environment where it has no snapshots.
     ///
     /// # Errors
-    /// [`CollectError::Reset`].
-    pub fn start(&mut self, roll: &mut Rollout) -> Result<(), CollectError> {
+    /// [`CollectError::Reset`], [`CollectError::Misshaped`].
+    pub fn start(&mut self, roll: &mut Rollout) -> Result<Vec<String>, CollectError> {
         let mut front = Front::default();
         front.resize(&self.team, 1, 0);
+        let mut warnings = Vec::new();
         for (copy, lane) in self.copies.iter_mut().zip(&mut roll.lanes) {
             let mut frame = front.frame(&self.team, 0);
             copy.reset(&self.team, &self.make, self.seed, &mut frame)?;
+            if copy.index == 0 && copy.replay.is_some() {
+                let stream = copy.stream(self.seed, 0);
+                warnings.extend(disobedience(&mut *copy.env, &mut copy.broken, &self.team, &stream));
+                copy.episodes = 0;
+                copy.reset(&self.team, &self.make, self.seed, &mut frame)?;
+            }
             lane.put(0, &frame);
             lane.first[0] = true;
         }
-        Ok(())
+        Ok(warnings)
     }
 
     /// Plays every environment for the rollout's length, from slot 0, and judges the failures.
@@ -256,6 +279,12 @@ impl Collector {
     pub fn take_failures(&mut self) -> (u64, Option<(usize, EnvError)>) {
         let last = self.copies.iter_mut().filter_map(|c| c.last_failure.take().map(|e| (c.index, e))).last();
         (self.copies.iter_mut().map(|c| std::mem::take(&mut c.failures)).sum(), last)
+    }
+
+    /// What failed since this was last asked: of each environment one failure of each kind, the last ones last.
+    pub fn take_causes(&mut self) -> Vec<(usize, EnvError)> {
+        let of = |c: &mut Copy| std::mem::take(&mut c.causes).into_iter().map(|e| (c.index, e)).collect::<Vec<_>>();
+        self.copies.iter_mut().flat_map(of).collect()
     }
 
     /// Writes counters and, with `episodes`, the running episodes; their frames are slot 0 of the rollout. Without them
@@ -442,6 +471,7 @@ impl Shared<'_> {
                     fresh = false;
                 }
             }
+            Err(cause @ EnvError::Misshaped { .. }) => return Err(CollectError::Misshaped { env: copy.index, cause }),
             Err(error) => {
                 lane.valid[t] = false;
                 lane.status[t] = Status::Running;
@@ -471,9 +501,13 @@ impl Copy {
         let tried = restart(&mut self.env, self.broken, make, team, frame, |attempt| {
             Stream::new(seed, Purpose::Episode, index as u64, 0).fork(first + attempt)
         });
-        let used = tried.map_err(|cause| CollectError::Reset { env: index, cause })?;
+        let done = tried.map_err(|cause| match cause {
+            EnvError::Misshaped { .. } => CollectError::Misshaped { env: index, cause },
+            _ => CollectError::Reset { env: index, cause },
+        })?;
+        done.failed.into_iter().for_each(|cause| self.note(cause));
         self.broken = false;
-        self.episodes += used;
+        self.episodes += done.attempts;
         self.returns.fill(0.0);
         self.team_return = 0.0;
         self.length = 0;
@@ -513,7 +547,17 @@ impl Copy {
     fn fail(&mut self, error: EnvError) {
         self.broken = matches!(error, EnvError::Panicked(_));
         self.failures += 1;
-        self.last_failure = Some(error);
+        self.last_failure = Some(error.clone());
+        self.note(error);
+    }
+
+    /// Keeps a failure, to be told.
+    fn note(&mut self, error: EnvError) {
+        let new = kind(&error);
+        self.causes.retain(|known| kind(known) != new);
+        if self.causes.len() < CAUSES {
+            self.causes.push(error);
+        }
     }
 
     /// Brings the environment to where it was when `lane`'s slot 0 was written. A replay is held against that slot.

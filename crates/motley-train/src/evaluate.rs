@@ -183,7 +183,7 @@ impl Player {
         let stream =
             |attempt: u64| Stream::new(plan.seed, Purpose::EvalEpisode, episode as u64, plan.round).fork(first + attempt);
         let used = restart(&mut self.env, broken, make, team, &mut frame.frame(), stream);
-        self.attempts += used.map_err(|cause| CollectError::Reset { env: episode, cause })?;
+        self.attempts += used.map_err(|cause| CollectError::Reset { env: episode, cause })?.attempts;
         self.sums.fill(0.0);
         self.result = Episode::NONE;
         Ok(())

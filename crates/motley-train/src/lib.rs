@@ -1,10 +1,12 @@
 //! The training loop: [`settings`] (names and layers to a plan), [`collect`], [`evaluate`], [`trainer`] (the loop with logs
 //! and checkpoints), [`crew`] (environments in other processes), [`bundle`] (what is needed to act).
 
+mod budget;
 pub mod bundle;
 pub mod collect;
 pub mod crew;
 pub mod evaluate;
+mod faults;
 pub mod presets;
 pub mod recovery;
 pub mod settings;
@@ -13,5 +15,5 @@ pub mod trainer;
 pub use collect::MakeEnv;
 pub use crew::How;
 pub use evaluate::{EvalPlan, EvalSummary, evaluate};
-pub use settings::{Plan, Registry, Request, read_file, resume_plan, retune_plan};
-pub use trainer::{Event, Outcome, TrainError, Trainer};
+pub use settings::{Plan, Registry, Request, read_file, recall_secrets, resume_plan, retune_plan};
+pub use trainer::{Event, NOT_DURABLE, Outcome, TrainError, Trainer};

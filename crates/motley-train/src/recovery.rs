@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use motley_core::guard::check_frame;
 use motley_core::{ConfigError, Env, EnvError, Frame, Stream, TeamSpec};
+use motley_envs::check::differs;
 
 use crate::collect::{CollectError, MakeEnv};
 
@@ -31,13 +32,18 @@ pub fn build(make: &MakeEnv, team: &TeamSpec) -> Result<Box<dyn Env>, ConfigErro
     }
 }
 
-/// The first thing in which two teams differ.
-fn difference(expected: &TeamSpec, found: &TeamSpec) -> Option<String> {
+/// The first thing in which two teams differ, by the name of the agent where it is one's.
+pub fn difference(expected: &TeamSpec, found: &TeamSpec) -> Option<String> {
     if let Some((a, b)) = expected.agents.iter().zip(&found.agents).find(|(a, b)| a != b) {
         let show = |s: &motley_core::AgentSpec| {
             format!("\"{}\" (kind {}, observation {:?}, action {:?}, no-op {:?})", s.name, s.kind, s.obs, s.action, s.noop)
         };
-        return Some(format!("agent \"{}\": expected {}, found {}", a.name, show(a), show(b)));
+        let count = if expected.n() == found.n() {
+            String::new()
+        } else {
+            format!("; expected {} agents in all, found {}", expected.n(), found.n())
+        };
+        return Some(format!("agent \"{}\": expected {}, found {}{count}", a.name, show(a), show(b)));
     }
     if expected.n() != found.n() {
         let more = if expected.n() > found.n() { expected } else { found };
@@ -67,13 +73,22 @@ pub fn reset_with_retries(
     frame: &mut Frame<'_>,
     stream: impl Fn(u64) -> Stream,
 ) -> Result<u64, EnvError> {
-    restart(env, false, make, team, frame, stream)
+    restart(env, false, make, team, frame, stream).map(|done| done.attempts)
+}
+
+/// How an environment was brought to a new episode.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restarted {
+    /// Attempts used, the one that succeeded among them.
+    pub attempts: u64,
+    /// Why the last one before it failed, if one did.
+    pub failed: Option<EnvError>,
 }
 
 /// As [`reset_with_retries`]; an environment that is `broken` (it panicked) is not even tried.
 ///
 /// # Errors
-/// The last attempt's error.
+/// The last attempt's error; at once what trying again does not mend.
 pub fn restart(
     env: &mut Box<dyn Env>,
     mut broken: bool,
@@ -81,8 +96,8 @@ pub fn restart(
     team: &TeamSpec,
     frame: &mut Frame<'_>,
     stream: impl Fn(u64) -> Stream,
-) -> Result<u64, EnvError> {
-    let mut last = EnvError::NotRunning("before a reset");
+) -> Result<Restarted, EnvError> {
+    let mut failed = None;
     for attempt in 0..MAX_RESETS {
         if attempt > 0 {
             std::thread::sleep(BACK_OFF * (1 << (attempt - 1)));
@@ -91,7 +106,7 @@ pub fn restart(
             match build(make, team) {
                 Ok(new) => *env = new,
                 Err(error) => {
-                    last = EnvError::Failed(error.to_string());
+                    failed = Some(EnvError::Failed(error.to_string()));
                     continue;
                 }
             }
@@ -104,11 +119,24 @@ pub fn restart(
             Err(panic) => Err(EnvError::Panicked(panic_text(panic.as_ref()))),
         };
         match checked {
-            Ok(()) => return Ok(attempt + 1),
-            Err(error) => last = error,
+            Ok(()) => return Ok(Restarted { attempts: attempt + 1, failed }),
+            Err(error @ EnvError::Misshaped { .. }) => return Err(error),
+            Err(error) => failed = Some(error),
         }
     }
-    Err(last)
+    Err(failed.unwrap_or(EnvError::NotRunning("before a reset")))
+}
+
+/// The warning about an environment without snapshots that is no function of its seed: such a run cannot be resumed exactly. Tried
+/// on one copy, which must be reset afterwards. An environment that fails meanwhile is left to those who then play it.
+pub(crate) fn disobedience(env: &mut dyn Env, broken: &mut bool, team: &TeamSpec, episode: &Stream) -> Option<String> {
+    let tried = catch_unwind(AssertUnwindSafe(|| differs(env, episode)));
+    *broken = tried.is_err();
+    let frame = tried.ok()?.ok()??;
+    Some(format!(
+        "{} is no function of its seed: one episode played twice differs at frame {frame}. Training goes on, but a resumed run will not be bit for bit as if never stopped (exact_resume is false); see motley check {}",
+        team.task, team.task
+    ))
 }
 
 /// What a panic said.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use motley_algos::{AlgorithmSpec, RewardMode};
+use motley_core::secret::{is_secret, masked, missing};
 use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TaskFamily, TeamSpec, settings};
 use motley_run::Change;
 use serde_json::{Map, json};
@@ -162,16 +163,104 @@ impl Request {
             let named = |e: ConfigError| ConfigError::File { path: name.clone(), why: e.to_string() };
             settings.merge(table, &Origin::File(name.clone())).map_err(named)?;
         }
+        let placed = |e: ConfigError| owned_by(e, &self.algo, registry);
         for (name, value) in &self.environment {
-            let key = name.trim_start_matches("MOTLEY__").replace("__", ".").to_ascii_lowercase();
-            let named = |e: ConfigError| ConfigError::Invalid(format!("environment variable {name}: {e}"));
-            settings.set_text(&format!("{key}={value}"), Origin::Environment(name.clone())).map_err(named)?;
+            let named = |e: ConfigError| in_variable(name, placed(e));
+            settings.set_text(&format!("{}={value}", key_of(name)), Origin::Environment(name.clone())).map_err(named)?;
         }
         for text in self.overrides.iter().filter(|o| !o.starts_with("preset=")) {
-            settings.set_text(text, Origin::CommandLine)?;
+            settings.set_text(text, Origin::CommandLine).map_err(placed)?;
         }
         finish(algorithm, task, settings, preset)
     }
+
+    /// The plan of an existing run: its written configuration (`config.toml`), with the changes that a resume allows and with the
+    /// secrets that no file keeps, both from `environment` and `overrides`. `file` is not looked at. With `retune`, settings of the
+    /// algorithm (`algo.*`) may change too.
+    ///
+    /// # Errors
+    /// A change of anything else, a secret that is not given again, a configuration that this version cannot read.
+    pub fn resume(&self, registry: &Registry, config: &toml::Table, retune: bool) -> Result<Plan, ConfigError> {
+        let algorithm = registry.algorithms.get(&self.algo)?;
+        let task = registry.tasks.get(&self.task)?;
+        let mut settings = Settings::new(keys(&*algorithm, &*task));
+        settings.merge(config, &Origin::Run)?;
+        let placed = |e: ConfigError| owned_by(e, &self.algo, registry);
+        for (name, value) in &self.environment {
+            let text = format!("{}={value}", key_of(name));
+            let named = |e: ConfigError| in_variable(name, placed(e));
+            take_over(&mut settings, &text, &Origin::Environment(name.clone()), retune).map_err(named)?;
+        }
+        for text in &self.overrides {
+            take_over(&mut settings, text, &Origin::CommandLine, retune).map_err(placed)?;
+        }
+        all_secrets(&settings)?;
+        finish(algorithm, task, settings, None)
+    }
+}
+
+/// The key that an environment variable names: `MOTLEY__ALGO__LR` is `algo.lr`.
+fn key_of(variable: &str) -> String {
+    variable.trim_start_matches("MOTLEY__").replace("__", ".").to_ascii_lowercase()
+}
+
+/// The other way.
+fn variable_of(key: &str) -> String {
+    format!("MOTLEY__{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+fn in_variable(name: &str, error: ConfigError) -> ConfigError {
+    ConfigError::Invalid(format!("environment variable {name}: {error}"))
+}
+
+/// An unknown key that is one of other algorithms says whose it is.
+fn owned_by(error: ConfigError, algo: &str, registry: &Registry) -> ConfigError {
+    let ConfigError::UnknownKey { key, .. } = &error else { return error };
+    let owners = registry.algorithms.iter().filter(|spec| spec.keys().iter().any(|k| k.name == *key));
+    let owners: Vec<&str> = owners.map(|spec| spec.name()).collect();
+    if owners.is_empty() {
+        return error;
+    }
+    ConfigError::Invalid(format!("{error}: {key} is no setting of {algo} but of {}", owners.join(", ")))
+}
+
+/// Sets a setting of a resumed run, which must be one that may change, or differ from what is written in its secrets alone.
+fn take_over(settings: &mut Settings, text: &str, origin: &Origin, retune: bool) -> Result<(), ConfigError> {
+    let key = text.split_once('=').map_or(text, |(k, _)| k.trim());
+    let before = settings.value(key).map(|v| masked(key, v));
+    settings.set_text(text, origin.clone())?;
+    let after = masked(key, settings.value(key)?);
+    match before {
+        Ok(before) if !may_change(key, retune) && before != after => Err(ConfigError::Invalid(format!(
+            "a resumed run keeps {key} = {before}, {after} was asked for: only total_steps, threads, eval.* and log.* can be changed; start a new run instead"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses settings of which a written configuration holds only the mask.
+fn all_secrets(settings: &Settings) -> Result<(), ConfigError> {
+    let absent = settings.iter().find_map(|(key, value, _)| missing(&key.name, value).map(|place| (&key.name, place)));
+    let Some((key, place)) = absent else { return Ok(()) };
+    Err(ConfigError::Invalid(format!(
+        "{place} is a secret, which the run folder does not keep: give {key} again, in the environment variable {} or on the command line as {key}=...",
+        variable_of(key)
+    )))
+}
+
+/// Fills in the secrets of settings that were read from a file, from `environment` (`MOTLEY__A__B` variables as name and value).
+///
+/// # Errors
+/// A secret that is not there, a variable that says something else than the file where that is no secret.
+pub fn recall_secrets(settings: &mut Settings, environment: &[(String, String)]) -> Result<(), ConfigError> {
+    let absent = |(key, value, _): (&Key, &toml::Value, &Origin)| missing(&key.name, value).map(|_| key.name.clone());
+    for key in settings.iter().filter_map(absent).collect::<Vec<_>>() {
+        if let Some((name, value)) = environment.iter().find(|(name, _)| *name == variable_of(&key)) {
+            let origin = Origin::Environment(name.clone());
+            take_over(settings, &format!("{key}={value}"), &origin, false).map_err(|e| in_variable(name, e))?;
+        }
+    }
+    all_secrets(settings)
 }
 
 /// Whether a resumed run may take a setting over with another value.
@@ -185,12 +274,10 @@ fn may_change(key: &str, retune: bool) -> bool {
     is_free(key) || (retune && key.starts_with("algo."))
 }
 
-/// Every setting that a resumed run must keep, as checkpoints record them.
+/// Every setting that a resumed run must keep, as checkpoints record them: without secrets, which cannot be compared.
 pub fn kept(settings: &Settings) -> Map<String, serde_json::Value> {
-    // What the written configuration masks cannot be compared.
-    let secret = |key: &str| ["token", "secret", "password"].iter().any(|word| key.contains(word));
-    let kept = settings.iter().filter(|(key, ..)| !is_free(&key.name) && !secret(&key.name));
-    kept.map(|(key, value, _)| (key.name.clone(), json!(value))).collect()
+    let kept = settings.iter().filter(|(key, ..)| !is_free(&key.name) && !is_secret(&key.name));
+    kept.map(|(key, value, _)| (key.name.clone(), json!(masked(&key.name, value)))).collect()
 }
 
 /// What a resumed run takes over with another value than its `config.toml` has.
@@ -200,8 +287,9 @@ pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64, retune
         None => config.get(key),
     };
     let change = |key: &Key, to: &toml::Value| {
-        let from = written(&key.name).filter(|from| *from != to)?;
-        may_change(&key.name, retune).then(|| Change { env_steps, key: key.name.clone(), from: json!(from), to: json!(to) })
+        let (from, to) = (masked(&key.name, written(&key.name)?), masked(&key.name, to));
+        let changed = from != to && may_change(&key.name, retune);
+        changed.then(|| Change { env_steps, key: key.name.clone(), from: json!(from), to: json!(to) })
     };
     settings.iter().filter_map(|(key, to, _)| change(key, to)).collect()
 }
@@ -213,8 +301,13 @@ pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64, retune
 /// [`ConfigError::Invalid`] with every difference.
 pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>, retune: bool) -> Result<(), ConfigError> {
     let now = kept(settings);
+    // Checkpoints of older versions hold secrets that lie in tables.
+    let shown = |key: &str, r: &serde_json::Value| toml::Value::try_from(r).map_or(r.clone(), |r| json!(masked(key, &r)));
     let differs = now.iter().filter(|(key, _)| !may_change(key, retune));
-    let differs = differs.filter_map(|(key, value)| recorded.get(key).filter(|r| *r != value).map(|r| (key, value, r)));
+    let differs = differs.filter_map(|(key, value)| {
+        let recorded = shown(key, recorded.get(key)?);
+        (recorded != *value).then_some((key, value, recorded))
+    });
     let found: Vec<String> = differs.map(|(key, value, r)| format!("{key} = {value} (the checkpoint has {r})")).collect();
     if found.is_empty() {
         return Ok(());
@@ -225,7 +318,8 @@ pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>
     )))
 }
 
-/// The plan of an existing run, from its written configuration and the changes that a resume allows.
+/// The plan of an existing run, from its written configuration and the changes that a resume allows: [`Request::resume`] without an
+/// environment.
 ///
 /// # Errors
 /// A change of anything but `total_steps`, `threads`, `eval.*`, `log.*`; a configuration that this version cannot read.
@@ -236,7 +330,7 @@ pub fn resume_plan(
     config: &toml::Table,
     overrides: &[String],
 ) -> Result<Plan, ConfigError> {
-    taken_up(registry, algo, task, config, overrides, false)
+    again(algo, task, overrides).resume(registry, config, false)
 }
 
 /// As [`resume_plan`]; settings of the algorithm (`algo.*`) may change too.
@@ -250,36 +344,11 @@ pub fn retune_plan(
     config: &toml::Table,
     overrides: &[String],
 ) -> Result<Plan, ConfigError> {
-    taken_up(registry, algo, task, config, overrides, true)
+    again(algo, task, overrides).resume(registry, config, true)
 }
 
-fn taken_up(
-    registry: &Registry,
-    algo: &str,
-    task: &str,
-    config: &toml::Table,
-    overrides: &[String],
-    retune: bool,
-) -> Result<Plan, ConfigError> {
-    let algorithm = registry.algorithms.get(algo)?;
-    let task = registry.tasks.get(task)?;
-    let mut settings = Settings::new(keys(&*algorithm, &*task));
-    settings.merge(config, &Origin::Run)?;
-    for text in overrides {
-        let key = text.split_once('=').map_or(text.as_str(), |(k, _)| k.trim());
-        let before = settings.value(key).cloned();
-        settings.set_text(text, Origin::CommandLine)?;
-        let after = settings.value(key)?;
-        if let Ok(before) = before
-            && !may_change(key, retune)
-            && before != *after
-        {
-            return Err(ConfigError::Invalid(format!(
-                "a resumed run keeps {key} = {before}, {after} was asked for: only total_steps, threads, eval.* and log.* can be changed; start a new run instead"
-            )));
-        }
-    }
-    finish(algorithm, task, settings, None)
+fn again(algo: &str, task: &str, overrides: &[String]) -> Request {
+    Request { algo: algo.into(), task: task.into(), overrides: overrides.to_vec(), ..Request::default() }
 }
 
 fn finish(

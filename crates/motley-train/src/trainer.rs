@@ -17,10 +17,12 @@ use motley_run::{
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use crate::budget::{check_budget, check_memory};
 use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, Collector, ResumeError};
 use crate::crew::{Crew, How, Remote, Source};
 use crate::evaluate::{Episode, EvalError, EvalPlan, EvalSummary, behavioural_distance, evaluate};
+use crate::faults::Faults;
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
 
@@ -29,6 +31,9 @@ const HUGE_REWARD: f64 = 1e9;
 
 /// An environment that has not answered for so long is named to the user.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a run whose steps are all done is not done.
+pub const NOT_DURABLE: &str = "the last checkpoint could not be made durable";
 
 /// Why training ended before its budget.
 #[derive(Debug, Error)]
@@ -134,6 +139,7 @@ pub struct Trainer {
     counters: Counters,
     last_eval: Option<EvalSummary>,
     warned_reward: bool,
+    faults: Faults,
     checkpoint_failed: bool,
     /// Env steps of the last checkpoint that can be resumed exactly.
     exact_at: Option<u64>,
@@ -168,7 +174,7 @@ impl Trainer {
         let pool = Pool::new(threads(run.threads))?;
         let info = RunInfo {
             motley: env!("CARGO_PKG_VERSION").into(),
-            git_commit: option_env!("MOTLEY_GIT_COMMIT").map(ToOwned::to_owned),
+            git_commit: how.commit,
             platform: platform::platform(),
             cpu: platform::cpu(),
             threads: pool.threads(),
@@ -184,7 +190,8 @@ impl Trainer {
             changes: Vec::new(),
         };
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
-        trainer.collector.start(&mut trainer.roll)?;
+        trainer.warnings = trainer.collector.start(&mut trainer.roll)?;
+        trainer.info.exact_resume = trainer.warnings.is_empty();
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
         trainer.folder.write_info(&trainer.info)?;
         Ok(trainer)
@@ -206,6 +213,7 @@ impl Trainer {
         loaded.manifest.check(&Identity::new(plan.algorithm.name(), &plan.team))?;
         check_kept(&plan.settings, &loaded.manifest.info.config, how.retune)?;
         let run = RunConfig::read(&plan.settings)?;
+        check_budget(run.total_steps, &folder.config()?, loaded.manifest.info.env_steps)?;
         let pool = Pool::new(threads(run.threads))?;
         let mut info = folder.info()?;
         (info.status, info.reason, info.threads) = (RunStatus::Running, None, pool.threads());
@@ -253,6 +261,7 @@ impl Trainer {
             counters: Counters { env_steps: 0, updates: 0, best: None, evaluated_at: None },
             last_eval: None,
             warned_reward: false,
+            faults: Faults::default(),
             checkpoint_failed: false,
             exact_at: None,
             warnings: Vec::new(),
@@ -273,6 +282,13 @@ impl Trainer {
     /// The budget in env steps.
     pub fn total_steps(&self) -> u64 {
         self.run.total_steps
+    }
+
+    /// The env steps at which training will end: the budget in whole rollouts.
+    pub fn last_step(&self) -> u64 {
+        let rollout = (self.roll.envs() * self.roll.steps()) as u64;
+        let done = self.counters.env_steps;
+        done + self.run.total_steps.saturating_sub(done).div_ceil(rollout) * rollout
     }
 
     /// The folder.
@@ -297,6 +313,7 @@ impl Trainer {
         let result = self.watched_loop(stop, start, see);
         self.tell_warnings(see);
         let (status, reason) = match &result {
+            Ok(true) if self.checkpoint_failed => (RunStatus::Failed, Some(NOT_DURABLE.to_owned())),
             Ok(true) => (RunStatus::Done, None),
             Ok(false) => (RunStatus::Stopped, Some("a stop was asked for".to_owned())),
             Err(error) => (RunStatus::Failed, Some(error.to_string())),
@@ -378,7 +395,9 @@ impl Trainer {
         if let Some(engine) = Engine::for_device(&self.run.device) {
             policy = policy.on(&engine);
         }
-        if let Err(error) = self.collector.collect(&policy, &mut self.roll, &self.pool) {
+        let played = self.collector.collect(&policy, &mut self.roll, &self.pool);
+        self.tell_failures(see);
+        if let Err(error) = played {
             // Episodes are lost, nothing learned is: the environments start anew on resume.
             self.save_checkpoint(false, see);
             return Err(error.into());
@@ -436,6 +455,12 @@ impl Trainer {
                 "agent \"{agent}\" was paid {value:e} in one step: returns stay finite, but scale rewards down to learn well"
             )));
         }
+    }
+
+    fn tell_failures(&mut self, see: &mut dyn FnMut(&Event)) {
+        let causes = self.collector.take_causes();
+        let told = causes.iter().filter_map(|(env, cause)| self.faults.warning(*env, cause));
+        told.for_each(|warning| see(&Event::Warning(warning)));
     }
 
     fn tell_warnings(&mut self, see: &mut dyn FnMut(&Event)) {
@@ -565,24 +590,6 @@ impl Trainer {
         if let Err(error) = self.store.mark_best(self.counters.env_steps) {
             see(&Event::Warning(format!("the best checkpoint could not be marked: {error}")));
         }
-    }
-}
-
-/// Refuses a rollout that memory cannot hold, before any of it is taken (on systems that tell how much there is).
-fn check_memory(plan: &Plan, run: &RunConfig, steps: usize, memory_len: usize) -> Result<(), ConfigError> {
-    // The rollout itself, and the networks' inputs, outputs and gradients gathered from it.
-    const COPIES: usize = 4;
-    let needed = Rollout::bytes(&plan.team, run.num_envs, steps, memory_len).and_then(|b| b.checked_mul(COPIES));
-    let gib = |b: f64| b / f64::from(1 << 30);
-    match platform::available_memory() {
-        Some(available) if needed.is_none_or(|n| n as u64 > available) => Err(ConfigError::Invalid(format!(
-            "num_envs = {} and {steps} steps a rollout need about {:.1} GiB of memory ({} bytes), {:.1} GiB are available: lower num_envs or algo.rollout_steps",
-            run.num_envs,
-            needed.map_or(f64::INFINITY, |n| gib(n as f64)),
-            needed.map_or_else(|| "more than can be counted".to_owned(), |n| n.to_string()),
-            gib(available as f64)
-        ))),
-        _ => Ok(()),
     }
 }
 

@@ -14,7 +14,13 @@ mod signals;
 
 pub use motley_train::Registry;
 
+use std::ffi::OsString;
+
 use clap::Parser;
+use clap::error::ErrorKind;
+
+/// The git commit that this program was built from, where it was built in its repository.
+pub const COMMIT: Option<&str> = option_env!("MOTLEY_GIT_COMMIT");
 
 /// Runs the command line of this process with the given algorithms and tasks.
 pub fn cli(registry: Registry) -> std::process::ExitCode {
@@ -23,21 +29,48 @@ pub fn cli(registry: Registry) -> std::process::ExitCode {
 
 /// Runs the command line with these words, of which the first is the program's name; the exit code.
 pub fn run_words(registry: Registry, words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> u8 {
-    let args = match args::Args::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    let args = match args::Args::try_parse_from(&words) {
         Ok(args) => args,
-        Err(error) => {
-            let code = if error.use_stderr() { 2 } else { 0 };
-            // Nothing is left to do where even this cannot be written.
-            let _ = error.print();
-            return code;
-        }
+        Err(error) => return not_understood(&error, &words),
     };
     let out = output::Output::new(args.json, args.quiet);
     match commands::run(&args.command, &registry, &out) {
+        // A training is in its run folder, whoever listens.
+        Ok(0) if out.lost() && !matches!(args.command, args::Command::Train(_)) => 1,
         Ok(code) => code,
         Err(failure) => {
             out.failure(&failure);
             failure.code
         }
     }
+}
+
+/// Says what is wrong with the words, or the help that was asked for; the exit code.
+fn not_understood(error: &clap::Error, words: &[OsString]) -> u8 {
+    // Nothing is left to do where even this cannot be written.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return 0;
+    }
+    let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).take_while(|w| w != "--").collect();
+    let out = output::Output::new(words.iter().any(|w| w == "--json"), false);
+    let tip = dashed_setting(error.kind(), &words).map(|setting| format!("settings have no dashes: write {setting}"));
+    if let Some(tip) = &tip {
+        out.note(tip);
+    }
+    out.error_event(2, [error.to_string().trim_end().to_owned()].into_iter().chain(tip).collect::<Vec<_>>().join("\n").as_str());
+    2
+}
+
+/// The setting that was meant by `--total_steps=2000`, among the words of a command that takes settings.
+fn dashed_setting(kind: ErrorKind, words: &[String]) -> Option<String> {
+    let takes = ["train", "config", "eval", "check", "reproduce", "import"];
+    if kind != ErrorKind::UnknownArgument || !words.iter().any(|w| takes.contains(&w.as_str())) {
+        return None;
+    }
+    let is_key =
+        |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c));
+    let setting = |word: &&String| word.strip_prefix("--").and_then(|w| w.split_once('=')).is_some_and(|(key, _)| is_key(key));
+    words.iter().find(setting).map(|word| word.trim_start_matches('-').to_owned())
 }

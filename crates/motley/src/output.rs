@@ -1,6 +1,8 @@
 //! Standard output holds results (with `--json`, one flat object a line); everything else goes to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -12,12 +14,14 @@ pub(crate) struct Output {
     json: bool,
     quiet: bool,
     color: bool,
+    /// Standard output took a result no longer.
+    lost: AtomicBool,
 }
 
 impl Output {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { json, quiet, color }
+        Self { json, quiet, color, lost: AtomicBool::new(false) }
     }
 
     /// Whether a moving progress line fits: a terminal, and nobody asked for quiet.
@@ -25,10 +29,24 @@ impl Output {
         self.color && !self.quiet
     }
 
-    /// A result for a person; nothing under `--json`. A closed pipe is no reason to stop.
+    /// Whether a result could not be written. A reader that closed its pipe wanted no more.
+    pub(crate) fn lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, line: impl Display) {
+        match writeln!(std::io::stdout().lock(), "{line}") {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe && !self.lost.swap(true, Ordering::Relaxed) => {
+                self.warning(format!("results cannot be written to standard output: {error}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// A result for a person; nothing under `--json`. What cannot be written is told once and is no reason to stop.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
+            self.put(text.as_ref());
         }
     }
 
@@ -40,7 +58,7 @@ impl Output {
             if let Value::Object(fields) = fields {
                 all.extend(fields);
             }
-            let _ = writeln!(std::io::stdout().lock(), "{}", Value::Object(all));
+            self.put(Value::Object(all));
         }
     }
 
@@ -62,7 +80,12 @@ impl Output {
         let head = if self.color { "\x1b[31merror:\x1b[0m" } else { "error:" };
         let message = shortened(&failure.message);
         let _ = writeln!(std::io::stderr().lock(), "{head} {message}");
-        self.event("error", serde_json::json!({ "exit_code": failure.code, "message": message }));
+        self.error_event(failure.code, &message);
+    }
+
+    /// The last line of a command that failed, for a program.
+    pub(crate) fn error_event(&self, code: u8, message: &str) {
+        self.event("error", serde_json::json!({ "exit_code": code, "message": message }));
     }
 }
 

@@ -37,6 +37,9 @@ impl Stop {
             flag::register(SIGTERM, Arc::clone(&stop.asked))?;
             #[cfg(unix)]
             flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop.asked))?;
+            // A terminal that is gone took nobody's wish to train with it.
+            #[cfg(unix)]
+            flag::register(signal_hook::consts::SIGHUP, Arc::default())?;
             // A file-size limit (`ulimit -f`) is then an error of the write, survived like a full disk, not the end of the process.
             #[cfg(any(target_os = "linux", target_os = "macos"))]
             flag::register(SIGXFSZ, Arc::default())?;

@@ -68,6 +68,8 @@ fn lists_name_what_the_registry_has() {
     }
     let (_, out, _) = motley(&["list", "tasks"]);
     assert!(out.contains("3 x (18 -> Discrete(5))") && out.contains("1 x (3 -> Discrete(3)), 1 x (11 -> Discrete(5))"), "{out}");
+    let (_, out, _) = motley(&["list", "presets"]);
+    assert!(out.lines().next().unwrap().contains("BAND") && out.contains("none published for these settings"), "{out}");
     refused(&["list", "taks"], &["taks", "tasks"]);
 }
 
@@ -256,7 +258,7 @@ fn plot_says_what_it_cannot_do() {
         (&["nothing", "-o", "c.svg"], 2, &["no run in nothing"]),
         (&["nowhere", "-o", "c.svg"], 2, &["nowhere is no folder"]),
         (&["young", "-o", "c.svg"], 1, &["young has no log point yet"]),
-        (&["run", "-o", "no/folder/c.svg"], 1, &["no/folder/c.svg"]),
+        (&["run", "-o", "no/folder/c.svg"], 2, &["no/folder/c.svg", "make it first"]),
         (&["-o", "c.svg"], 2, &["RUNS"]),
     ] {
         let (code, out, err) = motley_in(dir.path(), &[&["plot"], args].concat());
@@ -287,6 +289,9 @@ fn render_plays_the_episodes_that_eval_plays() {
     let lines = events(&out);
     assert!(std::fs::read(dir.path().join("a.gif")).unwrap().starts_with(b"GIF89a"));
     assert_eq!(lines[2]["frames"], 52, "two episodes of 25 steps, each with its start");
+    // Refused before the episodes, which is before the first result.
+    let (code, out, _) = motley_in(dir.path(), &["render", "policy", "-o", "nodir/a.gif"]);
+    assert_eq!((code, out.as_str()), (2, ""));
     let (code, out, _) = motley_in(dir.path(), &["eval", "policy", "--episodes", "2", "--json"]);
     assert_eq!(code, 0);
     let mean = 0.5 * (lines[0]["return"].as_f64().unwrap() + lines[1]["return"].as_f64().unwrap());
@@ -325,9 +330,79 @@ fn a_policy_is_played_on_another_task_with_the_same_team() {
         (&["--task", "mpe/simple_v3"][..], "another team"),
         (&["--task", "matrix/climbin"], "\"matrix/climbing\""),
         (&["--task", "matrix/climbing", "stepps=3"], "\"task.steps\""),
+        (&["algo.lr=1"], "algo.lr is a setting of training"),
+        (&["num_envs=1"], "num_envs is a setting of training"),
     ] {
         let (code, _, err) = motley_in(dir.path(), &[&["eval", "policy"], words].concat());
         assert!(code == 2 && err.contains(text), "{words:?}: {code} {err}");
+    }
+}
+
+/// K5: what differs between the team of training and the one that is met is said by name.
+#[test]
+fn another_team_is_told_by_its_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    write_policy(&dir.path().join("policy"), "mpe/simple_spread_v3");
+    let (code, _, err) = motley_in(dir.path(), &["eval", "policy", "num_agents=5"]);
+    for text in ["agent \"agent_0\"", "[18]", "[30]", "expected 3 agents in all, found 5"] {
+        assert!(code == 2 && err.contains(text), "{text}: {code} {err}");
+    }
+}
+
+#[test]
+fn one_seed_twice_is_no_two_seeds_and_a_broken_run_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    for name in ["a", "copy", "broken"] {
+        write_run(&at("runs").join(name), "happo", "mpe/a", 1, &[(0, 0.0), (100, 2.0)]);
+    }
+    std::fs::write(at("runs/broken/run.json"), "{").unwrap();
+    let (code, out, err) = motley_in(dir.path(), &["plot", "runs", "-o", "c.svg", "--json"]);
+    assert!(code == 0 && events(&out)[0]["seeds"] == 1, "{out} {err}");
+    assert!(err.contains("happo: 2 runs have 1 seeds between them") && err.contains("runs/broken is left out"), "{err}");
+    let (code, _, err) = motley_in(dir.path(), &["plot", "runs/broken", "-o", "c.svg"]);
+    assert!(code == 1 && err.contains("run.json"), "nothing is left: {code} {err}");
+    std::fs::remove_file(at("runs/broken/run.json")).unwrap();
+    let words = ["train", "happo", "matrix/climbing", "--out", "runs/broken"];
+    let (code, _, err) = motley_in(dir.path(), &words);
+    assert!(code == 2 && err.contains("what is left of a run") && !err.contains("--resume"), "{code} {err}");
+}
+
+/// Results that cannot be written are told, and the exit code says so; a training is in its folder all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let into_full = |words: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_motley"));
+        let output = command.args(words).current_dir(dir.path()).stdout(full).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for words in [&["list", "algorithms"][..], &["list", "algorithms", "--json"]] {
+        let (code, err) = into_full(words);
+        assert!(code == 1 && err.matches("cannot be written to standard output").count() == 1, "{words:?}: {code} {err}");
+    }
+    let small = ["preset=none", "total_steps=20", "num_envs=2", "algo.rollout_steps=10", "eval.episodes=1", "--quiet"];
+    let (code, err) = into_full(&[&["train", "ippo", "matrix/climbing", "--out", "run"], &small[..]].concat());
+    assert!(code == 0 && err.contains("cannot be written to standard output"), "{code} {err}");
+    // Its commit is that of these sources, where they lie in a repository.
+    let info: Value = serde_json::from_slice(&std::fs::read(dir.path().join("run/run.json")).unwrap()).unwrap();
+    let here = std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let here = here.ok().filter(|o| o.status.success()).map(|o| String::from_utf8(o.stdout).unwrap().trim().to_owned());
+    assert_eq!(info["git_commit"].as_str().is_some(), here.is_some(), "{}", info["git_commit"]);
+    assert!(info["git_commit"].as_str().is_none_or(|c| c.len() >= 40 && c.chars().all(|x| x.is_ascii_hexdigit())));
+}
+
+#[test]
+fn a_new_environment_is_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for lang in ["python", "rust"] {
+        let words = ["new-env", "tug", "--lang", lang];
+        let (code, out, err) = motley_in(dir.path(), &words);
+        assert!(code == 0 && out.contains("next:"), "{err}");
+        let (code, _, err) = motley_in(dir.path(), &words);
+        assert!(code == 2 && err.contains("is there already") && !err.contains("os error"), "{code} {err}");
     }
 }
 
@@ -339,7 +414,8 @@ fn render_refuses_what_it_cannot_draw() {
         (&["policy", "-o", "a.webp"][..], ".gif or .png or .html"),
         (&["nowhere", "-o", "a.gif"], "nowhere"),
         (&["policy", "-o", "a.gif", "--episodes", "0"], "at least one episode"),
-        (&["policy", "-o", "a.gif", "--width", "0"], "cannot be drawn"),
+        (&["policy", "-o", "a.gif", "--width", "0"], "--width 0: expected 1 to"),
+        (&["policy", "-o", "nodir/a.gif"], "make it first"),
         (&["policy", "-o", "a.png", "--width", "8000"], "smaller --width"),
     ] {
         let (code, _, err) = motley_in(dir.path(), &[&["render"], args].concat());
@@ -380,4 +456,15 @@ fn a_failure_is_an_event_too() {
     let lines = events(&out);
     assert_eq!((code, lines.len(), lines[0]["event"].as_str(), lines[0]["exit_code"].as_u64()), (2, 1, Some("error"), Some(2)));
     assert!(err.contains(lines[0]["message"].as_str().unwrap()));
+    for (words, text) in
+        [(&["list", "foo", "--json"][..], "foo"), (&["train", "--json", "--bad"], "--bad"), (&["--json"], "Usage")]
+    {
+        let (code, out, err) = motley(words);
+        let lines = events(&out);
+        assert_eq!(
+            (code, lines.len(), lines[0]["event"].as_str(), lines[0]["exit_code"].as_u64()),
+            (2, 1, Some("error"), Some(2))
+        );
+        assert!(lines[0]["message"].as_str().unwrap().contains(text) && err.contains(text), "{words:?}: {out} {err}");
+    }
 }

@@ -132,6 +132,40 @@ fn a_sweep_refuses_what_would_go_wrong_later() {
     refused("sweep bad.toml", 2, "algo");
 }
 
+/// A run that could not keep its last checkpoint is not done: the sweep goes on with it when it can.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_without_its_last_checkpoint_is_not_done() {
+    let dir = planned();
+    let one =
+        PLAN.replace("['happo', 'mappo']", "['happo']").replace("['matrix/climbing', 'matrix/penalty']", "['matrix/climbing']");
+    let one = one.replace("seeds = 2", "seeds = 1\n    settings.log.tensorboard = false").replace("[8]", "[64, 64]");
+    std::fs::write(dir.path().join("plan.toml"), one).unwrap();
+    let limited = format!("ulimit -f 40; exec {} sweep plan.toml", env!("CARGO_BIN_EXE_motley"));
+    let output = Command::new("bash").args(["-c", &limited]).current_dir(dir.path()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains("could not be made durable"), "{err}");
+    let (_, out, err) = motley(dir.path(), "sweep plan.toml --json");
+    assert!(events(&out, "run").iter().all(|r| r["outcome"] != "was done"), "{out} {err}");
+    assert!(err.contains("without a checkpoint") && err.contains("remove the folder"), "{err}");
+}
+
+/// Trainings that begin in one second do not fight for one folder.
+#[test]
+fn runs_of_one_second_lie_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = "train ippo matrix/climbing preset=none total_steps=20 num_envs=2 algo.rollout_steps=10 eval.episodes=1";
+    let mut children: Vec<std::process::Child> = (0..3)
+        .map(|_| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_motley"));
+            command.args(words.split_whitespace()).current_dir(dir.path()).stderr(std::process::Stdio::null());
+            command.stdout(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    assert_eq!(std::fs::read_dir(dir.path().join("runs/matrix/climbing/ippo")).unwrap().count(), 3);
+}
+
 /// Every plan that is shipped resolves: names, settings, folders.
 #[test]
 fn the_shipped_plans_resolve() {
@@ -216,6 +250,12 @@ fn a_result_is_reached_or_missed_by_its_exit_code() {
     let results = events(&out, "result");
     assert!(code == 0 && results.len() > 150);
     let of = |name: &str| results.iter().find(|r| r["name"] == name).unwrap();
+    if !cfg!(feature = "mujoco") {
+        let robots: Vec<&Value> = results.iter().filter(|r| r["task"].as_str().unwrap().starts_with("mamujoco/")).collect();
+        let missing =
+            |r: &&Value| r["missing"].as_str().is_some_and(|why| why.contains("MuJoCo") && why.contains("motley doctor"));
+        assert!(!robots.is_empty() && robots.iter().all(missing), "without the engine no robot can be run");
+    }
     assert_eq!(of("harl-spread-discrete/mappo")["value"].as_f64(), Some(-59.5));
 }
 

@@ -30,7 +30,7 @@ struct Here {
 impl Here {
     fn crew(size: usize, registry: MakeRegistry, lost: Option<(usize, usize)>) -> How {
         let here = Self { size, registry, lost, rollouts: 0, job: None, workers: Vec::new() };
-        How { crew: Some(Box::new(here)), retune: false }
+        How { crew: Some(Box::new(here)), ..How::default() }
     }
 
     fn build(&self, envs: &Range<usize>) -> Result<Worker, CrewError> {
@@ -191,7 +191,7 @@ fn faults_of_the_crew_end_the_run_with_its_words() {
     }
     let dir = tempdir().unwrap();
     let plan = plan(&registry(), "happo", "mpe/simple_spread_v3", &[]).unwrap();
-    let how = How { crew: Some(Box::new(Gone)), retune: false };
+    let how = How { crew: Some(Box::new(Gone)), ..How::default() };
     let error = Trainer::start_with(plan, RunFolder::create(&dir.path().join("r")).unwrap(), how).err().unwrap();
     assert_eq!(error.to_string(), "0 workers answered, 2 were asked");
 }
@@ -224,7 +224,7 @@ fn a_tuned_run_takes_over_settings_of_the_algorithm_only() {
         assert!(retune_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &words(&[refused])).is_err(), "{refused}");
     }
     let plan = retune_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &asked).unwrap();
-    let how = How { crew: None, retune: true };
+    let how = How { retune: true, ..How::default() };
     let mut trainer = Trainer::resume_with(plan, folder, &latest(&at), how).unwrap();
     assert!(train(&mut trainer, u64::MAX).0.unwrap().finished);
     let info = trainer.folder().info().unwrap();

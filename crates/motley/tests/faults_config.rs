@@ -55,7 +55,11 @@ fn misspelt_keys_are_refused_with_the_right_one() {
 /// C1 through the command: exit code 2 and the nearest name, for keys, algorithms, tasks and presets.
 #[test]
 fn the_command_names_what_was_meant() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 11] = [
+        (&["train", "happo", "mpe/simple_spread_v3", "algo.hysteretic=0.3"], "no setting of happo but of iql"),
+        (&["train", "happo", "mpe/simple_spread"], "did you mean \"mpe/simple_spread_v3\""),
+        (&["train", "happo", "mpe/simple_spread_v3", "net.share=[[agent_0],[agent_1]]"], "agent names in quotes"),
+        (&["train", "happo", "mpe/simple_spread_v3", "--total_steps=2000"], "settings have no dashes: write total_steps=2000"),
         (&["train", "happo", "mpe/simple_spread_v3", "algo.clp=0.1"], "did you mean \"algo.clip\""),
         (&["train", "happo", "mpe/simple_spread_v3", "lr=0.1"], "algo.lr"),
         (&["train", "hapo", "mpe/simple_spread_v3"], "did you mean \"happo\""),
@@ -80,6 +84,46 @@ fn the_command_names_what_was_meant() {
     let (code, out, _) = ends(command);
     assert!(code == 2 && out.starts_with("{\"event\":\"error\"") && out.contains("\"exit_code\":2"), "{out}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written for a command that is refused");
+}
+
+/// A resumed run reads the environment as a new one does: what may change is taken over, what may not is refused by the variable.
+#[test]
+fn the_environment_counts_on_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    assert_eq!(ends(train_command("happo", &["total_steps=80", "threads=1"], &run)).0, 0);
+    let with = |name: &str, value: &str, words: &[&str]| {
+        let mut command = resume_command(&run, words);
+        command.env(name, value);
+        ends(command)
+    };
+    for (name, value, text) in [
+        ("MOTLEY__ALGO__LR", "0.1", "a resumed run keeps algo.lr"),
+        ("MOTLEY__ALGO__CLP", "0.1", "did you mean \"algo.clip\""),
+        ("MOTLEY__TOTAL_STEPS", "40", "less than the 80 env steps"),
+    ] {
+        let (code, _, err) = with(name, value, &[]);
+        assert!(code == 2 && err.contains(text) && (err.contains(name) || text.contains("env steps")), "{name}: {code} {err}");
+    }
+    let (code, _, err) = with("MOTLEY__THREADS", "2", &["total_steps=160"]);
+    assert_eq!(code, 0, "{err}");
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("threads = 2") && config.contains("total_steps = 160"), "{config}");
+}
+
+/// A budget is taken in whole rollouts, and that is said; one below what is done is refused.
+#[test]
+fn budgets_say_what_they_become() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let (code, _, err) = ends(train_command("ippo", &["total_steps=10"], &run));
+    assert!(code == 0 && err.matches("total_steps = 10 is rounded up to 80").count() == 1, "{err}");
+    let (code, _, err) = ends(resume_command(&run, &[]));
+    assert!(code == 0 && !err.contains("rounded"), "a run that is done is resumed as it is: {err}");
+    let (code, _, err) = ends(resume_command(&run, &["total_steps=79"]));
+    assert!(code == 2 && err.contains("total_steps = 79 is less than the 80 env steps"), "{code} {err}");
+    let (code, _, err) = ends(resume_command(&run, &["total_steps=160"]));
+    assert!(code == 0 && !err.contains("rounded"), "{err}");
 }
 
 /// C2: both bounds of every range are taken; what lies one beyond, another type, and NaN are refused with key, range and value.

@@ -123,6 +123,60 @@ fn evaluation_and_training_survive() {
     }
 }
 
+/// What fails is said at once, by environment and cause, and then ever more rarely; other causes are said beside it.
+#[test]
+fn failures_are_told() {
+    hush();
+    let registry = registry_with(RAGGED, |k| match k {
+        2 => Box::new(faulty(Fault::Obs(f32::NAN), When::EpisodeStep(4))),
+        3 => Box::new(faulty(Fault::StepPanic, When::Call(50))),
+        // It fails once in a reset, and the next attempt succeeds.
+        4 => Box::new(faulty(Fault::ResetError, When::Call(1))),
+        _ => ragged(),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = start(&registry, "ippo", RAGGED, &["env_failure_limit=10000"], dir.path()).unwrap();
+    let (outcome, warnings) = train(&mut trainer, u64::MAX);
+    assert!(outcome.unwrap().finished);
+    let told = |texts: &[&str]| warnings.iter().filter(|w| texts.iter().all(|t| w.contains(t))).count();
+    let nan = ["environment 1", "observation of agent \"picker\", entry 0", "expected a finite number, found NaN"];
+    assert_eq!(told(&nan), 2, "at the first and the tenth of 25 rollouts: {warnings:?}");
+    assert_eq!(told(&["environment 2", "a planned panic in step"]), 1, "{warnings:?}");
+    assert_eq!(told(&["environment 3", "a planned failure of reset"]), 1, "{warnings:?}");
+    assert_eq!(warnings.len(), 4);
+}
+
+/// E5: what does not fit the declared space is no bad luck: training stops at once, by the name of the agent, and can be taken up.
+#[test]
+fn a_misshaped_observation_stops_the_run() {
+    let registry_of = |when: When| registry_with(RAGGED, move |_| Box::new(faulty(Fault::Misshaped, when)));
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = start(&registry_of(When::Call(130)), "happo", RAGGED, &[], dir.path()).unwrap();
+    let error = train(&mut trainer, u64::MAX).0.unwrap_err();
+    assert!(matches!(error, TrainError::Collect(CollectError::Misshaped { .. })), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("agent \"walker\"") && text.contains("expected shape (6,), found shape (7,)"), "{text}");
+    drop(trainer);
+    assert!(latest(dir.path()).step > 0, "what was learned before is kept");
+    assert!(train(&mut resume(&registry(), dir.path(), &[]).unwrap(), u64::MAX).0.unwrap().finished);
+}
+
+/// E13: what is no function of its seed is found before training, and the run says that it cannot be resumed exactly.
+#[test]
+fn environments_that_ignore_their_seed_are_found() {
+    let calm = || faulty(Fault::StepError, When::Never).without_snapshots();
+    for (obeys, at) in [(true, ""), (false, "differs at frame")] {
+        let registry = registry_with(RAGGED, move |_| Box::new(if obeys { calm() } else { calm().ignoring_seeds() }));
+        let dir = tempfile::tempdir().unwrap();
+        let mut trainer = start(&registry, "ippo", RAGGED, &["total_steps=80"], dir.path()).unwrap();
+        let (outcome, warnings) = train(&mut trainer, u64::MAX);
+        assert!(outcome.unwrap().finished);
+        assert_eq!(trainer.folder().info().unwrap().exact_resume, obeys);
+        let told = warnings.iter().any(|w| w.contains("no function of its seed") && w.contains(at) && w.contains("motley check"));
+        assert_eq!(told, !obeys, "{warnings:?}");
+    }
+}
+
 /// E3: the environment that hangs is named while it hangs, and training goes on when it answers.
 #[test]
 fn a_silent_environment_is_named() {

@@ -87,7 +87,10 @@ fn environments_without_snapshots_are_replayed() {
         trainer = resume(&obedient, &b, &[]).unwrap();
     }
     let (outcome, warnings) = train(&mut trainer, u64::MAX);
-    assert!(outcome.unwrap().finished && warnings.is_empty(), "{warnings:?}");
+    // The failures of its steps are told; that it is brought back is as it should be.
+    let planned = |w: &String| w.contains("a planned failure of step");
+    assert!(outcome.unwrap().finished && warnings.iter().all(planned), "{warnings:?}");
+    assert!(trainer.folder().info().unwrap().exact_resume);
     drop(trainer);
     print(&b).must_equal(&a, "replayed");
 
@@ -184,6 +187,25 @@ fn signals_stop_after_a_checkpoint() {
     }
     assert_eq!(child.wait().unwrap().code(), Some(0));
     print(&b).must_equal(&print(&a), "after three signals");
+}
+
+/// P4: the terminal goes, training stays. A stopped run says how it goes on.
+#[cfg(unix)]
+#[test]
+fn a_terminal_that_is_gone_does_not_stop_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let longer = ["total_steps=400000", "log.checkpoint_every=800", "eval.every=400000"];
+    let mut child = train_command("happo", &longer, &run).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(at_work(&mut child, &run, 1));
+    signal(&child, "HUP");
+    let logged = std::fs::metadata(run.join("metrics.jsonl")).unwrap().len();
+    assert!(at_work(&mut child, &run, logged + 1), "it went on");
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(75));
+    assert!(told.contains(&format!("go on with: motley train --resume {}", run.display())), "{told}");
 }
 
 /// P2: a second Ctrl-C does not wait for the update.

@@ -9,8 +9,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use faults_common::*;
-use motley_core::{Purpose, Stream};
-use motley_train::Event;
+use motley_core::{ConfigError, Env, Key, Kind, Purpose, Stream, Task, TaskOptions};
+use motley_run::{RunFolder, RunStatus};
+use motley_testkit::probe::{Probe, ProbeEnv};
+use motley_train::{Event, Request, Trainer};
 
 const SPREAD: &str = "mpe/simple_spread_v3";
 
@@ -120,8 +122,79 @@ fn two_runs_in_one_folder_are_refused() {
     assert!(code == 2 && err.contains("already holds a run") && err.contains("--resume"), "{code} {err}");
     child.kill().unwrap();
     child.wait().unwrap();
-    let (code, _, err) = ends(resume_command(&run, &["total_steps=80"]));
+    let little_more = format!("total_steps={}", latest(&run).step + 80);
+    let (code, _, err) = ends(resume_command(&run, &[&little_more]));
     assert!(code == 0 && err.contains("taken over"), "the lock of a dead process: {code} {err}");
+}
+
+/// A task whose environment is given a secret, deep in a setting.
+struct Guarded;
+
+impl Task for Guarded {
+    fn name(&self) -> String {
+        "test/guarded".into()
+    }
+
+    fn summary(&self) -> String {
+        "for tests".into()
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::new("task.kwargs", toml::Table::new(), Kind::Any, "keyword arguments")]
+    }
+
+    fn make(&self, options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
+        let token = options.value("kwargs")?.get("login").and_then(|l| l.get("api_token")).and_then(toml::Value::as_str);
+        assert_eq!(token, Some("s3cr3t"), "the environment gets what was given");
+        Ok(Box::new(ProbeEnv::new(Probe::RaggedFp, 10)))
+    }
+}
+
+/// Every file below a folder.
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// K11: a secret, however deep in a setting, is in no file of the run; a resumed run takes it from the environment or the command
+/// line, and refuses to go on without it. The answer shows it nowhere.
+#[test]
+fn secrets_are_in_no_file() {
+    let (registry, dir) = (registry().with_task(Guarded), tempfile::tempdir().unwrap());
+    let run = dir.path().join("run");
+    let given = "task.kwargs={login={api_token=\"s3cr3t\", user=\"me\"}}";
+    whole(&registry, "ippo", "test/guarded", &[given], &run);
+    let all = files(&run);
+    assert!(all.iter().any(|f| f.ends_with("manifest.json")) && all.iter().any(|f| f.ends_with("policy.json")));
+    for file in all {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(6).any(|w| w == b"s3cr3t"), "{}", file.display());
+    }
+    let go_on = |environment: &[(&str, &str)], words: &[&str]| {
+        let folder = RunFolder::open(&run).unwrap();
+        let text = |x: &&str| (*x).to_owned();
+        let request = Request {
+            algo: "ippo".into(),
+            task: "test/guarded".into(),
+            file: None,
+            environment: environment.iter().map(|(a, b)| (text(a), text(b))).collect(),
+            overrides: words.iter().map(text).collect(),
+        };
+        let plan = request.resume(&registry, &folder.config().unwrap(), false).map_err(|e| e.to_string())?;
+        let loaded = latest(&run);
+        let mut trainer = Trainer::resume(plan, folder, &loaded).map_err(|e| e.to_string())?;
+        Ok::<u64, String>(train(&mut trainer, u64::MAX).0.unwrap().env_steps)
+    };
+    let refused = go_on(&[], &["total_steps=2080"]).unwrap_err();
+    for text in ["task.kwargs.login.api_token", "MOTLEY__TASK__KWARGS", "task.kwargs=..."] {
+        assert!(refused.contains(text), "{refused}");
+    }
+    let refused = go_on(&[], &["task.kwargs={login={api_token=\"s3cr3t\", user=\"you\"}}"]).unwrap_err();
+    assert!(refused.contains("a resumed run keeps task.kwargs") && !refused.contains("s3cr3t"), "{refused}");
+    assert_eq!(go_on(&[], &[given, "total_steps=2080"]), Ok(2080));
+    let value = given.split_once('=').unwrap().1;
+    assert_eq!(go_on(&[("MOTLEY__TASK__KWARGS", value)], &["total_steps=2160"]), Ok(2160));
+    assert!(files(&run).iter().all(|f| !String::from_utf8_lossy(&std::fs::read(f).unwrap()).contains("s3cr3t")));
 }
 
 /// K10: where checkpoints can no longer be written, training goes on and says so at each, and the exit code records it.
@@ -142,6 +215,8 @@ fn a_vanished_folder_does_not_stop_training() {
     });
     let outcome = outcome.unwrap();
     assert!(outcome.finished && outcome.env_steps == 2000 && outcome.checkpoint_failed);
+    let info = trainer.folder().info().unwrap();
+    assert!(info.status == RunStatus::Failed && info.reason.unwrap().contains("could not be made durable"), "it is not done");
     assert!(warnings.iter().any(|w| w.contains("checkpoint at 1200 steps failed")), "{warnings:?}");
 }
 
@@ -152,10 +227,12 @@ fn a_full_disk_does_not_stop_training() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let settings = words(&["net.hidden_sizes=[64,64]", "log.tensorboard=false"]).join(" ");
-    let line = format!("ulimit -f 60; exec \"$0\" train happo {SPREAD} {settings} --out \"$1\"");
+    let line = format!("ulimit -f 60; exec \"$0\" train happo {SPREAD} {settings} --json --out \"$1\"");
     let mut command = Command::new("bash");
     command.arg("-c").arg(line).arg(env!("CARGO_BIN_EXE_motley")).arg(&run);
-    let (code, _, err) = ends(command);
+    let (code, out, err) = ends(command);
+    let last = out.lines().last().unwrap();
+    assert!(last.starts_with("{\"event\":\"error\",\"exit_code\":1") && !out.contains("\"event\":\"done\""), "{last}");
     assert!(
         code == 1
             && err.contains("checkpoint at 400 steps failed, training goes on")

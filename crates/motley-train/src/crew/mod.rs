@@ -12,6 +12,7 @@ mod worker;
 use std::ops::Range;
 use std::sync::Arc;
 
+use motley_core::EnvError;
 use motley_data::rollout::Rollout;
 use motley_nn::{Pool, TeamPolicy};
 use motley_run::{CheckpointError, StateReader, StateWriter};
@@ -113,11 +114,16 @@ pub struct How {
     pub crew: Option<Box<dyn Crew>>,
     /// Whether settings of the algorithm may differ from the checkpoint's (`algo.*`), as population-based training has it.
     pub retune: bool,
+    /// The git commit that the program was built from, for `run.json`.
+    pub commit: Option<String>,
 }
 
 /// Where a run's rollouts come from.
 pub(crate) trait Source: Send {
-    fn start(&mut self, roll: &mut Rollout) -> Result<(), CollectError>;
+    /// Begins; warnings about environments that are no function of their seed.
+    fn start(&mut self, roll: &mut Rollout) -> Result<Vec<String>, CollectError>;
+    /// What failed since this was last asked, each cause of an environment once.
+    fn take_causes(&mut self) -> Vec<(usize, EnvError)>;
     fn collect(&mut self, policy: &TeamPolicy, roll: &mut Rollout, pool: &Pool) -> Result<(), CollectError>;
     fn save(&self, roll: &Rollout, episodes: bool, w: &mut StateWriter);
     fn load(&mut self, roll: &mut Rollout, r: &StateReader) -> Result<Vec<String>, ResumeError>;
@@ -125,8 +131,12 @@ pub(crate) trait Source: Send {
 }
 
 impl Source for Collector {
-    fn start(&mut self, roll: &mut Rollout) -> Result<(), CollectError> {
+    fn start(&mut self, roll: &mut Rollout) -> Result<Vec<String>, CollectError> {
         self.start(roll)
+    }
+
+    fn take_causes(&mut self) -> Vec<(usize, EnvError)> {
+        self.take_causes()
     }
 
     fn collect(&mut self, policy: &TeamPolicy, roll: &mut Rollout, pool: &Pool) -> Result<(), CollectError> {
@@ -154,6 +164,7 @@ pub(crate) struct Remote {
     boundaries: Vec<StateReader>,
     steps: u64,
     failures: Failures,
+    causes: Vec<(usize, EnvError)>,
 }
 
 /// Environments dealt evenly, in order; as many parts as workers, or as environments where those are fewer.
@@ -167,10 +178,19 @@ impl Remote {
         let job = Job {
             algo: plan.algorithm.name().into(),
             task: plan.team.task.clone(),
-            config: plan.settings.to_table().to_string(),
+            // The workers' environments need what no file may hold.
+            config: plan.settings.to_open_table().to_string(),
         };
         let parts = deal(run.num_envs, crew.size());
-        Self { crew, job, parts, boundaries: Vec::new(), steps: 0, failures: Failures::new(run.env_failure_limit) }
+        Self {
+            crew,
+            job,
+            parts,
+            boundaries: Vec::new(),
+            steps: 0,
+            failures: Failures::new(run.env_failure_limit),
+            causes: Vec::new(),
+        }
     }
 
     fn stamp(&self, part: &Range<usize>, steps: u64) -> Stamp {
@@ -207,9 +227,12 @@ fn unusable(part: &Range<usize>, cause: CheckpointError) -> CrewError {
 }
 
 impl Source for Remote {
-    fn start(&mut self, _roll: &mut Rollout) -> Result<(), CollectError> {
-        self.begin(vec![None; self.parts.len()])?;
-        Ok(())
+    fn start(&mut self, _roll: &mut Rollout) -> Result<Vec<String>, CollectError> {
+        Ok(self.begin(vec![None; self.parts.len()])?)
+    }
+
+    fn take_causes(&mut self) -> Vec<(usize, EnvError)> {
+        std::mem::take(&mut self.causes)
     }
 
     fn collect(&mut self, policy: &TeamPolicy, roll: &mut Rollout, _pool: &Pool) -> Result<(), CollectError> {
@@ -225,9 +248,10 @@ impl Source for Remote {
         for (part, played) in self.parts.iter().zip(played) {
             let r = self.answer(part, after, played.lanes)?;
             get_lanes(&r, &team, steps, &mut roll.lanes[part.clone()]).map_err(|cause| unusable(part, cause))?;
-            let (count, failure) = get_failures(&r).map_err(|cause| unusable(part, cause))?;
+            let (count, mut causes) = get_failures(&r).map_err(|cause| unusable(part, cause))?;
             failures += count;
-            last = failure.or(last);
+            last = causes.last().cloned().or(last);
+            self.causes.append(&mut causes);
             boundaries.push(self.answer(part, after, played.boundary)?);
         }
         (self.boundaries, self.steps) = (boundaries, after);

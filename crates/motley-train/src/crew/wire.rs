@@ -10,7 +10,7 @@ use motley_nn::{Explore, TeamPolicy};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 /// The format of everything here; another one is refused.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Whose message it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,12 +272,12 @@ fn get_episodes(r: &StateReader, steps: usize, lanes: &mut [Lane]) -> Result<(),
     Ok(())
 }
 
-/// Writes how often environments failed, and the last failure.
-pub(super) fn put_failures((count, last): (u64, Option<(usize, EnvError)>), w: &mut StateWriter) {
+/// Writes how often environments failed, and how.
+pub(super) fn put_failures(count: u64, causes: &[(usize, EnvError)], w: &mut StateWriter) {
     w.put_u64("failures", &[count]);
-    if let Some((env, cause)) = last {
-        w.put_u64("failed_env", &[env as u64]);
-        w.put_text("failure", &cause.to_string());
+    w.put_u64("failed_envs", &causes.iter().map(|(env, _)| *env as u64).collect::<Vec<_>>());
+    for (k, (_, cause)) in causes.iter().enumerate() {
+        w.put_text(&format!("failure{k}"), &cause.to_string());
     }
 }
 
@@ -285,10 +285,8 @@ pub(super) fn put_failures((count, last): (u64, Option<(usize, EnvError)>), w: &
 ///
 /// # Errors
 /// Entries that are missing.
-pub(super) fn get_failures(r: &StateReader) -> Result<(u64, Option<(usize, EnvError)>), CheckpointError> {
-    let count = r.u64("failures")?;
-    if !r.has("failure") {
-        return Ok((count, None));
-    }
-    Ok((count, Some((r.u64("failed_env")? as usize, EnvError::Failed(r.text("failure")?)))))
+pub(super) fn get_failures(r: &StateReader) -> Result<(u64, Vec<(usize, EnvError)>), CheckpointError> {
+    let envs = r.u64s("failed_envs")?;
+    let cause = |(k, env): (usize, &u64)| Ok((*env as usize, EnvError::Failed(r.text(&format!("failure{k}"))?)));
+    Ok((r.u64("failures")?, envs.iter().enumerate().map(cause).collect::<Result<_, CheckpointError>>()?))
 }

@@ -81,10 +81,7 @@ impl Worker {
     /// [`WorkerError`].
     pub fn begin(&mut self, boundary: Option<&[u8]>) -> Result<Begun, WorkerError> {
         let warnings = match boundary {
-            None => {
-                self.collector.start(&mut self.roll)?;
-                Vec::new()
-            }
+            None => self.collector.start(&mut self.roll)?,
             Some(bytes) => {
                 let (stamp, r) = Stamp::open(bytes.to_vec())?;
                 if stamp.envs != self.envs {
@@ -111,7 +108,8 @@ impl Worker {
         self.collector.play(&policy, &mut self.roll, &self.pool)?;
         let mut w = self.stamp().writer();
         put_lanes(&self.roll.lanes, &mut w);
-        put_failures(self.collector.take_failures(), &mut w);
+        let (count, _) = self.collector.take_failures();
+        put_failures(count, &self.collector.take_causes(), &mut w);
         let lanes = w.to_bytes()?;
         self.roll.carry();
         Ok(Played { lanes, boundary: self.boundary()? })

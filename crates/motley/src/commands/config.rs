@@ -95,7 +95,7 @@ pub(crate) fn request(words: &[String], config: Option<&Path>) -> Result<Request
 }
 
 /// The variables that are settings, by name.
-fn environment() -> Result<Vec<(String, String)>, Failure> {
+pub(crate) fn environment() -> Result<Vec<(String, String)>, Failure> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use motley_core::secret::is_secret;
 use motley_run::{RunStatus, RunView, diff};
 use motley_train::Registry;
 use serde_json::json;
@@ -83,8 +84,9 @@ impl Job {
         let folder = self.dir.display().to_string();
         let mut words = match state {
             State::Stopped => {
-                let total = self.words.iter().filter(|w| w.starts_with("total_steps="));
-                ["--resume".to_owned(), folder].into_iter().chain(total.cloned()).collect()
+                // Secrets are in no run folder: they are given again.
+                let again = self.words.iter().filter(|w| w.starts_with("total_steps=") || is_secret(w));
+                ["--resume".to_owned(), folder].into_iter().chain(again.cloned()).collect()
             }
             _ => [self.words.clone(), vec!["--out".to_owned(), folder]].concat(),
         };
@@ -239,6 +241,9 @@ mod tests {
         let new = words("happo matrix/climbing algo.lr=0.1 total_steps=100 seed=1 --out r/s1 threads=2");
         assert_eq!(job.arguments(State::New, Some(2)), new);
         assert_eq!(job.arguments(State::Stopped, Some(2)), words("--resume r/s1 total_steps=100 threads=2"));
+        let guarded = Job { words: words("happo py:a:b task.kwargs={token=\"x\"} total_steps=100"), ..job.clone() };
+        let again = words("--resume r/s1 task.kwargs={token=\"x\"} total_steps=100");
+        assert_eq!(guarded.arguments(State::Stopped, None), again);
         let own = Job { words: words("happo matrix/climbing threads=4"), ..job };
         assert_eq!(own.arguments(State::New, Some(2)), words("happo matrix/climbing threads=4 --out r/s1"));
         assert_eq!(own.log_path(), PathBuf::from("r/s1.log"));

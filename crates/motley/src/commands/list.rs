@@ -81,12 +81,12 @@ fn spaces(team: &TeamSpec) -> String {
 
 /// A line for each task that a preset was tuned for.
 fn presets(out: &Output) {
-    let mut rows = vec![["PRESET", "TASK", "ENV STEPS", "SOURCE"].map(str::to_owned)];
+    let mut rows = vec![["PRESET", "TASK", "ENV STEPS", "BAND", "SOURCE"].map(str::to_owned)];
     for preset in presets::all() {
         let steps = preset.settings.get("total_steps").and_then(toml::Value::as_integer);
         for task in &preset.tasks {
             let budget = steps.map_or_else(|| "default".to_owned(), grouped);
-            rows.push([preset.title(), task.clone(), budget, preset.source.clone()]);
+            rows.push([preset.title(), task.clone(), budget, preset.band.clone(), preset.source.clone()]);
             let fields = json!({
                 "name": preset.name,
                 "algo": preset.algo,

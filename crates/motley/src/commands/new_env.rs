@@ -1,6 +1,7 @@
 //! `motley new-env`: a user's own environment, scaffolded so that it passes `motley check` as it stands.
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -27,8 +28,8 @@ pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
         (file, format!("motley check py:{name}:make_env"))
     } else {
         let root = Path::new(name);
-        let manifest = manifest(name);
-        std::fs::create_dir(root).map_err(|e| Failure::usage(format!("{}: {e}", root.display())))?;
+        let manifest = manifest(name, checkout().as_deref());
+        std::fs::create_dir(root).map_err(|e| in_the_way(root, &e))?;
         write_new(&root.join("Cargo.toml"), &manifest)?;
         std::fs::create_dir(root.join("src")).map_err(|e| Failure::run(format!("{}: {e}", root.display())))?;
         let file = root.join("src").join("main.rs");
@@ -46,12 +47,25 @@ fn capital(word: &str) -> String {
     letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
 }
 
-fn manifest(name: &str) -> String {
+/// The checkout that this program was built in, if it still lies there.
+fn checkout() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.canonicalize().ok()?;
+    let holds =
+        |dir: &&Path| ["motley", "motley-core"].iter().all(|name| dir.join("crates").join(name).join("Cargo.toml").is_file());
+    program.ancestors().find(holds).map(Path::to_owned)
+}
+
+fn manifest(name: &str, checkout: Option<&Path>) -> String {
     let (version, repository) = (env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_REPOSITORY"));
+    let dependency = |name: &str| match checkout {
+        Some(dir) => format!("{name} = {{ path = {:?} }}", dir.join("crates").join(name)),
+        None => format!("{name} = {{ version = \"{version}\", git = \"{repository}\" }}"),
+    };
     format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
-         motley = {{ version = \"{version}\", git = \"{repository}\" }}\n\
-         motley-core = {{ version = \"{version}\", git = \"{repository}\" }}\n\n[profile.release]\npanic = \"unwind\"\n"
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n{}\n{}\n\n\
+         [profile.release]\npanic = \"unwind\"\n\n[workspace]\n",
+        dependency("motley"),
+        dependency("motley-core")
     )
 }
 
@@ -61,5 +75,32 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
         std::io::Write::write_all(&mut file, text.as_bytes())
     };
-    create().map_err(|e: std::io::Error| Failure::usage(format!("{}: {e}", path.display())))
+    create().map_err(|e: std::io::Error| in_the_way(path, &e))
+}
+
+fn in_the_way(path: &Path, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::usage(format!("{} is there already and is left as it is: take another name, or remove it", path.display()))
+        }
+        _ => Failure::usage(format!("{}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkout_is_depended_on_by_its_path() {
+        let found = checkout().unwrap();
+        assert!(found.join("crates/motley/templates/env.rs").is_file(), "{}", found.display());
+        let near: toml::Table = manifest("tug", Some(&found)).parse().unwrap();
+        let path = |table: &toml::Table, name: &str| table["dependencies"][name]["path"].as_str().map(PathBuf::from);
+        assert_eq!(path(&near, "motley"), Some(found.join("crates/motley")));
+        assert_eq!(path(&near, "motley-core"), Some(found.join("crates/motley-core")));
+        assert!(near.contains_key("workspace"), "it is no member of the workspace around it");
+        let far: toml::Table = manifest("tug", None).parse().unwrap();
+        assert!(far["dependencies"]["motley"].get("git").is_some() && near["dependencies"]["motley"].get("git").is_none());
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use motley_core::error::nearest;
-use motley_run::{RunView, read_metrics};
+use motley_run::{Point, RunError, RunInfo, RunView, read_metrics};
 use motley_view::curves::summarize;
 use motley_view::{Band, Chart, Series, ViewError};
 use serde_json::json;
@@ -21,11 +21,13 @@ const DEPTH: usize = 6;
 struct Curve {
     task: String,
     algo: String,
+    seed: u64,
     points: Vec<(f64, f64)>,
 }
 
 pub(crate) fn run(args: &PlotArgs, out: &Output) -> Result<u8, Failure> {
     check_ending(&args.out, &["svg", "png"])?;
+    check_place(&args.out)?;
     let curves = curves(&find_runs(&args.runs)?, &args.metric, out)?;
     let tasks: BTreeSet<&str> = curves.iter().map(|c| c.task.as_str()).collect();
     let one_task = (tasks.len() == 1).then(|| curves[0].task.clone());
@@ -55,8 +57,18 @@ fn summary(curves: &[Curve], series: &[Series], metric: &str, out: &Output) {
     let mut rows = vec![["CURVE", "SEEDS", "ENV STEPS", "LAST", "LOWEST", "HIGHEST"].map(str::to_owned)];
     let mut seen = BTreeSet::new();
     for (curve, first) in curves.iter().zip(series).filter(|(_, s)| seen.insert(s.label.as_str())) {
-        let seeds: Vec<&Series> = series.iter().filter(|s| s.label == first.label).collect();
-        let Some(last) = summarize(&seeds, Band::MinMax).last().copied() else { continue };
+        let runs: Vec<&Series> = series.iter().filter(|s| s.label == first.label).collect();
+        let own = curves.iter().zip(series).filter(|(_, s)| s.label == first.label);
+        let seeds: BTreeSet<u64> = own.map(|(c, _)| c.seed).collect();
+        if seeds.len() < runs.len() {
+            out.warning(format!(
+                "{}: {} runs have {} seeds between them: two runs with one seed are no two samples",
+                first.label,
+                runs.len(),
+                seeds.len()
+            ));
+        }
+        let Some(last) = summarize(&runs, Band::MinMax).last().copied() else { continue };
         let number = |x: f64| format!("{x:.4}");
         let numbers = [number(last.mean), number(last.low), number(last.high)];
         let [mean, low, high] = numbers;
@@ -80,28 +92,42 @@ fn summary(curves: &[Curve], series: &[Series], metric: &str, out: &Output) {
 fn curves(runs: &[PathBuf], metric: &str, out: &Output) -> Result<Vec<Curve>, Failure> {
     let mut names = BTreeSet::new();
     let (mut curves, mut without) = (Vec::new(), Vec::new());
+    let mut broken = None;
     for dir in runs {
-        let view = RunView::open(dir)?;
-        let info = view.info()?;
-        let path = view.metrics_path();
-        let log = if path.is_file() { read_metrics(&path)? } else { Vec::new() };
+        let (info, log) = match read(dir) {
+            Ok(found) => found,
+            Err(error) => {
+                out.warning(format!("{} is left out: {error}", dir.display()));
+                broken.get_or_insert(error);
+                continue;
+            }
+        };
         let values = log.iter().filter_map(|p| p.get(metric).filter(|v| v.is_finite()).map(|v| (p.env_steps as f64, v)));
         let points: Vec<(f64, f64)> = values.collect();
         names.extend(log.into_iter().flat_map(|p| p.values).map(|(name, _)| name));
         if points.is_empty() {
             without.push(dir);
         } else {
-            curves.push(Curve { task: info.task, algo: info.algo, points });
+            curves.push(Curve { task: info.task, algo: info.algo, seed: info.seed, points });
         }
     }
-    if curves.is_empty() {
-        return Err(nothing(runs, metric, &names));
+    match broken {
+        Some(error) if curves.is_empty() && without.is_empty() => return Err(error.into()),
+        _ if curves.is_empty() => return Err(nothing(runs, metric, &names)),
+        _ => {}
     }
     for dir in without {
         out.warning(format!("{} has no point of {metric} and is left out", dir.display()));
     }
     curves.sort_by(|a, b| (&a.task, &a.algo).cmp(&(&b.task, &b.algo)));
     Ok(curves)
+}
+
+/// What a run says of itself, and its log.
+fn read(dir: &Path) -> Result<(RunInfo, Vec<Point>), RunError> {
+    let view = RunView::open(dir)?;
+    let path = view.metrics_path();
+    Ok((view.info()?, if path.is_file() { read_metrics(&path)? } else { Vec::new() }))
 }
 
 fn nothing(runs: &[PathBuf], metric: &str, names: &BTreeSet<String>) -> Failure {
@@ -169,6 +195,16 @@ pub(crate) fn check_ending(path: &Path, known: &[&str]) -> Result<(), Failure> {
     }
     let known: Vec<String> = known.iter().map(|k| format!(".{k}")).collect();
     Err(Failure::usage(format!("{}: expected a name that ends in {}", path.display(), known.join(" or "))))
+}
+
+/// Refuses a place that no file can be written in, before anything is computed for it.
+pub(crate) fn check_place(path: &Path) -> Result<(), Failure> {
+    let above = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if above.is_dir() && !path.is_dir() {
+        return Ok(());
+    }
+    let why = if path.is_dir() { "is a folder" } else { "lies in no folder that is there: make it first" };
+    Err(Failure::usage(format!("{} {why}", path.display())))
 }
 
 /// What could not be drawn was asked for wrongly; what could not be written or encoded failed.

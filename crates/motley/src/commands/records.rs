@@ -48,8 +48,15 @@ pub(crate) fn gather(paths: &[PathBuf], out: &Output) -> Result<Vec<Found>, Fail
         }
     }
     if !folders.is_empty() {
-        for dir in find_runs(&folders)? {
-            records.extend(from_folder(&dir, out)?.map(|record| Found { record, folder: Some(dir) }));
+        let found = find_runs(&folders)?;
+        let alone = found.len() == 1;
+        for dir in found {
+            match from_folder(&dir, out) {
+                Ok(record) => records.extend(record.map(|record| Found { record, folder: Some(dir) })),
+                Err(failure) if alone => return Err(failure),
+                // One damaged run is no reason to say nothing of the others.
+                Err(failure) => out.warning(format!("{} is left out: {}", dir.display(), failure.message)),
+            }
         }
     }
     Ok(records)

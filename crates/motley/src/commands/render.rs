@@ -11,7 +11,7 @@ use motley_view::{Image, MAX_SIDE, file, gif, html, png, raster};
 use serde_json::json;
 
 use crate::args::RenderArgs;
-use crate::commands::plot::{check_ending, drawn};
+use crate::commands::plot::{check_ending, check_place, drawn};
 use crate::commands::source::{Loaded, load};
 use crate::error::Failure;
 use crate::output::Output;
@@ -36,6 +36,10 @@ const GUTTER: u32 = 6;
 
 pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     check_ending(&args.out, &["gif", "png", "html"])?;
+    check_place(&args.out)?;
+    if !(1..=MAX_SIDE).contains(&args.width) {
+        return Err(Failure::usage(format!("--width {}: expected 1 to {MAX_SIDE} pixels", args.width)));
+    }
     let ends_in = |ending: &str| args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
     let (sheet, page) = (ends_in("png"), ends_in("html"));
     if args.episodes == 0 {

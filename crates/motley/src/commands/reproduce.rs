@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use motley_core::ConfigError;
 use motley_core::error::nearest;
+use motley_envs::registry::options;
 use motley_stats::published::{self, Comparison, Published, Source, Verdict};
 use motley_stats::{FEWEST_SEEDS, RunRecord};
 use motley_train::Registry;
@@ -82,7 +84,14 @@ fn missing(result: &Published, registry: &Registry) -> Option<String> {
     if registry.algorithms.get(&result.algo).is_err() {
         return Some(format!("this build has no algorithm \"{}\"", result.algo));
     }
-    registry.tasks.get(&result.task).err().map(|_| format!("this build has no task \"{}\"", result.task))
+    let Ok(task) = registry.tasks.get(&result.task) else {
+        return Some(format!("this build has no task \"{}\"", result.task));
+    };
+    // Other errors are those of settings, which the run tells.
+    match options(&*task, &[]).and_then(|options| task.make(&options)) {
+        Err(ConfigError::Missing { what, .. }) => Some(format!("needs {what}, see motley doctor")),
+        _ => None,
+    }
 }
 
 fn jobs(result: &Published, args: &ReproduceArgs, steps: u64) -> Vec<Job> {

@@ -7,8 +7,11 @@ use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Origin, Settings, 
 use motley_nn::{Policy, TeamPolicy};
 use motley_run::{RealDisk, RunView, is_bundle, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle};
-use motley_train::{MakeEnv, Registry};
+use motley_train::recovery::difference;
+use motley_train::settings::RunConfig;
+use motley_train::{MakeEnv, Registry, recall_secrets};
 
+use crate::commands::config::environment;
 use crate::error::Failure;
 
 /// A policy with the environment that it was trained in.
@@ -64,20 +67,22 @@ pub(crate) fn load_on(path: &Path, registry: &Registry, other: Option<&str>, cha
     }
     for setting in changed {
         let bare = setting.strip_prefix("task.").unwrap_or(setting);
+        refuse_training(bare, &settings)?;
         settings.set_text(&format!("task.{bare}"), Origin::CommandLine)?;
     }
+    recall_secrets(&mut settings, &environment()?)?;
     let options = settings.section("task");
     let env = task.make(&options)?;
     let (expected, found) = (policy.team(), env.spec());
     // Versions count the rules of one task: those of another say nothing.
     let version = elsewhere || expected.version == found.version;
     if !version || expected.agents != found.agents || expected.state != found.state {
+        let what = difference(expected, found).filter(|_| version);
+        let what = what.unwrap_or_else(|| format!("expected version {} of its rules, found {}", expected.version, found.version));
         return Err(Failure::usage(format!(
-            "{} was trained for another team: {} version {} then, {name} version {} now; agents, spaces or rules differ",
+            "{} was trained on {} for another team than {name} shows: {what}",
             path.display(),
-            info.task,
-            expected.version,
-            found.version
+            info.task
         )));
     }
     let team = (elsewhere || !changed.is_empty()).then(|| Arc::clone(policy.team()));
@@ -89,6 +94,19 @@ pub(crate) fn load_on(path: &Path, registry: &Registry, other: Option<&str>, cha
         })
     });
     Ok(Loaded { policy, make, task: name, algo: info.algo })
+}
+
+/// Refuses a setting of training: a policy that is trained has none.
+fn refuse_training(setting: &str, task: &Settings) -> Result<(), Failure> {
+    let key = setting.split_once('=').map_or(setting, |(key, _)| key).trim();
+    let section = key.split_once('.').map_or("", |(section, _)| section);
+    let of_run = RunConfig::keys().iter().any(|k| k.name == key);
+    if task.key(&format!("task.{key}")).is_none() && (of_run || ["algo", "net", "eval", "log"].contains(&section)) {
+        return Err(Failure::usage(format!(
+            "{key} is a setting of training: here only settings of the task can be given (motley config ALGO TASK shows them under task.*)"
+        )));
+    }
+    Ok(())
 }
 
 /// Another task, or other settings, in the team that a policy was trained for: agents and state are the same, a step limit may not be.

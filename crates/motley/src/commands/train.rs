@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use motley_core::Settings;
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
-use motley_train::{Event, Outcome, Registry, Trainer, resume_plan};
+use motley_train::{Event, How, NOT_DURABLE, Outcome, Registry, Request, Trainer};
 use serde_json::{Map, Value, json};
 
 use crate::args::TrainArgs;
-use crate::commands::config::request;
+use crate::commands::config::{environment, request};
 use crate::commands::eval::{describe, eval_fields};
 use crate::error::Failure;
 use crate::output::Output;
@@ -31,6 +31,10 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
     let run = trainer.folder().root().to_owned();
     let info = trainer.folder().info()?;
     let total: u64 = trainer.total_steps();
+    let asked = args.resume.is_none() || args.words.iter().any(|word| word.starts_with("total_steps"));
+    if asked && trainer.last_step() > total {
+        out.note(format!("total_steps = {total} is rounded up to {}: training goes by whole rollouts", trainer.last_step()));
+    }
     let mut shown = Progress::new(out, total);
     let outcome = trainer.train(&stop.asked, &mut |event| shown.see(event));
     shown.close();
@@ -38,28 +42,41 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
         let failure = Failure::from(error);
         Failure { message: format!("{} (run folder: {})", failure.message, run.display()), ..failure }
     })?;
+    if outcome.checkpoint_failed {
+        return Err(Failure::run(format!(
+            "{NOT_DURABLE}, {} env steps were done (run folder: {}): make room on the disk, then go on with motley train --resume {}",
+            outcome.env_steps,
+            run.display(),
+            run.display()
+        )));
+    }
     report(out, &run, &info.algo, &info.task, info.seed, &outcome);
-    Ok(match (outcome.finished, outcome.checkpoint_failed) {
-        (_, true) => {
-            out.warning("the last checkpoint could not be made durable");
-            1
-        }
-        (true, false) => 0,
-        (false, false) => stop.exit_code(),
-    })
+    Ok(if outcome.finished { 0 } else { stop.exit_code() })
 }
 
 fn start(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer, Failure> {
     let plan = request(&args.words, args.config.as_deref())?.plan(registry)?;
     let seed = seed_of(&plan.settings)?;
-    let dir = args
-        .out
-        .clone()
-        .unwrap_or_else(|| default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed));
-    let folder = RunFolder::create(&dir)?;
+    let folder = match &args.out {
+        Some(dir) => RunFolder::create(dir)?,
+        None => {
+            let dir = default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
+            RunFolder::create_beside(&dir)?
+        }
+    };
     let preset = plan.preset.map_or("no preset".into(), |p| format!("preset {}", p.title()));
-    out.note(format!("training {} on {} ({preset}, seed {seed}) in {}", plan.algorithm.name(), plan.team.task, dir.display()));
-    Ok(Trainer::start(plan, folder)?)
+    out.note(format!(
+        "training {} on {} ({preset}, seed {seed}) in {}",
+        plan.algorithm.name(),
+        plan.team.task,
+        folder.root().display()
+    ));
+    Ok(Trainer::start_with(plan, folder, how())?)
+}
+
+/// What `run.json` says of this program.
+fn how() -> How {
+    How { commit: crate::COMMIT.map(ToOwned::to_owned), ..How::default() }
 }
 
 fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer, Failure> {
@@ -70,7 +87,14 @@ fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Re
     }
     let folder = RunFolder::open(dir)?;
     let info = folder.info()?;
-    let plan = resume_plan(registry, &info.algo, &info.task, &folder.config()?, &args.words)?;
+    let request = Request {
+        algo: info.algo.clone(),
+        task: info.task.clone(),
+        file: None,
+        environment: environment()?,
+        overrides: args.words.clone(),
+    };
+    let plan = request.resume(registry, &folder.config()?, false)?;
     let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk)).load_latest()?;
     loaded.warnings.iter().for_each(|w| out.warning(w));
     if !loaded.manifest.info.exact_resume {
@@ -92,6 +116,9 @@ fn report(out: &Output, run: &Path, algo: &str, task: &str, seed: u64, outcome: 
         outcome.env_steps, outcome.wall_seconds, outcome.env_steps_per_second
     ));
     out.line(format!("run folder: {}", run.display()));
+    if !outcome.finished {
+        out.line(format!("go on with: motley train --resume {}", run.display()));
+    }
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("run", json!(run.display().to_string()));

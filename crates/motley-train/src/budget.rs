@@ -1,0 +1,50 @@
+//! Budgets that are refused before anything is begun: memory that is not there, steps that are already behind.
+
+use motley_core::ConfigError;
+use motley_data::rollout::Rollout;
+use motley_run::platform;
+
+use crate::settings::{Plan, RunConfig};
+
+/// Refuses a rollout that memory cannot hold, before any of it is taken (on systems that tell how much there is).
+pub(crate) fn check_memory(plan: &Plan, run: &RunConfig, steps: usize, memory_len: usize) -> Result<(), ConfigError> {
+    // The rollout itself, and the networks' inputs, outputs and gradients gathered from it.
+    const COPIES: usize = 4;
+    let needed = Rollout::bytes(&plan.team, run.num_envs, steps, memory_len).and_then(|b| b.checked_mul(COPIES));
+    let gib = |b: f64| b / f64::from(1 << 30);
+    match platform::available_memory() {
+        Some(available) if needed.is_none_or(|n| n as u64 > available) => Err(ConfigError::Invalid(format!(
+            "num_envs = {} and {steps} steps a rollout need about {:.1} GiB of memory ({} bytes), {:.1} GiB are available: lower num_envs or algo.rollout_steps",
+            run.num_envs,
+            needed.map_or(f64::INFINITY, |n| gib(n as f64)),
+            needed.map_or_else(|| "more than can be counted".to_owned(), |n| n.to_string()),
+            gib(available as f64)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a budget that was changed to less than a run has done already. What its own budget was rounded up to is none.
+pub(crate) fn check_budget(total: u64, config: &toml::Table, done: u64) -> Result<(), ConfigError> {
+    let before = config.get("total_steps").and_then(toml::Value::as_integer).and_then(|n| u64::try_from(n).ok());
+    if total >= done || before == Some(total) {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid(format!(
+        "total_steps = {total} is less than the {done} env steps that this run has done: give more to go on, or leave it out"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_below_what_is_done_is_refused() {
+        let config: toml::Table = "total_steps = 10".parse().unwrap();
+        for (total, fits) in [(10, true), (4000, true), (5000, true), (3999, false), (11, false)] {
+            assert_eq!(check_budget(total, &config, 4000).is_ok(), fits, "{total}");
+        }
+        assert!(check_budget(20, &config, 4000).unwrap_err().to_string().contains("total_steps = 20"));
+    }
+}
