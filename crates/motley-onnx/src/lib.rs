@@ -10,7 +10,7 @@
 //! the agent's name: `obs.agent_0`, `action_mask.agent_0`, `action.agent_0`. The batch and `reset` are the team's; so are `h_in` and
 //! `h_out` where one network decides for all. Who hears whom is inside, also where distances decide it.
 //!
-//! [`verify`](fn@verify) (feature `verify`) runs a file with tract and holds it to the policy.
+//! `verify` (feature `verify`) runs a file with tract and holds it to the policy.
 
 mod export;
 mod graph;
