@@ -24,7 +24,7 @@ fn rng() -> Stream {
 fn core(toy: &Toy, shape: &Shape, overrides: &[&str]) -> (OffPolicy, Pool) {
     let fixed = ["net.activation=tanh", "algo.n_step=3", "algo.gamma=0.9", "algo.warmup_steps=0", "algo.batch_size=40"];
     let overrides = [&SMALL[..], &fixed, overrides].concat();
-    let settings = settings([off_policy::keys(), PathConfig::keys()].concat(), &overrides);
+    let settings = settings([off_policy::actor_keys(), PathConfig::keys()].concat(), &overrides);
     let mut core = OffPolicy::new("test", &toy.team(), &settings, RewardMode::Sum, shape, &rng()).unwrap();
     let mut field = Field::new(toy.make(), 4, 20, 0, 1, 1);
     let policy = core.policy(motley_nn::Explore::Noise(0.3));
