@@ -100,7 +100,7 @@ def test_foreign_spread_pays_what_the_native_one_does(motley, tmp_path):
 
 
 def test_fault_training_survives_environments_that_fail(motley, tmp_path):
-    for fault in ("raise", "die", "shape", "nan"):
+    for fault in ("raise", "die", "nan"):
         lines, _ = run(
             motley, "train", "ippo", "py:tests.foreign:Walk", f'task.kwargs={{fault="{fault}", at=7}}', "preset=none",
             "total_steps=400", "num_envs=4", "algo.rollout_steps=20", "env_failure_limit=10000", "eval.episodes=1",
@@ -108,6 +108,15 @@ def test_fault_training_survives_environments_that_fail(motley, tmp_path):
         )  # fmt: skip
         # Every episode fails at its seventh step: collection bears it, and only the evaluation at the end cannot be done.
         assert [line for line in lines if line["event"] == "progress"][-1]["env_steps"] == 400, fault
+
+
+def test_fault_a_wrong_shape_stops_the_run_and_is_named(motley, tmp_path):
+    _, said = run(
+        motley, "train", "ippo", "py:tests.foreign:Walk", 'task.kwargs={fault="shape", at=7}', "preset=none", "total_steps=400",
+        "num_envs=4", "algo.rollout_steps=20", "--out", str(tmp_path / "run"), cwd=ROOT / "crates" / "motley-bridge", code=1,
+    )  # fmt: skip
+    assert all(text in said for text in ('agent "scout"', "expected shape (2,)", "found shape (3,)"))
+    assert (tmp_path / "run" / "checkpoints" / "latest").exists()
 
 
 def test_fault_three_hangs_stop_the_run_with_a_checkpoint(motley, tmp_path):
