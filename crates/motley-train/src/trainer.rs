@@ -391,10 +391,7 @@ impl Trainer {
 
     /// One collection and one update.
     fn iterate(&mut self, start: Instant, from: u64, see: &mut dyn FnMut(&Event)) -> Result<(), TrainError> {
-        let mut policy = self.algorithm.policy();
-        if let Some(engine) = Engine::for_device(&self.run.device) {
-            policy = policy.on(&engine);
-        }
+        let policy = self.algorithm.policy().on(&Engine::for_device(&self.run.device).unwrap_or_default());
         let played = self.collector.collect(&policy, &mut self.roll, &self.pool);
         self.tell_failures(see);
         if let Err(error) = played {

@@ -101,7 +101,7 @@ impl OffPolicy {
         shape: &Shape,
         rng: &Stream,
     ) -> Result<Self, ConfigError> {
-        let reward = check_actors(algo, team, settings, own, shape.per_agent)?;
+        let reward = check(algo, team, settings, own, shape.per_agent)?;
         let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
         let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
