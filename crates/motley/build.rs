@@ -1,10 +1,22 @@
-//! Tells the program which git commit it is built from (`MOTLEY_GIT_COMMIT`; one that is set for the build is taken as it is).
+//! Tells the program which git commit it is built from (`MOTLEY_GIT_COMMIT`; one that is set for the build is taken as it is) and,
+//! with the feature `mujoco`, where the library lies, so that it starts without help.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=MUJOCO_DYNAMIC_LINK_DIR");
+    // What motley-mujoco's own build script bakes in reaches its tests only, not this program.
+    let robots = std::env::var_os("CARGO_FEATURE_MUJOCO").is_some();
+    if let Some(folder) = std::env::var("MUJOCO_DYNAMIC_LINK_DIR").ok().filter(|_| robots) {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
+    }
+    commit();
+}
+
+/// Puts the commit of the sources into `MOTLEY_GIT_COMMIT`, where they have one of their own.
+fn commit() {
     println!("cargo:rerun-if-env-changed=MOTLEY_GIT_COMMIT");
     if std::env::var_os("MOTLEY_GIT_COMMIT").is_some() {
         return;
