@@ -43,7 +43,9 @@ class Bundle:
         x = self.norm(x, f"{name}.input_norm")
         for k in range(len(net["hidden_sizes"])):
             x = x @ self.tensors[f"{name}.hidden.{k}.weight"] + self.tensors[f"{name}.hidden.{k}.bias"]
-            x = self.norm(ACTIVATIONS[net["activation"]](x), f"{name}.hidden.{k}.norm")
+            is_last = k + 1 == len(net["hidden_sizes"])
+            activation = net.get("last_activation", net["activation"]) if is_last else net["activation"]
+            x = self.norm(ACTIVATIONS[activation](x), f"{name}.hidden.{k}.norm")
         if net["recurrent"]:
             gates = x @ self.tensors[f"{name}.gru.weight_ih"] + self.tensors[f"{name}.gru.bias_ih"]
             state = h @ self.tensors[f"{name}.gru.weight_hh"] + self.tensors[f"{name}.gru.bias_hh"]

@@ -1,22 +1,12 @@
-//! Tells the program which git commit it is built from (`MOTLEY_GIT_COMMIT`; one that is set for the build is taken as it is) and,
-//! with the feature `mujoco`, where the library lies, so that it starts without help.
+//! Tells the program which git commit it is built from (`MOTLEY_GIT_COMMIT`; one that is set for the build is taken as it is), and, with
+//! the feature `mujoco`, where its library lies.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-env-changed=MUJOCO_DYNAMIC_LINK_DIR");
-    // What motley-mujoco's own build script bakes in reaches its tests only, not this program.
-    let robots = std::env::var_os("CARGO_FEATURE_MUJOCO").is_some();
-    if let Some(folder) = std::env::var("MUJOCO_DYNAMIC_LINK_DIR").ok().filter(|_| robots) {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
-    }
-    commit();
-}
-
-/// Puts the commit of the sources into `MOTLEY_GIT_COMMIT`, where they have one of their own.
-fn commit() {
+    library_folder();
     println!("cargo:rerun-if-env-changed=MOTLEY_GIT_COMMIT");
     if std::env::var_os("MOTLEY_GIT_COMMIT").is_some() {
         return;
@@ -33,6 +23,15 @@ fn commit() {
         if let Some(path) = git(&["rev-parse", "--git-path", &name]).filter(|path| Path::new(path).exists()) {
             println!("cargo:rerun-if-changed={path}");
         }
+    }
+}
+
+/// Bakes MuJoCo's folder into the program: what the engine's crate says of linking holds for its own tests and examples alone.
+fn library_folder() {
+    println!("cargo:rerun-if-env-changed=MUJOCO_DYNAMIC_LINK_DIR");
+    let wanted = std::env::var_os("CARGO_FEATURE_MUJOCO").is_some() && std::env::var_os("CARGO_CFG_UNIX").is_some();
+    if let Some(folder) = std::env::var("MUJOCO_DYNAMIC_LINK_DIR").ok().filter(|_| wanted) {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
     }
 }
 

@@ -33,7 +33,7 @@ POLICIES = {
     "one-hot": ("mappo", "mpe/simple_spread_v3", "net.agent_id=true"),
     "gaussian": ("happo", "mpe/simple_spread_v3", "task.continuous=true"),
     "recurrent": ("happo", "mpe/simple_speaker_listener_v4", "net.recurrent=true"),
-    "squashed": ("hasac", "mpe/simple_spread_v3", "task.continuous=true"),
+    "squashed": ("hasac", "mpe/simple_spread_v3", "task.continuous=true", "net.last_activation=tanh"),
     "deterministic": ("haddpg", "mpe/simple_spread_v3", "task.continuous=true"),
     "values": ("qmix", "mpe/simple_spread_v3", "net.last_action=false"),
     "last action": ("qmix", "mpe/simple_spread_v3"),

@@ -41,6 +41,7 @@ fn reference() -> (Mlp, Vec<f32>) {
         input_norm: true,
         hidden: vec![128, 128],
         activation: Activation::Relu,
+        last_activation: None,
         hidden_norm: true,
         output: ACTIONS,
         output_activation: Activation::Identity,

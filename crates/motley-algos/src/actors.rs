@@ -99,6 +99,7 @@ pub(crate) fn net_spec(config: &NetConfig) -> NetSpec {
         extra: 0,
         hidden_sizes: config.hidden_sizes.clone(),
         activation: Activation::from_name(&config.activation).unwrap_or(Activation::Relu),
+        last_activation: None,
         feature_norm: config.feature_norm,
         layer_norm: config.layer_norm,
         recurrent: config.recurrent,

@@ -28,7 +28,7 @@ const EXPLORING: [&str; 9] = [
     "algo.epsilon=1",
     "algo.lr=0.003",
     "algo.critic_lr=0.003",
-    "algo.tau=0.02",
+    "algo.target_update=0.02",
 ];
 
 fn bench(make: &MakeEnv, words: &[&str], seed: u64) -> Bench {
@@ -42,6 +42,7 @@ fn values(bench: &Bench, name: &str, x: &[f32], input: usize, actions: usize) ->
         extra: 0,
         hidden_sizes: vec![HIDDEN],
         activation: Activation::Relu,
+        last_activation: None,
         feature_norm: false,
         layer_norm: false,
         recurrent: false,
@@ -188,7 +189,7 @@ fn values_of_joint_actions_are_those_of_value_iteration() {
         exact = (0..2 * joint).map(swept).collect();
     }
     let make = Places::make();
-    let mut bench = bench(&make, &["algo.gamma=0.8", "algo.lr_decay=true", "algo.tau=0.05"], 1);
+    let mut bench = bench(&make, &["algo.gamma=0.8", "algo.lr_decay=true", "algo.target_update=0.05"], 1);
     for update in 0..200 {
         bench.progress = f64::from(update) / 200.0;
         bench.iterate(1);

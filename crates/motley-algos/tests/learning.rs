@@ -140,7 +140,7 @@ const REPLAY: [&str; 6] = [
 fn deterministic_agents_from_memory_leave_the_saddle_of_the_bilinear_game() {
     let make = task("matrix/bilinear", &[]);
     for algo in ["haddpg", "hatd3", "maddpg", "matd3"] {
-        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02"]].concat(), 20, 40);
+        let (bench, before) = learn(algo, &make, &[&REPLAY[..], &["algo.target_update=0.02"]].concat(), 20, 40);
         let after = score(&bench, &make, 1, Mode::Greedy);
         assert!(before.abs() < 0.2 && after > 0.5, "{algo}: {before} to {after}");
     }
@@ -151,7 +151,7 @@ fn deterministic_agents_from_memory_leave_the_saddle_of_the_bilinear_game() {
 fn choices_climb_through_the_gumbel_softmax() {
     let make = task("matrix/climbing", &[]);
     for algo in ["haddpg", "hatd3", "maddpg", "hasac"] {
-        let (bench, _) = learn(algo, &make, &[&REPLAY[..], &["algo.tau=0.02"]].concat(), 20, 40);
+        let (bench, _) = learn(algo, &make, &[&REPLAY[..], &["algo.target_update=0.02"]].concat(), 20, 40);
         let after = score(&bench, &make, 1, Mode::Greedy);
         assert!(after >= 5.0, "{algo}: {after}");
     }
@@ -162,7 +162,7 @@ fn choices_climb_through_the_gumbel_softmax() {
 fn particles_reach_their_landmark_from_memory() {
     for (algo, form) in [("hatd3", &["continuous=true"][..]), ("hasac", &["continuous=true"]), ("hasac", &[])] {
         let make = task("mpe/simple_v3", form);
-        let words = ["?algo.n_step=1", "?algo.alpha=0.1", "algo.tau=0.02"];
+        let words = ["?algo.n_step=1", "?algo.alpha=0.1", "algo.target_update=0.02"];
         let (bench, before) = learn(algo, &make, &[&REPLAY[..], &words].concat(), 20, 50);
         let after = score(&bench, &make, 100, Mode::Greedy);
         assert!(before < -25.0 && after > -16.0, "{algo} {form:?}: {before} to {after}");

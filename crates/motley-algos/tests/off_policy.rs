@@ -181,7 +181,7 @@ fn joint_len(toy: &Toy) -> usize {
 fn targets_are_the_equations() {
     for (toy, per_agent) in toys() {
         let twins = 1 + usize::from(toy.fp);
-        let (core, pool) = core(&toy, &shape(twins, false, per_agent), &["algo.tau=0.5"]);
+        let (core, pool) = core(&toy, &shape(twins, false, per_agent), &["algo.target_update=0.5"]);
         let batch = core.batch(&pool, &rng()).unwrap();
         let mut joint = vec![f32::NAN; batch.rows * joint_len(&toy)];
         core.act(&pool, &batch, Who::Target, true, Noise::Zero, &rng(), &mut joint);
@@ -259,6 +259,56 @@ fn critics_step_down_their_error() {
                 close(&stepped(&core, &scope), value, &at, &scope);
             }
         }
+    }
+}
+
+/// Below 1 all targets take that part of the way at every move; from 1 on they are copies every that many moves, counted through
+/// checkpoints.
+#[test]
+fn targets_follow_softly_or_as_copies() {
+    let toy = Toy::mixed();
+    let spread = |core: &OffPolicy| {
+        let saved = saved(core);
+        ["actor.1.", "critic.0.0.", "critic.0.1."].map(|scope| {
+            let (online, target) = (f64s(&saved, &format!("{scope}params")), f64s(&saved, &format!("{scope}target")));
+            online.iter().zip(&target).fold(0.0_f64, |most, (o, t)| most.max((o - t).abs()))
+        })
+    };
+    for (rate, left) in [("0.25", [0.75, 0.5625, 0.421_875]), ("1", [0.0; 3]), ("3", [1.0, 1.0, 0.0])] {
+        let rate = format!("algo.target_update={rate}");
+        let (mut core, pool) = core(&toy, &shape(2, false, false), &[&rate]);
+        let batch = core.batch(&pool, &rng()).unwrap();
+        core.fit(&context(&pool), &batch, &[vec![1.0; batch.rows]], &mut Metrics::new()).unwrap();
+        core.actors[1].net.set_params(|p| p.iter_mut().for_each(|x| *x += 0.5));
+        let before = spread(&core);
+        assert!(before.iter().all(|d| *d > 1e-4));
+        for (k, left) in left.into_iter().enumerate() {
+            core.move_targets();
+            for (now, before) in spread(&core).into_iter().zip(before) {
+                assert!((now - left * before).abs() < 1e-6, "{rate}, move {k}: {now} of {before}");
+            }
+            let kept = saved(&core);
+            core.load(&kept).unwrap();
+        }
+    }
+}
+
+/// HARL's HASAC over choices: LayerNorms and orthogonal weights in actors, neither in critics; a last activation of actors alone.
+#[test]
+fn actors_and_critics_differ_where_settings_say_so() {
+    let norms = ["net.feature_norm=true", "net.layer_norm=true", "net.init=orthogonal", "net.last_activation=sigmoid"];
+    let names = |core: &OffPolicy| core.actors[1].net.entries().iter().map(|e| e.name.clone()).collect::<Vec<_>>();
+    let (toy, plain) = (Toy::mixed(), ["net.critic_norm=false", "net.critic_init=uniform"]);
+    let width = toy.team().state.row() + joint_len(&toy);
+    for (more, critic_norms) in [(&plain[..], 0), (&[], 2 * (width + HIDDEN))] {
+        let (core, _) = core(&toy, &shape(2, true, false), &[&norms[..], more].concat());
+        assert!(["input_norm.gamma", "hidden.0.norm.gamma"].iter().all(|name| names(&core).contains(&(*name).to_owned())));
+        assert!(core.actors.iter().all(|a| a.net.spec().last_activation == Some(motley_nn::Activation::Sigmoid)));
+        let bias = core.actors[1].net.entry("hidden.0.bias").unwrap().range();
+        assert!(core.actors[1].net.params()[bias].iter().all(|b| *b == 0.0), "orthogonal weights have no biases");
+        let critic = f64s(&saved(&core), "critic.0.0.params");
+        assert_eq!(critic.len(), (width + 1) * HIDDEN + HIDDEN + 1 + critic_norms);
+        assert_eq!(*critic.last().unwrap() != 0.0, critic_norms == 0, "uniform ones have");
     }
 }
 
@@ -370,9 +420,9 @@ fn what_cannot_be_is_refused_before_it_is_built() {
     let small = refuse("hasac", &Toy::mixed(), "algo.buffer_size=10").to_string();
     assert!(small.contains("algo.batch_size") && small.contains("10"), "{small}");
     let wide = Toy::new(&vec![ActionSpace::Discrete(9); 4]);
-    let many = refuse("had3qn", &wide, "algo.tau=0.1");
+    let many = refuse("had3qn", &wide, "algo.target_update=0.1");
     assert!(matches!(many, ConfigError::Incompatible { .. }) && many.to_string().contains("6561 joint actions"), "{many}");
-    assert!(refuse("had3qn", &Toy::mixed(), "algo.tau=0.1").to_string().contains("\"agent_1\""));
+    assert!(refuse("had3qn", &Toy::mixed(), "algo.target_update=0.1").to_string().contains("\"agent_1\""));
 }
 
 /// Actions are random while memory warms up, and nothing is learned; then there is noise, and one update a step.

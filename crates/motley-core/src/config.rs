@@ -88,12 +88,20 @@ pub struct Key {
     pub kind: Kind,
     /// What it means, with units.
     pub help: String,
+    /// A name that it had before: what was written under that is read as this one.
+    pub former: Option<&'static str>,
 }
 
 impl Key {
     /// A key; the default must be of the kind.
     pub fn new(name: impl Into<String>, default: impl Into<Value>, kind: Kind, help: impl Into<String>) -> Self {
-        Self { name: name.into(), default: default.into(), kind, help: help.into() }
+        Self { name: name.into(), default: default.into(), kind, help: help.into(), former: None }
+    }
+
+    /// The same key, read under the name that it had before too.
+    #[must_use]
+    pub fn formerly(self, name: &'static str) -> Self {
+        Self { former: Some(name), ..self }
     }
 }
 
@@ -150,12 +158,18 @@ impl Settings {
         Self { entries: keys.into_iter().map(entry).collect() }
     }
 
-    /// Sets one key.
+    /// The entry of that name, or of the key that had it before.
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name).or_else(|| self.entries.values().find(|e| e.key.former == Some(name)))
+    }
+
+    /// Sets one key, by its name or the one that it had before.
     ///
     /// # Errors
     /// A key that is not declared (with the nearest names), a value of another type or outside its range.
     pub fn set(&mut self, name: &str, value: &Value, origin: Origin) -> Result<(), ConfigError> {
-        let Some(entry) = self.entries.get_mut(name) else {
+        let known = self.entry(name).map(|e| e.key.name.clone());
+        let Some(entry) = known.and_then(|name| self.entries.get_mut(&name)) else {
             return Err(ConfigError::UnknownKey {
                 key: name.to_owned(),
                 nearest: nearest(name, self.entries.keys().map(String::as_str)),
@@ -206,7 +220,7 @@ impl Settings {
         let parsed = parse_value(text);
         // `algo.kl=true` is a word where a word is asked for, though TOML reads a truth value.
         let word = Value::String(text.to_owned());
-        let kind = self.entries.get(name).map(|e| &e.key.kind);
+        let kind = self.entry(name).map(|e| &e.key.kind);
         let as_word = kind.is_some_and(|k| k.accept(&parsed).is_none() && k.accept(&word).is_some());
         self.set(name, if as_word { &word } else { &parsed }, origin)
     }
@@ -226,10 +240,7 @@ impl Settings {
     /// # Errors
     /// A key that is not declared: a fault of the program, reported rather than panicking.
     pub fn value(&self, name: &str) -> Result<&Value, ConfigError> {
-        self.entries
-            .get(name)
-            .map(|e| &e.value)
-            .ok_or_else(|| ConfigError::UnknownKey { key: name.to_owned(), nearest: Vec::new() })
+        self.entry(name).map(|e| &e.value).ok_or_else(|| ConfigError::UnknownKey { key: name.to_owned(), nearest: Vec::new() })
     }
 
     /// Where a value came from.
@@ -554,6 +565,19 @@ mod tests {
         again.merge(&s.to_table(), &Origin::Run).unwrap();
         assert_eq!(Ppo::read(&again), Ppo::read(&s));
         assert_eq!(s.section("algo").get::<f64>("clip"), Ok(0.3));
+    }
+
+    /// A file written before a key was renamed is read, and written back under the new name.
+    #[test]
+    fn former_names_are_read() {
+        let mut s = Settings::new([Key::new("algo.pace", 0.5, Kind::Float(0.0, 9.0), "x").formerly("algo.tau")]);
+        s.merge(&"[algo]\ntau = 0.25".parse().unwrap(), &Origin::Run).unwrap();
+        assert_eq!((s.get("algo.pace"), s.get("algo.tau")), (Ok(0.25), Ok(0.25)));
+        s.set_text("algo.tau=1", Origin::CommandLine).unwrap();
+        assert_eq!(s.to_table().to_string().trim(), "[algo]\npace = 1.0");
+        assert!(matches!(s.set_text("algo.tua=1", Origin::CommandLine), Err(ConfigError::UnknownKey { .. })));
+        let refused = s.set_text("algo.tau=10", Origin::CommandLine).unwrap_err().to_string();
+        assert!(refused.contains("algo.tau") && refused.contains("0 to 9"), "{refused}");
     }
 
     #[test]

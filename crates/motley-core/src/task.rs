@@ -24,6 +24,15 @@ pub trait Task: Send + Sync {
     /// Settings that do not go together, or a missing outside part.
     fn make(&self, options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError>;
 
+    /// Whether this build on this computer has all that the task needs. Without more said one copy is made to see; a task whose copies
+    /// are dear says what it lacks without one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`], or as [`Task::make`].
+    fn available(&self, options: &TaskOptions) -> Result<(), ConfigError> {
+        self.make(options).map(drop)
+    }
+
     /// Settings outside `task.*` that suit this task, as dotted keys (the layer "task defaults").
     fn defaults(&self) -> Vec<(String, toml::Value)> {
         Vec::new()

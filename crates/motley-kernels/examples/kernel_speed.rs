@@ -75,6 +75,7 @@ fn main() {
         input_norm: norm,
         hidden: vec![128, 128],
         activation: Activation::Relu,
+        last_activation: None,
         hidden_norm: norm,
         output: 5,
         output_activation: Activation::Identity,

@@ -75,6 +75,7 @@ impl Conv {
             input_norm: false,
             hidden: Vec::new(),
             activation: shape.activation,
+            last_activation: None,
             hidden_norm: false,
             output: shape.filters,
             output_activation: shape.activation,

@@ -112,7 +112,9 @@ pub(crate) fn mlp(shape: &MlpShape, params: &[Dual], x: &[Dual]) -> Vec<Dual> {
     }
     for i in 0..shape.hidden.len() {
         x = linear(&x, get(&format!("hidden.{i}.weight")), get(&format!("hidden.{i}.bias")));
-        x.iter_mut().for_each(|x| *x = activate(shape.activation, *x));
+        let last = i + 1 == shape.hidden.len();
+        let activation = if last { shape.last_activation.unwrap_or(shape.activation) } else { shape.activation };
+        x.iter_mut().for_each(|x| *x = activate(activation, *x));
         if shape.hidden_norm {
             x = layer_norm(&x, get(&format!("hidden.{i}.norm.gamma")), get(&format!("hidden.{i}.norm.beta")));
         }

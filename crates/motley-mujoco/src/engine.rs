@@ -38,6 +38,17 @@ fn quieten() {
     });
 }
 
+/// Refuses another version of the library than the bindings are made for.
+pub(crate) fn right_version() -> Result<(), ConfigError> {
+    if version() == crate::MUJOCO {
+        return Ok(());
+    }
+    Err(ConfigError::Missing {
+        what: format!("MuJoCo {} (the linked library is {})", crate::MUJOCO, version()),
+        mend: crate::MEND.into(),
+    })
+}
+
 /// The model of that text, compiled once and shared by all copies and threads that use it at the same time.
 ///
 /// # Errors
@@ -45,12 +56,7 @@ fn quieten() {
 pub fn model(text: &str) -> Result<Arc<MjModel>, ConfigError> {
     static MODELS: Mutex<Vec<(String, Weak<MjModel>)>> = Mutex::new(Vec::new());
     quieten();
-    if version() != crate::MUJOCO {
-        return Err(ConfigError::Missing {
-            what: format!("MuJoCo {} (the linked library is {})", crate::MUJOCO, version()),
-            mend: crate::MEND.into(),
-        });
-    }
+    right_version()?;
     let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(model) = models.iter().find(|(known, _)| known == text).and_then(|(_, model)| model.upgrade()) {
         return Ok(model);

@@ -56,6 +56,14 @@ pub fn renderer() -> Option<Result<&'static str, motley_core::ConfigError>> {
     None
 }
 
+/// What a build lacks for the tasks, told without compiling a model.
+fn available() -> Result<(), motley_core::ConfigError> {
+    #[cfg(feature = "engine")]
+    return engine::right_version();
+    #[cfg(not(feature = "engine"))]
+    Err(missing())
+}
+
 /// The error of a build without the engine.
 #[cfg(not(feature = "engine"))]
 fn missing() -> motley_core::ConfigError {

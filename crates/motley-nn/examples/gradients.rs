@@ -91,6 +91,7 @@ fn net(hidden: &[usize], activation: Activation, recurrent: bool) -> NetSpec {
         extra: 0,
         hidden_sizes: hidden.to_vec(),
         activation,
+        last_activation: None,
         feature_norm: true,
         layer_norm: true,
         recurrent,

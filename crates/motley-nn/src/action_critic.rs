@@ -10,6 +10,7 @@ use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::NetWork;
+use crate::target::follow;
 use crate::value_norm::ValueNorm;
 
 /// One Q-function: a network or twins (Fujimoto et al. 2018), with target copies.
@@ -168,9 +169,9 @@ impl ActionCritic {
         sum
     }
 
-    /// `target <- target + tau (online - target)`.
-    pub fn move_targets(&mut self, tau: f32) {
-        self.twins.iter_mut().for_each(|t| follow(&mut t.target, &t.net, tau));
+    /// `target <- target + step (online - target)`.
+    pub fn move_targets(&mut self, step: f32) {
+        self.twins.iter_mut().for_each(|t| follow(&mut t.target, &t.net, step));
     }
 
     /// Writes weights, targets, optimisers, statistics.
@@ -205,12 +206,6 @@ fn forward(net: &Net, pool: &Pool, x: &[f32], rows: usize) -> Vec<f32> {
     let mut out = vec![0.0; rows * net.output_len()];
     net.forward_all(pool, x, rows, &mut out);
     out
-}
-
-/// `target <- target + tau (online - target)`, parameter by parameter.
-pub fn follow(target: &mut Net, online: &Net, tau: f32) {
-    let online = online.params();
-    target.set_params(|p| p.iter_mut().zip(online).for_each(|(t, o)| *t += tau * (o - *t)));
 }
 
 /// Reads a network's parameters.

@@ -75,9 +75,9 @@ fn mlp(cursor: &mut Cursor, shape: &MlpShape, mut x: Tensor<2>) -> Tensor<2> {
         let (gamma, beta) = (cursor.vector(width), cursor.vector(width));
         x = layer_norm(x, gamma, beta);
     }
-    for &next in &shape.hidden {
+    for (i, &next) in shape.hidden.iter().enumerate() {
         let (weight, bias) = (cursor.matrix(width, next), cursor.vector(next));
-        x = act(x.matmul(weight) + bias, shape.activation);
+        x = act(x.matmul(weight) + bias, shape.activation_after(i));
         if shape.hidden_norm {
             let (gamma, beta) = (cursor.vector(next), cursor.vector(next));
             x = layer_norm(x, gamma, beta);

@@ -7,11 +7,12 @@ use motley_core::{Metrics, Stream};
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::action_critic::{follow, load_params};
+use crate::action_critic::load_params;
 use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::NetWork;
+use crate::target::follow;
 
 /// A dueling network with its target copy.
 #[derive(Debug)]
@@ -165,9 +166,9 @@ impl Dueling {
         Ok(metrics)
     }
 
-    /// `target <- target + tau (online - target)`.
-    pub fn move_target(&mut self, tau: f32) {
-        follow(&mut self.target, &self.net, tau);
+    /// `target <- target + step (online - target)`.
+    pub fn move_target(&mut self, step: f32) {
+        follow(&mut self.target, &self.net, step);
     }
 
     /// Writes weights, target and optimiser.
@@ -274,6 +275,7 @@ mod tests {
             extra: 0,
             hidden_sizes: vec![8],
             activation: Activation::Tanh,
+            last_activation: None,
             feature_norm: false,
             layer_norm: false,
             recurrent: false,

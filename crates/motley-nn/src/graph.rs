@@ -242,6 +242,7 @@ impl GraphStage {
             input_norm: false,
             hidden: vec![graph.width()],
             activation,
+            last_activation: None,
             hidden_norm: false,
             output: graph.width(),
             output_activation: Activation::Identity,

@@ -75,6 +75,7 @@ mod tests {
                 extra: 0,
                 hidden_sizes: vec![6, 5],
                 activation: Activation::Tanh,
+                last_activation: None,
                 feature_norm: true,
                 layer_norm: true,
                 recurrent,

@@ -25,6 +25,9 @@ pub struct NetSpec {
     /// After every hidden layer.
     #[serde(with = "activation_name")]
     pub activation: Activation,
+    /// After the last hidden layer, where that one differs (the tanh in front of HARL's squashed Gaussians).
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "activation_name::optional")]
+    pub last_activation: Option<Activation>,
     /// LayerNorm on the input.
     pub feature_norm: bool,
     /// LayerNorm after each activation, and on the GRU's output.
@@ -52,6 +55,30 @@ mod activation_name {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Activation, D::Error> {
         let name = String::deserialize(d)?;
         Activation::from_name(&name).ok_or_else(|| D::Error::custom(format!("unknown activation \"{name}\"")))
+    }
+
+    pub(super) mod optional {
+        use motley_kernels::Activation;
+        use serde::{Deserializer, Serializer};
+
+        pub(crate) fn serialize<S: Serializer>(activation: &Option<Activation>, s: S) -> Result<S::Ok, S::Error> {
+            match activation {
+                Some(activation) => super::serialize(activation, s),
+                None => s.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Activation>, D::Error> {
+            super::deserialize(d).map(Some)
+        }
+    }
+}
+
+impl NetSpec {
+    /// What follows the Linear of hidden layer `i`.
+    pub fn activation_after(&self, i: usize) -> Activation {
+        let is_last = i + 1 == self.hidden_sizes.len();
+        self.last_activation.filter(|_| is_last).unwrap_or(self.activation)
     }
 }
 
@@ -230,6 +257,7 @@ impl Net {
 
     fn initialise(&mut self, rng: &Stream) {
         let hidden_gain = gain(self.spec.activation);
+        let last = format!("hidden.{}.weight", self.spec.hidden_sizes.len().wrapping_sub(1));
         let mut fan_in = 1;
         for (k, entry) in self.entries.iter().enumerate() {
             let mut rng = rng.fork(k as u64);
@@ -243,6 +271,7 @@ impl Net {
             let scale = match entry.name.as_str() {
                 "output.weight" => self.spec.output_gain,
                 name if name.starts_with("gru.") => 1.0,
+                name if name == last => self.spec.last_activation.map_or(hidden_gain, gain),
                 _ => hidden_gain,
             };
             let values = match (self.spec.init, leaf) {
@@ -487,6 +516,7 @@ fn trunk_shape(spec: &NetSpec, conv: Option<ConvShape>, graph: Option<usize>) ->
         input_norm: spec.feature_norm && !is_image,
         hidden: spec.hidden_sizes.clone(),
         activation: spec.activation,
+        last_activation: spec.last_activation,
         hidden_norm: spec.layer_norm && !is_image,
         output: if spec.recurrent { 0 } else { spec.output },
         output_activation: Activation::Identity,
@@ -499,6 +529,7 @@ fn linear(input: usize, output: usize) -> MlpShape {
         input_norm: false,
         hidden: Vec::new(),
         activation: Activation::Identity,
+        last_activation: None,
         hidden_norm: false,
         output,
         output_activation: Activation::Identity,

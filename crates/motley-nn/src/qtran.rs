@@ -42,6 +42,7 @@ impl QtranShape {
             input_norm: false,
             hidden: hidden.to_vec(),
             activation: Activation::Relu,
+            last_activation: None,
             hidden_norm: false,
             output,
             output_activation: Activation::Identity,

@@ -20,6 +20,7 @@ fn share(explore: Explore, mode: Mode) -> f64 {
         extra: 0,
         hidden_sizes: Vec::new(),
         activation: Activation::Identity,
+        last_activation: None,
         feature_norm: false,
         layer_norm: false,
         recurrent: false,

@@ -32,6 +32,7 @@ fn spec(output: usize, recurrent: bool) -> NetSpec {
         extra: 0,
         hidden_sizes: vec![9, 7],
         activation: Activation::Tanh,
+        last_activation: None,
         feature_norm: false,
         layer_norm: false,
         recurrent,

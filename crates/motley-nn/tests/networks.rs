@@ -11,6 +11,7 @@ fn spec(obs: ObsSpace, hidden: &[usize], recurrent: bool, activation: Activation
         extra: 2,
         hidden_sizes: hidden.to_vec(),
         activation,
+        last_activation: None,
         feature_norm: true,
         layer_norm: true,
         recurrent,
@@ -65,7 +66,10 @@ fn fused_gradients_equal_burns() {
         [Activation::Relu, Activation::Tanh, Activation::Selu, Activation::Elu, Activation::LeakyRelu].into_iter().enumerate()
     {
         let mut rng = rng(k as u64);
-        let net = Net::new(spec(ObsSpace::vector(11), &[33, 17], false, activation), &rng.fork(0));
+        // Of every second one the last hidden layer differs.
+        let last_activation = (k % 2 == 0).then_some(Activation::Sigmoid);
+        let spec = NetSpec { last_activation, ..spec(ObsSpace::vector(11), &[33, 17], false, activation) };
+        let net = Net::new(spec, &rng.fork(0));
         for rows in [1, 7, 300] {
             let x = numbers(rows * 13, 1.0, &mut rng);
             let loss = Bowl { c: numbers(rows * 3, 0.3, &mut rng) };

@@ -101,7 +101,7 @@ impl Drawing<'_> {
         }
         let x = self.g.concat(&read, 2);
         let hidden = self.layer(net, &x, "message.hidden.0")?;
-        let hidden = self.activation(net, hidden);
+        let hidden = self.activation(net.spec().activation, hidden);
         let mut messages = self.layer(net, &hidden, "message.output")?;
         if let Some(reach) = told.graph.reach() {
             let reach = self.g.floats("reach", &[], [reach]);

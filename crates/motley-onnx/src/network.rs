@@ -206,7 +206,7 @@ impl<'a> Drawing<'a> {
         let weight = self.g.floats("conv.weight", &[filters, channels, shape[0], shape[1]], turned);
         let bias = self.weight(net, "conv.bias")?;
         let x = self.g.node("Conv", &[&x, &weight, &bias], Vec::new());
-        let x = self.activation(net, x);
+        let x = self.activation(net.spec().activation, x);
         let x = self.g.node("Transpose", &[&x], vec![ints("perm", &[0, 2, 3, 1])]);
         Ok(self.g.node("Flatten", &[&x], vec![int("axis", 1)]))
     }
@@ -217,7 +217,7 @@ impl<'a> Drawing<'a> {
         }
         for k in 0..net.spec().hidden_sizes.len() {
             x = self.linear(net, x, &format!("hidden.{k}"))?;
-            x = self.activation(net, x);
+            x = self.activation(net.spec().activation_after(k), x);
             let norm = format!("hidden.{k}.norm");
             if net.entry(&format!("{norm}.gamma")).is_some() {
                 x = self.norm(net, x, &norm)?;
@@ -241,8 +241,8 @@ impl<'a> Drawing<'a> {
         Ok(self.g.node("LayerNormalization", &[&x, &gamma, &beta], vec![int("axis", -1), float("epsilon", EPSILON)]))
     }
 
-    pub(crate) fn activation(&mut self, net: &Net, x: Value) -> Value {
-        let (op, attributes) = match net.spec().activation {
+    pub(crate) fn activation(&mut self, activation: Activation, x: Value) -> Value {
+        let (op, attributes) = match activation {
             Activation::Identity => return x,
             Activation::Relu => ("Relu", Vec::new()),
             Activation::Tanh => ("Tanh", Vec::new()),

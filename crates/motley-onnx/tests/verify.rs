@@ -13,6 +13,7 @@ use motley_onnx::{OnnxError, export, verify};
 #[derive(Clone, Default)]
 struct How {
     activation: Option<Activation>,
+    last_activation: Option<Activation>,
     norms: bool,
     recurrent: bool,
     last_action: bool,
@@ -74,6 +75,7 @@ fn group(deciders: &TeamSpec, members: &[usize], head: Head, how: &How, seed: u6
         extra: how.constants.len() + last + if how.agent_id { members.len() } else { 0 },
         hidden_sizes: vec![8, 6],
         activation: how.activation.unwrap_or(Activation::Tanh),
+        last_activation: how.last_activation,
         feature_norm: how.norms,
         layer_norm: how.norms,
         recurrent: how.recurrent,
@@ -178,6 +180,9 @@ fn cases() -> Vec<(String, Case)> {
         let case = Case::new(robots(2, &square()), Acts::Each, &how, &[(&[0, 1], heads()[3].1.clone())]);
         cases.push((format!("{activation:?}"), case));
     }
+    let how = How { activation: Some(Activation::Relu), last_activation: Some(Activation::Tanh), ..How::default() };
+    let squashed = Case::new(robots(2, &square()), Acts::Each, &how, &[(&[0, 1], heads()[3].1.clone())]);
+    cases.push(("tanh behind the last layer".to_owned(), squashed));
     cases
 }
 

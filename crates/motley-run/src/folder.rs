@@ -76,6 +76,9 @@ pub struct RunInfo {
     /// What was changed at resumptions.
     #[serde(default)]
     pub changes: Vec<Change>,
+    /// Failures of environments in evaluations, after which an episode was played anew.
+    #[serde(default)]
+    pub eval_env_failures: u64,
 }
 
 /// A run folder to read from. Takes no lock: a run at work can be looked at.
@@ -288,6 +291,7 @@ mod tests {
             env_steps: 0,
             exact_resume: true,
             changes: vec![],
+            eval_env_failures: 0,
         }
     }
 

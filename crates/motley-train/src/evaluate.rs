@@ -4,12 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use motley_core::{Actions, guard::check_frame};
-use motley_core::{Env, EnvError, FrameBuf, Purpose, Stream, TeamSpec};
+use motley_core::{Env, EnvError, FrameBuf, Metrics, Purpose, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, Pool, TeamPolicy, system_neural_diversity};
 use thiserror::Error;
 
 use crate::collect::{CollectError, MakeEnv};
+use crate::faults::Faults;
 use crate::recovery::{build, panic_text, restart};
 
 /// Copies that one thread plays in lockstep.
@@ -69,25 +70,44 @@ pub struct EvalPlan {
     pub mode: Mode,
 }
 
+/// What an evaluation played.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Played {
+    /// The episodes, in order.
+    pub episodes: Vec<Episode>,
+    /// Failures of environments: in which episode (it was played anew), and how.
+    pub failures: Vec<(usize, EnvError)>,
+}
+
+impl Played {
+    /// What is to be said of the failures: the 1st of each kind, the 10th, the 100th, ...
+    pub fn warnings(&self) -> Vec<String> {
+        let mut faults = Faults::default();
+        self.failures.iter().filter_map(|(episode, cause)| faults.eval_warning(*episode, cause)).collect()
+    }
+}
+
 /// Plays the planned episodes; the result is in order of episodes and does not depend on threads. An episode whose environment
-/// fails is played anew with a fresh stream, so that what is reported are whole episodes.
+/// fails is played anew with a fresh stream, so that what is reported are whole episodes; the failures are reported beside them.
 ///
 /// # Errors
 /// [`EvalError`] of the first failing episode.
-pub fn evaluate(policy: &dyn Policy, make: &MakeEnv, pool: &Pool, plan: EvalPlan) -> Result<Vec<Episode>, EvalError> {
+pub fn evaluate(policy: &dyn Policy, make: &MakeEnv, pool: &Pool, plan: EvalPlan) -> Result<Played, EvalError> {
     struct Part {
         episodes: std::ops::Range<usize>,
-        result: Result<Vec<Episode>, EvalError>,
+        result: Result<Played, EvalError>,
     }
     let per_part = plan.episodes.div_ceil(pool.threads()).clamp(1, LOCKSTEP);
     let mut parts: Vec<Part> = (0..plan.episodes)
         .step_by(per_part)
-        .map(|from| Part { episodes: from..(from + per_part).min(plan.episodes), result: Ok(Vec::new()) })
+        .map(|from| Part { episodes: from..(from + per_part).min(plan.episodes), result: Ok(Played::default()) })
         .collect();
     pool.run(&mut parts, |_, part| part.result = lockstep(policy, make, plan, part.episodes.clone()));
-    let mut all = Vec::with_capacity(plan.episodes);
+    let mut all = Played::default();
     for part in parts {
-        all.extend(part.result?);
+        let Played { episodes, failures } = part.result?;
+        all.episodes.extend(episodes);
+        all.failures.extend(failures);
     }
     Ok(all)
 }
@@ -111,14 +131,10 @@ struct Player {
     sums: Vec<f64>,
     result: Episode,
     done: bool,
+    failures: Vec<EnvError>,
 }
 
-fn lockstep(
-    policy: &dyn Policy,
-    make: &MakeEnv,
-    plan: EvalPlan,
-    episodes: std::ops::Range<usize>,
-) -> Result<Vec<Episode>, EvalError> {
+fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::ops::Range<usize>) -> Result<Played, EvalError> {
     let team: Arc<TeamSpec> = Arc::clone(policy.team());
     let (count, width) = (episodes.len(), policy.memory_len());
     let (mut obs, mut avail) = (vec![0.0; count * team.obs_len()], vec![true; count * team.mask_len()]);
@@ -128,8 +144,7 @@ fn lockstep(
     let mut players = Vec::with_capacity(count);
     for (k, episode) in episodes.enumerate() {
         let env = build(make, &team).map_err(CollectError::Make)?;
-        let mut player =
-            Player { env, episode, attempts: 0, restarts: 0, sums: vec![0.0; team.n()], result: Episode::NONE, done: false };
+        let mut player = Player::new(env, episode, team.n());
         player.begin(make, &team, plan, &mut frame, false)?;
         keep(&team, &frame, k, &mut obs, &mut avail, &mut alive);
         players.push(player);
@@ -147,7 +162,9 @@ fn lockstep(
                 if player.restarts > MAX_RESTARTS {
                     return Err(EvalError::Episode { episode: player.episode, cause });
                 }
-                player.begin(make, &team, plan, &mut frame, matches!(cause, EnvError::Panicked(_)))?;
+                let broken = matches!(cause, EnvError::Panicked(_));
+                player.failures.push(cause);
+                player.begin(make, &team, plan, &mut frame, broken)?;
                 memory[k * width..(k + 1) * width].fill(0.0);
             }
             if player.result.length >= MAX_STEPS && !player.done {
@@ -156,7 +173,12 @@ fn lockstep(
             keep(&team, &frame, k, &mut obs, &mut avail, &mut alive);
         }
     }
-    Ok(players.into_iter().map(|p| p.result).collect())
+    let mut played = Played::default();
+    for player in players {
+        played.episodes.push(player.result);
+        played.failures.extend(player.failures.into_iter().map(|cause| (player.episode, cause)));
+    }
+    Ok(played)
 }
 
 fn keep(team: &TeamSpec, frame: &FrameBuf, k: usize, obs: &mut [f32], avail: &mut [bool], alive: &mut [bool]) {
@@ -170,6 +192,11 @@ impl Episode {
 }
 
 impl Player {
+    fn new(env: Box<dyn Env>, episode: usize, agents: usize) -> Self {
+        let (sums, failures) = (vec![0.0; agents], Vec::new());
+        Self { env, episode, attempts: 0, restarts: 0, sums, result: Episode::NONE, done: false, failures }
+    }
+
     /// Starts the episode, or starts it anew.
     fn begin(
         &mut self,
@@ -183,7 +210,9 @@ impl Player {
         let stream =
             |attempt: u64| Stream::new(plan.seed, Purpose::EvalEpisode, episode as u64, plan.round).fork(first + attempt);
         let used = restart(&mut self.env, broken, make, team, &mut frame.frame(), stream);
-        self.attempts += used.map_err(|cause| CollectError::Reset { env: episode, cause })?.attempts;
+        let used = used.map_err(|cause| CollectError::Reset { env: episode, cause })?;
+        self.attempts += used.attempts;
+        self.failures.extend(used.failed);
         self.sums.fill(0.0);
         self.result = Episode::NONE;
         Ok(())
@@ -213,7 +242,7 @@ impl Player {
     }
 }
 
-/// Mean and deviation of team returns, and the share of episodes won.
+/// Mean and deviation of team returns, the share of episodes won, and what failed meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EvalSummary {
     /// Mean team return.
@@ -228,11 +257,14 @@ pub struct EvalSummary {
     pub win_rate: Option<f64>,
     /// How many episodes.
     pub episodes: usize,
+    /// Failures of environments, after which an episode was played anew.
+    pub env_failures: usize,
 }
 
 impl EvalSummary {
     /// Of at least one episode.
-    pub fn of(episodes: &[Episode]) -> Self {
+    pub fn of(played: &Played) -> Self {
+        let episodes = &played.episodes;
         let n = episodes.len() as f64;
         let mean = |f: &dyn Fn(&Episode) -> f64| episodes.iter().map(f).sum::<f64>() / n;
         let return_mean = mean(&|e| e.team_return);
@@ -244,6 +276,21 @@ impl EvalSummary {
             length_mean: mean(&|e| e.length as f64),
             win_rate: (!won.is_empty()).then(|| won.iter().filter(|w| **w).count() as f64 / won.len() as f64),
             episodes: episodes.len(),
+            env_failures: played.failures.len(),
         }
+    }
+
+    /// As metrics `eval/...`.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut m = Metrics::new();
+        m.add("eval/return_mean", self.return_mean);
+        m.add("eval/return_std", self.return_std);
+        m.add("eval/mean_agent_return", self.agent_return_mean);
+        m.add("eval/episode_length", self.length_mean);
+        m.add("eval/env_failures", self.env_failures as f64);
+        if let Some(rate) = self.win_rate {
+            m.add("eval/win_rate", rate);
+        }
+        m
     }
 }

@@ -17,20 +17,33 @@ pub(crate) struct Faults {
 impl Faults {
     /// The warning about a failure in environment `env`: of the 1st report of a kind, the 10th, the 100th, ...
     pub(crate) fn warning(&mut self, env: usize, cause: &EnvError) -> Option<String> {
+        let rarely = self.reported(cause)?;
+        Some(format!(
+            "environment {env}: {cause} (its episode was cut there and a new one begun; train/env_failures counts on{rarely})"
+        ))
+    }
+
+    /// The same of a failure in an evaluation.
+    pub(crate) fn eval_warning(&mut self, episode: usize, cause: &EnvError) -> Option<String> {
+        let rarely = self.reported(cause)?;
+        Some(format!(
+            "evaluation episode {episode}: {cause} (it was played anew: results leave out what failed, and count it{rarely})"
+        ))
+    }
+
+    /// Counts a report, and says which one it is where that is worth a warning.
+    fn reported(&mut self, cause: &EnvError) -> Option<String> {
         let kind = kind(cause);
         if self.met.len() >= KINDS && !self.met.contains_key(&kind) {
             return None;
         }
         let count = self.met.entry(kind).or_default();
         *count += 1;
-        let rarely = match *count {
-            1 => String::new(),
-            n if is_power_of_ten(n) => format!(", report {n} of this kind"),
-            _ => return None,
-        };
-        Some(format!(
-            "environment {env}: {cause} (its episode was cut there and a new one begun; train/env_failures counts on{rarely})"
-        ))
+        match *count {
+            1 => Some(String::new()),
+            n if is_power_of_ten(n) => Some(format!(", report {n} of this kind")),
+            _ => None,
+        }
     }
 }
 

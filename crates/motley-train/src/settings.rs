@@ -287,7 +287,8 @@ pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64, retune
         None => config.get(key),
     };
     let change = |key: &Key, to: &toml::Value| {
-        let (from, to) = (masked(&key.name, written(&key.name)?), masked(&key.name, to));
+        let from = written(&key.name).or_else(|| written(key.former?))?;
+        let (from, to) = (masked(&key.name, from), masked(&key.name, to));
         let changed = from != to && may_change(&key.name, retune);
         changed.then(|| Change { env_steps, key: key.name.clone(), from: json!(from), to: json!(to) })
     };
@@ -305,7 +306,8 @@ pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>
     let shown = |key: &str, r: &serde_json::Value| toml::Value::try_from(r).map_or(r.clone(), |r| json!(masked(key, &r)));
     let differs = now.iter().filter(|(key, _)| !may_change(key, retune));
     let differs = differs.filter_map(|(key, value)| {
-        let recorded = shown(key, recorded.get(key)?);
+        let former = settings.key(key).and_then(|k| k.former);
+        let recorded = shown(key, recorded.get(key).or_else(|| recorded.get(former?))?);
         (recorded != *value).then_some((key, value, recorded))
     });
     let found: Vec<String> = differs.map(|(key, value, r)| format!("{key} = {value} (the checkpoint has {r})")).collect();
@@ -384,4 +386,26 @@ pub fn read_file(path: &Path) -> Result<(String, toml::Table), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
     let table = text.parse::<toml::Table>().map_err(|e| failed(e.to_string()))?;
     Ok((name, table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs that were begun under the name that a key had before go on, and are held to what they say under it.
+    #[test]
+    fn runs_of_before_a_key_was_renamed_go_on() {
+        let registry = Registry::builtin();
+        let (algo, task) = ("hasac", "mpe/simple_v3");
+        let written: toml::Table = "[algo]\ntau = 0.02".parse().unwrap();
+        let plan = resume_plan(&registry, algo, task, &written, &[]).unwrap();
+        assert_eq!(plan.settings.get("algo.target_update"), Ok(0.02));
+        let recorded = |tau: f64| Map::from_iter([("algo.tau".to_owned(), json!(tau))]);
+        check_kept(&plan.settings, &recorded(0.02), false).unwrap();
+        let refused = check_kept(&plan.settings, &recorded(0.05), false).unwrap_err().to_string();
+        assert!(refused.contains("algo.target_update = 0.02 (the checkpoint has 0.05)"), "{refused}");
+        let plan = retune_plan(&registry, algo, task, &written, &["algo.target_update=100".to_owned()]).unwrap();
+        let change = changes(&plan.settings, &written, 7, true).swap_remove(0);
+        assert_eq!((change.key.as_str(), change.from, change.to), ("algo.target_update", json!(0.02), json!(100.0)));
+    }
 }

@@ -21,7 +21,7 @@ use crate::budget::{check_budget, check_memory};
 use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, Collector, ResumeError};
 use crate::crew::{Crew, How, Remote, Source};
-use crate::evaluate::{Episode, EvalError, EvalPlan, EvalSummary, behavioural_distance, evaluate};
+use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Played, behavioural_distance, evaluate};
 use crate::faults::Faults;
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
@@ -140,6 +140,7 @@ pub struct Trainer {
     last_eval: Option<EvalSummary>,
     warned_reward: bool,
     faults: Faults,
+    eval_faults: Faults,
     checkpoint_failed: bool,
     /// Env steps of the last checkpoint that can be resumed exactly.
     exact_at: Option<u64>,
@@ -188,6 +189,7 @@ impl Trainer {
             env_steps: 0,
             exact_resume: true,
             changes: Vec::new(),
+            eval_env_failures: 0,
         };
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         trainer.warnings = trainer.collector.start(&mut trainer.roll)?;
@@ -262,6 +264,7 @@ impl Trainer {
             last_eval: None,
             warned_reward: false,
             faults: Faults::default(),
+            eval_faults: Faults::default(),
             checkpoint_failed: false,
             exact_at: None,
             warnings: Vec::new(),
@@ -482,11 +485,14 @@ impl Trainer {
             mode: if self.eval.stochastic { Mode::Sample } else { Mode::Greedy },
         };
         let policy = self.algorithm.policy();
-        let episodes = evaluate(&policy, &self.plan.make, &self.pool, plan)?;
-        let summary = EvalSummary::of(&episodes);
+        let played = evaluate(&policy, &self.plan.make, &self.pool, plan)?;
+        let summary = EvalSummary::of(&played);
+        let told = played.failures.iter().filter_map(|(episode, cause)| self.eval_faults.eval_warning(*episode, cause));
+        told.for_each(|warning| see(&Event::Warning(warning)));
         // A finished run taken up again evaluates only to tell its result: the logs have it already.
         if self.counters.evaluated_at.replace(env_steps) != Some(env_steps) {
-            self.log_evaluation(&episodes, &summary, behavioural_distance(&policy, &self.roll));
+            self.info.eval_env_failures += played.failures.len() as u64;
+            self.log_evaluation(&played, &summary, behavioural_distance(&policy, &self.roll));
         }
         self.last_eval = Some(summary);
         let best = self.counters.best.is_none_or(|b| summary.return_mean > b);
@@ -502,9 +508,10 @@ impl Trainer {
         Ok(best)
     }
 
-    fn log_evaluation(&mut self, episodes: &[Episode], summary: &EvalSummary, distance: Option<f64>) {
+    fn log_evaluation(&mut self, played: &Played, summary: &EvalSummary, distance: Option<f64>) {
         let env_steps = self.counters.env_steps;
-        let lines: Vec<EvalEpisode> = episodes
+        let lines: Vec<EvalEpisode> = played
+            .episodes
             .iter()
             .enumerate()
             .map(|(k, e)| EvalEpisode {
@@ -517,14 +524,7 @@ impl Trainer {
             })
             .collect();
         self.sinks.eval(&lines);
-        let mut m = Metrics::new();
-        m.add("eval/return_mean", summary.return_mean);
-        m.add("eval/return_std", summary.return_std);
-        m.add("eval/mean_agent_return", summary.agent_return_mean);
-        m.add("eval/episode_length", summary.length_mean);
-        if let Some(rate) = summary.win_rate {
-            m.add("eval/win_rate", rate);
-        }
+        let mut m = summary.metrics();
         if let Some(distance) = distance {
             m.add("eval/behavioural_distance", distance);
         }

@@ -117,6 +117,7 @@ fn no_gradient_step_allocates_by_the_row() {
         extra: 0,
         hidden_sizes: vec![16, 16],
         activation: Activation::Tanh,
+        last_activation: None,
         feature_norm: false,
         layer_norm: false,
         recurrent,

@@ -1,5 +1,6 @@
 //! Learning curves: the seeds of a run become a line with a band.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use motley_core::Color;
@@ -9,11 +10,13 @@ use crate::raster::{render, shorten};
 use crate::ticks::Axis;
 use crate::{ViewError, file, font, png, svg};
 
-/// One run's curve. Series with the same label are seeds of one group.
+/// One run's curve. Series with the same label are runs of one group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// What the legend calls it.
     pub label: String,
+    /// The run's seed: of two runs with one seed the legend makes no two seeds.
+    pub seed: u64,
     /// (environment steps, value), in any order; entries that are not finite are left out, and of two at one step the later
     /// stands.
     pub points: Vec<(f64, f64)>,
@@ -224,8 +227,8 @@ impl Chart {
     /// [`ViewError::Empty`] where no series has a finite point.
     pub fn picture(&self) -> Result<Picture, ViewError> {
         let note = match self.band {
-            Band::MinMax => "line: mean of the seeds, band: lowest to highest seed",
-            Band::Std => "line: mean of the seeds, band: one standard deviation to either side",
+            Band::MinMax => "line: mean of the runs, band: lowest to highest run",
+            Band::Std => "line: mean of the runs, band: one standard deviation to either side",
         };
         draw(&Words { title: &self.title, x: &self.x_label, y: &self.y_label, note }, &self.groups())
     }
@@ -246,9 +249,15 @@ impl Chart {
             }
         }
         let group = |label: &str| {
-            let seeds: Vec<&Series> = self.series.iter().filter(|s| s.label == label).collect();
-            let name = if seeds.len() > 1 { format!("{label} ({} seeds)", seeds.len()) } else { label.to_owned() };
-            Group { name, points: summarize(&seeds, self.band), several: seeds.len() > 1 }
+            let runs: Vec<&Series> = self.series.iter().filter(|s| s.label == label).collect();
+            let seeds = runs.iter().map(|s| s.seed).collect::<BTreeSet<_>>().len();
+            let name = match (runs.len(), seeds) {
+                (1, _) => label.to_owned(),
+                (all, seeds) if all == seeds => format!("{label} ({seeds} seeds)"),
+                (all, 1) => format!("{label} ({all} runs, 1 seed)"),
+                (all, seeds) => format!("{label} ({all} runs, {seeds} seeds)"),
+            };
+            Group { name, points: summarize(&runs, self.band), several: runs.len() > 1 }
         };
         labels.into_iter().map(group).collect()
     }
@@ -351,7 +360,7 @@ mod tests {
     use crate::svg::tests::well_formed;
 
     fn series(label: &str, points: &[(f64, f64)]) -> Series {
-        Series { label: label.into(), points: points.to_vec() }
+        Series { label: label.into(), seed: 0, points: points.to_vec() }
     }
 
     fn chart(series: Vec<Series>) -> Chart {
@@ -399,9 +408,10 @@ mod tests {
 
     #[test]
     fn a_chart_says_everything_in_words() {
+        let seeded = |seed, s: Series| Series { seed, ..s };
         let c = chart(vec![
             series("HAPPO", &[(0.0, -100.0), (2e6, -20.0)]),
-            series("HAPPO", &[(0.0, -110.0), (2e6, -30.0)]),
+            seeded(1, series("HAPPO", &[(0.0, -110.0), (2e6, -30.0)])),
             series("a & <b>", &[(0.0, -90.0), (2e6, -60.0)]),
         ]);
         let document = svg::write(&c.picture().unwrap());
@@ -419,6 +429,12 @@ mod tests {
             .filter(|i| matches!(i, Primitive::Polygon { points, .. } if points.len() == 4))
             .count();
         assert_eq!(bands, 2, "the key and the band of the group with two seeds, none for the other");
+        let legend = |seeds: [u64; 3]| {
+            let runs = seeds.map(|seed| seeded(seed, series("HAPPO", &[(0.0, 1.0), (9.0, 2.0)])));
+            well_formed(&svg::write(&chart(runs.to_vec()).picture().unwrap())).unwrap()
+        };
+        assert!(legend([1, 1, 2]).contains(&"HAPPO (3 runs, 2 seeds)".to_owned()));
+        assert!(legend([4, 4, 4]).contains(&"HAPPO (3 runs, 1 seed)".to_owned()));
         let std = Chart { band: Band::Std, ..c };
         assert!(svg::write(&std.picture().unwrap()).contains("standard deviation"));
     }

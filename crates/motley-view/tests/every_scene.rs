@@ -43,6 +43,30 @@ fn pixel(image: &Image, view: [f32; 4], at: [f32; 2]) -> [u8; 3] {
     [image.rgba[k], image.rgba[k + 1], image.rgba[k + 2]]
 }
 
+/// Whoever draws a battle with some room around it sees ground that nobody walks on, and no edge of the world.
+#[test]
+fn battles_have_ground_all_around() {
+    const BLOCKED: [u8; 3] = [209, 209, 204];
+    let mut beyond = 0;
+    for name in Registry::builtin().iter().map(|task| task.name()).filter(|name| name.starts_with("skirmish/")) {
+        let mut scene = play(&name).swap_remove(0);
+        let [x0, y0, x1, y1] = scene.view;
+        let more = 0.1 * (x1 - x0).max(y1 - y0);
+        scene.view = [x0 - more, y0 - more, x1 + more, y1 + more];
+        let image = raster::draw(&scene, WIDTH).unwrap();
+        let (inset, [x0, y0, x1, y1]) = (0.3, scene.view);
+        let (middle, half) = ([(x0 + x1) / 2.0, (y0 + y1) / 2.0], [(x1 - x0) / 2.0 - inset, (y1 - y0) / 2.0 - inset]);
+        for (x, y) in [(-1.0, -1.0), (-1.0, 0.0), (-1.0, 1.0), (0.0, -1.0), (0.0, 1.0), (1.0, -1.0), (1.0, 0.0), (1.0, 1.0)] {
+            let at = [middle[0] + x * half[0], middle[1] + y * half[1]];
+            if at.iter().any(|v| !(0.0..32.0).contains(v)) {
+                assert_eq!(pixel(&image, scene.view, at), BLOCKED, "{name} at {at:?}");
+                beyond += 1;
+            }
+        }
+    }
+    assert!(beyond > 40, "{beyond} places beyond the map");
+}
+
 #[test]
 fn every_robots_and_particle_task_becomes_a_film() {
     let registry = Registry::builtin();

@@ -210,6 +210,7 @@ fn write_run(dir: &Path, algo: &str, task: &str, seed: u64, values: &[(u64, f64)
         env_steps: 0,
         exact_resume: true,
         changes: Vec::new(),
+        eval_env_failures: 0,
     };
     folder.write_info(&info).unwrap();
     let line = |(step, value): &(u64, f64)| format!("{{\"env_steps\":{step},\"eval/return_mean\":{value},\"time/wall\":1.0}}\n");
@@ -358,8 +359,9 @@ fn one_seed_twice_is_no_two_seeds_and_a_broken_run_no_end() {
     }
     std::fs::write(at("runs/broken/run.json"), "{").unwrap();
     let (code, out, err) = motley_in(dir.path(), &["plot", "runs", "-o", "c.svg", "--json"]);
-    assert!(code == 0 && events(&out)[0]["seeds"] == 1, "{out} {err}");
-    assert!(err.contains("happo: 2 runs have 1 seeds between them") && err.contains("runs/broken is left out"), "{err}");
+    assert!(code == 0 && events(&out)[0]["seeds"] == 1 && events(&out)[0]["runs"] == 2, "{out} {err}");
+    assert!(std::fs::read_to_string(at("c.svg")).unwrap().contains("happo (2 runs, 1 seed)"));
+    assert!(err.contains("happo: 2 runs have 1 seed between them") && err.contains("runs/broken is left out"), "{err}");
     let (code, _, err) = motley_in(dir.path(), &["plot", "runs/broken", "-o", "c.svg"]);
     assert!(code == 1 && err.contains("run.json"), "nothing is left: {code} {err}");
     std::fs::remove_file(at("runs/broken/run.json")).unwrap();

@@ -15,7 +15,7 @@ use motley_nn::{Mode, Policy, Pool, TeamPolicy};
 use motley_testkit::env::{Fault, FaultyEnv, When};
 use motley_testkit::probe::{PROBES, Probe, ProbeEnv};
 use motley_train::collect::{CollectError, Collector};
-use motley_train::{EvalPlan, MakeEnv, TrainError, evaluate};
+use motley_train::{EvalPlan, EvalSummary, MakeEnv, TrainError, evaluate};
 
 const RAGGED: &str = "probe/ragged_fp";
 
@@ -112,7 +112,13 @@ fn evaluation_and_training_survive() {
     };
     let one = play(1, Fault::StepError).unwrap();
     assert_eq!(play(4, Fault::StepError).unwrap(), one);
-    assert_eq!(play(2, Fault::StepPanic).unwrap(), one);
+    assert_eq!(play(2, Fault::StepPanic).unwrap().episodes, one.episodes);
+    assert!((1..60).contains(&one.failures.len()) && EvalSummary::of(&one).env_failures == one.failures.len());
+    let told = one.warnings();
+    assert!(told[0].contains("a planned failure of step") && told[0].contains("evaluation episode"), "{told:?}");
+    let clear = EvalPlan { seed: 1, round: 0, episodes: 60, mode: Mode::Sample };
+    let calm = evaluate(&policy, &maker(|_| ragged()), &Pool::serial(), clear).unwrap();
+    assert!(calm.failures.is_empty() && calm.warnings().is_empty());
     let make = maker(|_| Box::new(faulty(Fault::StepError, When::EpisodeStep(0))));
     let plan = EvalPlan { seed: 1, round: 0, episodes: 1, mode: Mode::Greedy };
     let text = evaluate(&policy, &make, &Pool::serial(), plan).unwrap_err().to_string();
@@ -144,6 +150,30 @@ fn failures_are_told() {
     assert_eq!(told(&["environment 2", "a planned panic in step"]), 1, "{warnings:?}");
     assert_eq!(told(&["environment 3", "a planned failure of reset"]), 1, "{warnings:?}");
     assert_eq!(warnings.len(), 4);
+}
+
+/// Failures in evaluations are told apart from those in training, and counted in the log, in the result and in `run.json`.
+#[test]
+fn failures_in_evaluation_are_told_and_counted() {
+    hush();
+    // One copy to ask for the team and four to train on; those after them evaluate.
+    let registry = registry_with(RAGGED, |k| match k {
+        0..=5 => ragged(),
+        _ => Box::new(faulty(Fault::StepError, When::Chance(0.02))),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = start(&registry, "ippo", RAGGED, &["eval.episodes=40"], dir.path()).unwrap();
+    let (outcome, warnings) = train(&mut trainer, u64::MAX);
+    let last = outcome.unwrap().eval.unwrap().env_failures as u64;
+    let info = trainer.folder().info().unwrap();
+    assert!(info.eval_env_failures >= last && last > 0, "{} in all, {last} in the last", info.eval_env_failures);
+    let metrics = std::fs::read_to_string(trainer.folder().metrics_path()).unwrap();
+    let field = |line: &str, name: &str| serde_json::from_str::<serde_json::Value>(line).unwrap().get(name)?.as_f64();
+    let logged: f64 = metrics.lines().filter_map(|line| field(line, "eval/env_failures")).sum();
+    assert_eq!(logged, info.eval_env_failures as f64);
+    assert_eq!(metrics.lines().filter_map(|line| field(line, "train/env_failures")).sum::<f64>(), 0.0);
+    let told = ["evaluation episode", "a planned failure of step", "played anew"];
+    assert!(warnings.iter().any(|w| told.iter().all(|t| w.contains(t))), "{warnings:?}");
 }
 
 /// E5: what does not fit the declared space is no bad luck: training stops at once, by the name of the agent, and can be taken up.

@@ -11,7 +11,7 @@
 //!     for m = 1 .. n:
 //!         one step of  Q_{i_m}(o, b)  towards  Q(s, a_1 .. b .. a_n)  for every own action b
 //!         a_{i_m} <- argmax Q_{i_m}(o, .)  with the new weights
-//!     Q', Q'_i  follow  Q, Q_i  by tau
+//!     Q', Q'_i  follow  Q, Q_i  by target_update
 //! ```
 //!
 //! So an agent learns what its own choices are worth beside what the others do now, those before it already moved; once the local
@@ -33,6 +33,7 @@ use motley_nn::dist::argmax;
 use motley_nn::dueling::{Goal, Goals};
 use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
+use motley_nn::target::Pace;
 use motley_nn::{AdamConfig, Dueling, Explore, Head, NetSpec, Pool, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -108,6 +109,7 @@ struct Learner {
     central: Dueling,
     /// One per group, with its members.
     locals: Vec<(Vec<usize>, Dueling)>,
+    pace: Pace,
     agent_id: bool,
 }
 
@@ -116,7 +118,7 @@ impl Learner {
         let reward = off_policy::check(algo, team, settings, own, false)?;
         let joint = JointActions::new(algo, team)?;
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
-        let dueling = DuelingConfig::read(settings)?;
+        let (dueling, config) = (DuelingConfig::read(settings)?, OffPolicyConfig::read(settings)?);
         let make = |name: String, spec: NetSpec, actions: usize, id: u64| {
             Dueling::new(name, spec, dueling.stream_size, actions, adam.clone(), engine.clone(), &rng.fork(id))
         };
@@ -136,7 +138,8 @@ impl Learner {
         Ok(Self {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
             layout: Layout::new(team, groups, heads),
-            config: OffPolicyConfig::read(settings)?,
+            pace: Pace::new(config.target_update),
+            config,
             random_order: OrderConfig::read(settings)?.order == "random",
             rows: (0..team.state.rows(team.n())).collect(),
             team: Arc::clone(team),
@@ -274,9 +277,9 @@ impl Algorithm for Learner {
             let batch = Batch::gather(context.pool, &self.layout, replay, sample);
             metrics.merge("loss/critic/", &self.fit(context, &batch)?);
             self.climb(context, &batch, &rng.fork(2), &mut metrics)?;
-            let tau = self.config.tau as f32;
-            self.central.move_target(tau);
-            self.locals.iter_mut().for_each(|(_, local)| local.move_target(tau));
+            let step = self.pace.next_stride();
+            self.central.move_target(step);
+            self.locals.iter_mut().for_each(|(_, local)| local.move_target(step));
         }
         Ok(metrics)
     }
@@ -287,6 +290,7 @@ impl Algorithm for Learner {
         }
         self.central.save(&mut w.scope("critic"));
         self.memory.save(&mut w.scope("memory"));
+        self.pace.save(w);
     }
 
     fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
@@ -294,6 +298,7 @@ impl Algorithm for Learner {
             local.load(&r.scope(&format!("actor.{g}")))?;
         }
         self.central.load(&r.scope("critic"))?;
-        self.memory.load(&r.scope("memory"))
+        self.memory.load(&r.scope("memory"))?;
+        self.pace.load(r)
     }
 }

@@ -11,7 +11,7 @@
 //!     for m = 1 .. n:
 //!         one step of mu_{i_m} up  E[ Q(s, a_1 .. mu_{i_m}(o) .. a_n) ]
 //!         a_{i_m} <- mu_{i_m}(o) with the new weights
-//!     Q', mu'  follow  Q, mu  by tau
+//!     Q', mu'  follow  Q, mu  by target_update
 //! ```
 //!
 //! Choices climb through the straight-through Gumbel-softmax, with the target's greedy choice in y (the HARL code takes boxes

@@ -13,14 +13,14 @@
 //!         one step of pi_{i_m} up  E[ min(Q_1, Q_2)(s, a) - alpha_{i_m} log pi_{i_m}(a_{i_m} | o) ]
 //!         a_{i_m} ~ pi_{i_m}(o) with the new weights
 //!     log alpha_i  down  -log alpha_i (log pi_i + H_i);  log alpha_c  the same with sums over agents
-//!     Q'  follows  Q  by tau
+//!     Q'  follows  Q  by target_update
 //! ```
 //!
 //! Boxes have tanh-normal policies, choices the straight-through Gumbel-softmax. `H_i` is `-dim` for a box and
 //! `target_entropy ln |available|` for choices (0 as the published results had it). Deviations from the HARL code: the
-//! log-probability holds the box's scale and `-dim` is shifted by it, so that `H_i` means the same; the last hidden layer is not
-//! squashed; where targets are normalised the actors climb denormalised values; rows of the dead do not count, one by one; next masks are the
-//! true final ones. The rewards within an n-step return carry no entropy, as in the code.
+//! log-probability holds the box's scale and `-dim` is shifted by it, so that `H_i` means the same; the last hidden layer is squashed
+//! only by `net.last_activation=tanh`; where targets are normalised the actors climb denormalised values; rows of the dead do not count,
+//! one by one; next masks are the true final ones. The rewards within an n-step return carry no entropy, as in the code.
 
 use std::sync::Arc;
 

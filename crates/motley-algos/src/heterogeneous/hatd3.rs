@@ -13,7 +13,7 @@
 //!         for m = 1 .. n:
 //!             one step of mu_{i_m} up  E[ Q_1(s, a_1 .. mu_{i_m}(o) .. a_n) ]
 //!             a_{i_m} <- mu_{i_m}(o) with the new weights
-//!         Q', mu'  follow  Q, mu  by tau
+//!         Q', mu'  follow  Q, mu  by target_update
 //! ```
 //!
 //! For choices as in [`crate::heterogeneous::haddpg`]; they are not smoothed.

@@ -36,6 +36,19 @@ settings! {
 }
 
 settings! {
+    /// Where networks of actors and critics differ.
+    pub struct ApartConfig in "net" {
+        /// After the last hidden layer of actors; `same` as after the others. HARL's squashed Gaussians have a tanh there.
+        last_activation: String = "same",
+            Kind::Choice(&["same", "relu", "tanh", "leaky_relu", "selu", "sigmoid", "elu", "identity"]);
+        /// Whether critics have the LayerNorms that actors have; HARL's have none.
+        critic_norm: bool = true, Kind::Bool;
+        /// Initial weights of critics: `same` as those of actors, `orthogonal`, or `uniform`.
+        critic_init: String = "same", Kind::Choice(&["same", "orthogonal", "uniform"]);
+    }
+}
+
+settings! {
     /// How fast networks learn and targets follow.
     pub struct OffPolicyConfig in "algo" {
         /// Learning rate of the actors.
@@ -44,8 +57,9 @@ settings! {
         critic_lr: f64 = 1e-3, Kind::Float(0.0, 1.0);
         /// Lower learning rates linearly to 0 over the run.
         lr_decay: bool = false, Kind::Bool;
-        /// Step of the targets towards the networks.
-        tau: f64 = 0.005, Kind::Float(0.0, 1.0);
+        /// Target networks: below 1 their soft step at a time, from 1 on a copy every that many times. Their time is every update, or
+        /// with delayed policies every `algo.policy_freq`-th.
+        target_update: f64 = 0.005, Kind::Float(0.0, 1e9);
         /// Error of values: `squared` or `huber`.
         value_loss: String = "squared", Kind::Choice(&["squared", "huber"]);
         /// Threshold of the Huber loss.
@@ -103,6 +117,7 @@ pub fn keys() -> Vec<Key> {
         match key.name.as_str() {
             "algo.adam_eps" => key.default = default_value(1e-8),
             "algo.max_grad_norm" => key.default = default_value(0.0),
+            "algo.target_update" => key.former = Some("algo.tau"),
             _ => {}
         }
     }
@@ -111,7 +126,7 @@ pub fn keys() -> Vec<Key> {
 
 /// The settings of those with actors: what these hear of each other besides.
 pub fn actor_keys() -> Vec<Key> {
-    [keys(), GraphConfig::keys()].concat()
+    [keys(), ApartConfig::keys(), GraphConfig::keys()].concat()
 }
 
 /// As [`check`], of learners with actors.
@@ -164,12 +179,34 @@ pub(crate) fn net_spec(config: &OffNetConfig) -> NetSpec {
         extra: 0,
         hidden_sizes: config.hidden_sizes.clone(),
         activation: Activation::from_name(&config.activation).unwrap_or(Activation::Relu),
+        last_activation: None,
         feature_norm: config.feature_norm,
         layer_norm: config.layer_norm,
         recurrent: false,
         output: 0,
         output_gain: config.output_gain,
-        init: if config.init == "uniform" { Init::Uniform } else { Init::Orthogonal },
+        init: init(&config.init),
         free: Vec::new(),
+    }
+}
+
+fn init(name: &str) -> Init {
+    if name == "uniform" { Init::Uniform } else { Init::Orthogonal }
+}
+
+impl ApartConfig {
+    /// The network of actors, given what they share with critics.
+    pub(crate) fn actor(&self, common: NetSpec) -> NetSpec {
+        NetSpec { last_activation: Activation::from_name(&self.last_activation), ..common }
+    }
+
+    /// The network of critics.
+    pub(crate) fn critic(&self, common: NetSpec) -> NetSpec {
+        NetSpec {
+            feature_norm: common.feature_norm && self.critic_norm,
+            layer_norm: common.layer_norm && self.critic_norm,
+            init: if self.critic_init == "same" { common.init } else { init(&self.critic_init) },
+            ..common
+        }
     }
 }

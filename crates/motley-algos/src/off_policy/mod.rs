@@ -10,15 +10,16 @@ pub mod joint;
 pub mod memory;
 
 pub(crate) use config::net_spec;
-pub use config::{OffNetConfig, OffPolicyConfig, PathConfig, Shape, actor_keys, check, check_actors, keys};
+pub use config::{ApartConfig, OffNetConfig, OffPolicyConfig, PathConfig, Shape, actor_keys, check, check_actors, keys};
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Metrics, Settings, StateSpace, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_nn::action_critic::{Climb, Fit, follow, load_params};
+use motley_nn::action_critic::{Climb, Fit, load_params};
 use motley_nn::optim::decayed;
+use motley_nn::target::{Pace, follow};
 use motley_nn::{
     ActionCritic, Actor, AdamConfig, Explore, Head, Net, NetScratch, NetSpec, Noise, Pool, RowLoss, TeamPolicy, UpdateError,
 };
@@ -50,6 +51,7 @@ pub struct OffPolicy {
     /// Their targets.
     targets: Vec<Net>,
     critics: Vec<Unit>,
+    pace: Pace,
     per_agent: bool,
 }
 
@@ -104,6 +106,7 @@ impl OffPolicy {
         let reward = check(algo, team, settings, own, shape.per_agent)?;
         let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
+        let (apart, config) = (ApartConfig::read(settings)?, OffPolicyConfig::read(settings)?);
         let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
         let mut actors: Vec<Actor> = Vec::new();
         for (g, members) in team.groups(&net.share).map_err(invalid)?.into_iter().enumerate() {
@@ -112,7 +115,7 @@ impl OffPolicy {
                 (head, _) => head,
             };
             let rng = rng.fork(g as u64);
-            let spec = net_spec(&net);
+            let spec = apart.actor(net_spec(&net));
             let actor = Actor::new(team, members, head, spec, net.agent_id, adam.clone(), engine.clone(), 0, &rng);
             let actor = actor.map_err(invalid)?;
             actors.push(match &graph {
@@ -130,7 +133,8 @@ impl OffPolicy {
         let layout = Layout::new(team, groups, heads);
         let unit = |(c, rows): (usize, Vec<usize>)| {
             let name = if shape.per_agent { format!("critic of {}", team.agents[c].name) } else { "critic".to_owned() };
-            let spec = NetSpec { obs: motley_core::ObsSpace::vector(team.state.row() + layout.joint), ..net_spec(&net) };
+            let obs = motley_core::ObsSpace::vector(team.state.row() + layout.joint);
+            let spec = NetSpec { obs, ..apart.critic(net_spec(&net)) };
             let rng = rng.fork(1_000_000 + c as u64);
             Unit { critic: ActionCritic::new(name, spec, shape.twins, shape.norm.clone(), &adam, engine.clone(), &rng), rows }
         };
@@ -138,7 +142,8 @@ impl OffPolicy {
         Ok(Self {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
             team: Arc::clone(team),
-            config: OffPolicyConfig::read(settings)?,
+            pace: Pace::new(config.target_update),
+            config,
             targets: actors.iter().map(|a| a.net.clone()).collect(),
             actors,
             critics,
@@ -403,11 +408,11 @@ impl OffPolicy {
         Ok(())
     }
 
-    /// All targets take a step towards their networks.
+    /// All targets take a step towards their networks, or become copies of them where that is due.
     pub fn move_targets(&mut self) {
-        let tau = self.config.tau as f32;
-        self.critics.iter_mut().for_each(|unit| unit.critic.move_targets(tau));
-        self.targets.iter_mut().zip(&self.actors).for_each(|(target, actor)| follow(target, &actor.net, tau));
+        let step = self.pace.next_stride();
+        self.critics.iter_mut().for_each(|unit| unit.critic.move_targets(step));
+        self.targets.iter_mut().zip(&self.actors).for_each(|(target, actor)| follow(target, &actor.net, step));
     }
 
     /// Writes memory, actors and critics.
@@ -421,6 +426,7 @@ impl OffPolicy {
             unit.critic.save(&mut w.scope(&format!("critic.{c}")));
         }
         self.memory.save(&mut w.scope("memory"));
+        self.pace.save(w);
     }
 
     /// Reads memory, actors and critics.
@@ -436,7 +442,8 @@ impl OffPolicy {
         for (c, unit) in self.critics.iter_mut().enumerate() {
             unit.critic.load(&r.scope(&format!("critic.{c}")))?;
         }
-        self.memory.load(&r.scope("memory"))
+        self.memory.load(&r.scope("memory"))?;
+        self.pace.load(r)
     }
 }
 

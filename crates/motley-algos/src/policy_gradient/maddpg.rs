@@ -8,7 +8,7 @@
 //!     fit  Q_i(s, a)  to  y_i
 //!     for every agent i, all from the same batch:
 //!         one step of mu_i up  E[ Q_i(s, a_1 .. mu_i(o_i) .. a_n) ],   a from the batch
-//!     Q', mu'  follow  Q, mu  by tau
+//!     Q', mu'  follow  Q, mu  by target_update
 //! ```
 //!
 //! `algo.critics=per_agent` is the paper's form, for agents whose rewards differ; by default one critic learns the team's reward

@@ -10,7 +10,7 @@
 //!     every policy_freq-th time:
 //!         for every agent i, all from the same batch:
 //!             one step of mu_i up  E[ Q_i1(s, a_1 .. mu_i(o_i) .. a_n) ],   a from the batch
-//!         Q', mu'  follow  Q, mu  by tau
+//!         Q', mu'  follow  Q, mu  by target_update
 //! ```
 //!
 //! Switches as in [`crate::policy_gradient::maddpg`].

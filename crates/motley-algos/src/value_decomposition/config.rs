@@ -99,6 +99,7 @@ impl UtilityConfig {
             extra: 0,
             hidden_sizes: self.hidden_sizes.clone(),
             activation: Activation::from_name(&self.activation).unwrap_or(Activation::Relu),
+            last_activation: None,
             feature_norm: self.feature_norm,
             layer_norm: self.layer_norm,
             recurrent: self.recurrent,

@@ -12,6 +12,7 @@ use motley_nn::dist::argmax;
 use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
 use motley_nn::qtran::ABSENT;
+use motley_nn::target::stride;
 use motley_nn::{
     Adam, AdamConfig, Batch, CrossGroup, Engine, Explore, Graph, Head, Net, NetWork, Pool, QmixMixer, Qtran, Sequence,
     TeamPolicy, UpdateError,
@@ -376,13 +377,7 @@ impl Learner {
     /// Counts an update and moves the target networks where that is due; the rate at which a mixer's target has to follow.
     pub fn follow(&mut self) -> f32 {
         self.updates += 1;
-        let rate = self.config.target_update;
-        let due = rate < 1.0 || self.updates.is_multiple_of(rate as u64);
-        let step = match due {
-            true if rate < 1.0 => rate as f32,
-            true => 1.0,
-            false => 0.0,
-        };
+        let step = stride(self.config.target_update, self.updates);
         self.utilities.iter_mut().for_each(|u| blend(&mut u.target, &u.net, step));
         step
     }

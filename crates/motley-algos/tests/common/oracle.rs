@@ -14,6 +14,7 @@ pub fn critic_net(saved: &StateReader, input: usize, recurrent: bool) -> Net {
         extra: 0,
         hidden_sizes: vec![16],
         activation: Activation::Relu,
+        last_activation: None,
         feature_norm: true,
         layer_norm: true,
         recurrent,

@@ -16,8 +16,8 @@ const SHIELD: Color = Color(0.2, 0.45, 0.95, 1.0);
 const ENERGY: Color = Color(0.65, 0.3, 0.85, 1.0);
 const EMPTY: Color = Color(0.2, 0.2, 0.2, 0.5);
 
-/// Cells beyond the edge of the map that a picture can show.
-const MARGIN: f64 = 2.0;
+/// Cells beyond the edge of the map that a picture can show: whoever draws may add to the view at each side.
+const MARGIN: f64 = SIZE as f64 / 4.0;
 
 /// Somebody of a side at the first point who aims at somebody at the second.
 pub type Aim = (Side, [f32; 2], [f32; 2]);

@@ -94,7 +94,7 @@ impl Mlp {
         let mut before = shape.input_norm.then(|| Affine { gamma: take(shape.input), beta: take(shape.input) });
         let (mut layers, mut acc_len, mut k) = (Vec::new(), 0, shape.input);
         let output = (shape.output > 0).then_some((shape.output, shape.output_activation, false));
-        let hidden = shape.hidden.iter().map(|&n| (n, shape.activation, shape.hidden_norm));
+        let hidden = shape.hidden.iter().enumerate().map(|(i, &n)| (n, shape.activation_after(i), shape.hidden_norm));
         for (n, activation, norm) in hidden.chain(output) {
             let flip = n * padded(k) < k * padded(n);
             let (acc_rows, acc_ld) = if flip { (n, padded(k)) } else { (k, padded(n)) };

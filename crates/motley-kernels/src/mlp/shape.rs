@@ -96,6 +96,8 @@ pub struct MlpShape {
     pub hidden: Vec<usize>,
     /// After each hidden Linear.
     pub activation: Activation,
+    /// After the last hidden Linear, where that one differs.
+    pub last_activation: Option<Activation>,
     /// LayerNorm after each hidden activation.
     pub hidden_norm: bool,
     /// Output width; 0: no output layer, the last hidden result is the output.
@@ -155,6 +157,12 @@ impl MlpShape {
     /// Length of the flat parameter vector.
     pub fn param_len(&self) -> usize {
         self.entries().last().map_or(0, |e| e.offset + e.shape.iter().product::<usize>())
+    }
+
+    /// What follows the Linear of hidden layer `i`.
+    pub fn activation_after(&self, i: usize) -> Activation {
+        let is_last = i + 1 == self.hidden.len();
+        self.last_activation.filter(|_| is_last).unwrap_or(self.activation)
     }
 
     /// Width of the result: the output's, or the last hidden one's, or the input's.

@@ -38,6 +38,7 @@ impl QmixShape {
             input_norm: false,
             hidden: hidden.to_vec(),
             activation: Activation::Relu,
+            last_activation: None,
             hidden_norm: false,
             output,
             output_activation: Activation::Identity,

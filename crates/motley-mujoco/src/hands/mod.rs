@@ -64,6 +64,10 @@ impl Task for HandsTask {
     fn make(&self, _options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
         Err(crate::missing())
     }
+
+    fn available(&self, _options: &TaskOptions) -> Result<(), ConfigError> {
+        crate::available()
+    }
 }
 
 /// The suite's tasks.

@@ -63,6 +63,10 @@ impl Task for RobotTask {
         Err(crate::missing())
     }
 
+    fn available(&self, _options: &TaskOptions) -> Result<(), ConfigError> {
+        crate::available()
+    }
+
     /// Twenty copies, as in the published runs of HARL.
     fn defaults(&self) -> Vec<(String, toml::Value)> {
         vec![("num_envs".to_owned(), toml::Value::Integer(20))]

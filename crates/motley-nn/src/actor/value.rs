@@ -125,6 +125,7 @@ mod tests {
             extra: 0,
             hidden_sizes: vec![16, 16],
             activation: Activation::Tanh,
+            last_activation: None,
             feature_norm: false,
             layer_norm: false,
             recurrent: false,

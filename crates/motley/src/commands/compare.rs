@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
     let mut found = gather(&args.runs, out)?;
     for run in found.iter_mut().filter(|_| args.absolute) {
         if let Some(dir) = &run.folder {
-            measure_absolute(dir, &mut run.record, registry)?;
+            measure_absolute(dir, &mut run.record, registry, out)?;
         }
     }
     let plain: Vec<RunRecord> = found.into_iter().map(|f| f.record).collect();

@@ -33,8 +33,9 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
     if let Some(noise) = noise {
         return against_noise(args, &loaded, &noise, &pool, plan, out);
     }
-    let episodes = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
-    let summary = EvalSummary::of(&episodes);
+    let played = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
+    played.warnings().iter().for_each(|warning| out.warning(warning));
+    let summary = EvalSummary::of(&played);
     let distance = diversity(&loaded, args.seed, &pool)?;
     let apart = distance.map_or_else(String::new, |d| format!("; behavioural distance {d:.3}"));
     out.line(format!("{} on {}: {}{apart}", loaded.algo, loaded.task, describe(&summary)));
@@ -75,7 +76,9 @@ fn against_noise(
     let mut clear = None;
     for width in &noise.levels {
         let noisy = Noisy { policy: &loaded.policy, target: noise.target, width: *width, mask: &mask };
-        let summary = EvalSummary::of(&evaluate(&noisy, &loaded.make, pool, plan).map_err(Failure::run)?);
+        let played = evaluate(&noisy, &loaded.make, pool, plan).map_err(Failure::run)?;
+        played.warnings().iter().for_each(|warning| out.warning(warning));
+        let summary = EvalSummary::of(&played);
         let first = *clear.get_or_insert(summary.return_mean);
         let change = summary.return_mean - first;
         rows.push([
@@ -116,6 +119,7 @@ pub(crate) fn eval_fields(summary: &EvalSummary) -> Map<String, Value> {
     fields.insert("eval_return_mean".into(), json!(summary.return_mean));
     fields.insert("eval_return_std".into(), json!(summary.return_std));
     fields.insert("eval_episodes".into(), json!(summary.episodes));
+    fields.insert("eval_env_failures".into(), json!(summary.env_failures));
     if let Some(rate) = summary.win_rate {
         fields.insert("eval_win_rate".into(), json!(rate));
     }
@@ -125,5 +129,7 @@ pub(crate) fn eval_fields(summary: &EvalSummary) -> Map<String, Value> {
 /// `return -51.2 +- 9.3 over 100 episodes of 25.0 steps`.
 pub(crate) fn describe(s: &EvalSummary) -> String {
     let won = s.win_rate.map(|w| format!(", {:.1} % won", 100.0 * w)).unwrap_or_default();
-    format!("return {:.2} +- {:.2} over {} episodes of {:.1} steps{won}", s.return_mean, s.return_std, s.episodes, s.length_mean)
+    let (mean, std, failed) = (s.return_mean, s.return_std, s.env_failures);
+    let failed = if failed == 0 { String::new() } else { format!(", {failed} environment failures") };
+    format!("return {mean:.2} +- {std:.2} over {} episodes of {:.1} steps{won}{failed}", s.episodes, s.length_mean)
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &PlotArgs, out: &Output) -> Result<u8, Failure> {
         .iter()
         .map(|c| {
             let label = if one_task.is_some() { c.algo.clone() } else { format!("{} on {}", c.algo, c.task) };
-            Series { label, points: c.points.clone() }
+            Series { label, seed: c.seed, points: c.points.clone() }
         })
         .collect();
     let chart = Chart {
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &PlotArgs, out: &Output) -> Result<u8, Failure> {
 
 /// A line for each curve of the picture: what it is and where it ends.
 fn summary(curves: &[Curve], series: &[Series], metric: &str, out: &Output) {
-    let mut rows = vec![["CURVE", "SEEDS", "ENV STEPS", "LAST", "LOWEST", "HIGHEST"].map(str::to_owned)];
+    let mut rows = vec![["CURVE", "RUNS", "SEEDS", "ENV STEPS", "LAST", "LOWEST", "HIGHEST"].map(str::to_owned)];
     let mut seen = BTreeSet::new();
     for (curve, first) in curves.iter().zip(series).filter(|(_, s)| seen.insert(s.label.as_str())) {
         let runs: Vec<&Series> = series.iter().filter(|s| s.label == first.label).collect();
@@ -62,21 +62,24 @@ fn summary(curves: &[Curve], series: &[Series], metric: &str, out: &Output) {
         let seeds: BTreeSet<u64> = own.map(|(c, _)| c.seed).collect();
         if seeds.len() < runs.len() {
             out.warning(format!(
-                "{}: {} runs have {} seeds between them: two runs with one seed are no two samples",
+                "{}: {} runs have {} seed{} between them: two runs with one seed are no two samples",
                 first.label,
                 runs.len(),
-                seeds.len()
+                seeds.len(),
+                if seeds.len() == 1 { "" } else { "s" }
             ));
         }
         let Some(last) = summarize(&runs, Band::MinMax).last().copied() else { continue };
         let number = |x: f64| format!("{x:.4}");
         let numbers = [number(last.mean), number(last.low), number(last.high)];
         let [mean, low, high] = numbers;
-        rows.push([first.label.clone(), seeds.len().to_string(), format!("{:.0}", last.step), mean, low, high]);
+        let (of_runs, of_seeds) = (runs.len().to_string(), seeds.len().to_string());
+        rows.push([first.label.clone(), of_runs, of_seeds, format!("{:.0}", last.step), mean, low, high]);
         let fields = json!({
             "task": curve.task,
             "algo": curve.algo,
             "metric": metric,
+            "runs": runs.len(),
             "seeds": seeds.len(),
             "env_steps": last.step as u64,
             "mean": last.mean,

@@ -145,7 +145,7 @@ fn seconds_at(log: &[Point], env_steps: u64) -> Option<f64> {
 
 /// Measures the absolute metric of a run folder: its best policy on ten times the episodes of a usual evaluation, on streams
 /// that no evaluation of training had.
-pub(crate) fn measure_absolute(dir: &Path, record: &mut RunRecord, registry: &Registry) -> Result<(), Failure> {
+pub(crate) fn measure_absolute(dir: &Path, record: &mut RunRecord, registry: &Registry, out: &Output) -> Result<(), Failure> {
     let loaded = load(dir, registry)?;
     let number = |name: &str| record.setting(name).and_then(toml::Value::as_integer).and_then(|n| usize::try_from(n).ok());
     let stochastic = record.setting("eval.stochastic").and_then(toml::Value::as_bool).unwrap_or(false);
@@ -156,9 +156,10 @@ pub(crate) fn measure_absolute(dir: &Path, record: &mut RunRecord, registry: &Re
         mode: if stochastic { Mode::Sample } else { Mode::Greedy },
     };
     let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
-    let episodes = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
+    let played = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
+    played.warnings().iter().for_each(|warning| out.warning(warning));
     let best = record.best(Metric::Return).map_or(0, |e| e.env_steps);
-    record.absolute = Some(absolute(&episodes, best));
+    record.absolute = Some(absolute(&played.episodes, best));
     Ok(())
 }
 

@@ -88,7 +88,7 @@ fn missing(result: &Published, registry: &Registry) -> Option<String> {
         return Some(format!("this build has no task \"{}\"", result.task));
     };
     // Other errors are those of settings, which the run tells.
-    match options(&*task, &[]).and_then(|options| task.make(&options)) {
+    match options(&*task, &[]).and_then(|options| task.available(&options)) {
         Err(ConfigError::Missing { what, .. }) => Some(format!("needs {what}, see motley doctor")),
         _ => None,
     }
@@ -185,8 +185,42 @@ fn source(source: Source) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use motley_core::{Env, Key, Task, TaskOptions};
+
     use super::*;
     use crate::commands::config::request;
+
+    /// A task whose copies are dear, and which says so.
+    struct Dear(&'static str);
+
+    impl Task for Dear {
+        fn name(&self) -> String {
+            self.0.into()
+        }
+
+        fn summary(&self) -> String {
+            String::new()
+        }
+
+        fn keys(&self) -> Vec<Key> {
+            Vec::new()
+        }
+
+        fn make(&self, _: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
+            panic!("a list needs no copy of {}", self.0)
+        }
+
+        fn available(&self, _: &TaskOptions) -> Result<(), ConfigError> {
+            Err(ConfigError::Missing { what: "patience".into(), mend: "wait".into() })
+        }
+    }
+
+    #[test]
+    fn a_list_makes_no_copy_of_a_task_that_can_say_what_it_lacks() {
+        let result = published::all().iter().find(|p| p.task.starts_with("mpe/")).unwrap();
+        let registry = Registry::builtin().with_task(Dear(&result.task));
+        assert_eq!(missing(result, &registry).unwrap(), "needs patience, see motley doctor");
+    }
 
     /// Everything that can be run here resolves: names, settings, the algorithm fits the team.
     #[test]

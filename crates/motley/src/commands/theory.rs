@@ -64,15 +64,16 @@ fn events(report: &Report, out: &Output) {
 }
 
 fn chart(report: &Report) -> Chart {
-    let line = |(label, points): motley_theory::report::Series| Series {
+    let line = |(seed, (label, points)): (u64, motley_theory::report::Series)| Series {
         label,
+        seed,
         points: points.into_iter().map(|(iteration, value)| (iteration as f64, value)).collect(),
     };
     Chart {
         title: format!("{}: {}", report.game, report.shape),
         x_label: "iteration".into(),
         y_label: "J, exact discounted return".into(),
-        series: report.series().into_iter().map(line).collect(),
+        series: (0..).zip(report.series()).map(line).collect(),
         band: Band::MinMax,
     }
 }

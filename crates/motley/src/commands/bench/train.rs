@@ -46,17 +46,20 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
     };
     let wall = (last - first).as_secs_f64();
     let rate = (to - from) as f64 / wall;
-    let updating: f64 = update_seconds(&trainer.folder().metrics_path()).iter().skip(1).sum();
-    let share = updating / wall;
+    let updates: Vec<Update> = updates(&trainer.folder().metrics_path()).into_iter().skip(1).collect();
+    let share = updates.iter().map(|u| u.seconds).sum::<f64>() / wall;
+    let update_ms = mean_ms(&updates);
     let guards = rate * guard_seconds(&team);
     let memory = peak_memory();
-    let titles = ["TRAINING", "THREADS", "ENV STEPS/S", "AGENT STEPS/S", "UPDATES", "UPDATING", "GUARDS", "PEAK MEMORY"];
+    let titles =
+        ["TRAINING", "THREADS", "ENV STEPS/S", "AGENT STEPS/S", "UPDATES", "UPDATE ms", "UPDATING", "GUARDS", "PEAK MEMORY"];
     let row = [
         format!("{algo} {task}"),
         threads.to_string(),
         short(rate),
         short(rate * agents as f64),
         (marks.len() - 1).to_string(),
+        update_ms.map_or("none learned".into(), |ms| format!("{ms:.1}")),
         format!("{:.0} %", 100.0 * share),
         format!("{:.2} %", 100.0 * guards),
         memory.map_or("unknown".into(), |bytes| format!("{:.0} MiB", bytes as f64 / 1_048_576.0)),
@@ -71,6 +74,7 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
         "env_steps_per_second": rate,
         "agent_steps_per_second": rate * agents as f64,
         "iterations": marks.len() - 1,
+        "update_ms": update_ms,
         "update_share": share,
         "guard_share": guards,
         "peak_memory_bytes": memory,
@@ -109,10 +113,29 @@ impl Drop for Scratch {
     }
 }
 
-/// `time/update_seconds` of every iteration, from the log.
-fn update_seconds(log: &std::path::Path) -> Vec<f64> {
+/// One iteration's update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Update {
+    seconds: f64,
+    /// Whether a gradient step was taken: learners from replay first fill their memory.
+    learned: bool,
+}
+
+/// The update of every iteration, from the log.
+fn updates(log: &std::path::Path) -> Vec<Update> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?.get("time/update_seconds")?.as_f64()).collect()
+    let update = |line: &str| {
+        let Value::Object(fields) = serde_json::from_str(line).ok()? else { return None };
+        let seconds = fields.get("time/update_seconds")?.as_f64()?;
+        Some(Update { seconds, learned: fields.keys().any(|name| name.starts_with("loss/")) })
+    };
+    text.lines().filter_map(update).collect()
+}
+
+/// The mean time of an update in which something was learned, in milliseconds.
+fn mean_ms(updates: &[Update]) -> Option<f64> {
+    let learned: Vec<f64> = updates.iter().filter(|u| u.learned).map(|u| u.seconds).collect();
+    (!learned.is_empty()).then(|| 1e3 * learned.iter().sum::<f64>() / learned.len() as f64)
 }
 
 /// The most memory that this process ever held, in bytes, where the system tells.
@@ -139,7 +162,16 @@ mod tests {
     fn the_log_holds_the_update_times() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("metrics.jsonl");
-        std::fs::write(&log, "{\"time/update_seconds\":0.5}\n{\"other\":1}\n{\"time/update_seconds\":0.25}\n").unwrap();
-        assert_eq!(update_seconds(&log), [0.5, 0.25]);
+        let lines = [
+            r#"{"time/update_seconds":0.5}"#,
+            r#"{"other":1}"#,
+            r#"{"loss/grad_norm":1.0,"time/update_seconds":0.25}"#,
+            r#"{"loss/a/policy":1.0,"time/update_seconds":0.75}"#,
+        ];
+        std::fs::write(&log, lines.join("\n")).unwrap();
+        let found = updates(&log);
+        let update = |seconds, learned| Update { seconds, learned };
+        assert_eq!(found, [update(0.5, false), update(0.25, true), update(0.75, true)]);
+        assert_eq!((mean_ms(&found), mean_ms(&found[..1])), (Some(500.0), None), "memory that fills is no update");
     }
 }

@@ -97,6 +97,7 @@ fn spec(output: usize) -> NetSpec {
         extra: 0,
         hidden_sizes: vec![128, 128],
         activation: Activation::Relu,
+        last_activation: None,
         feature_norm: true,
         layer_norm: true,
         recurrent: false,

@@ -33,15 +33,16 @@ const SAME: [(&str, &str, &str); 27] = [
     ("algo", "gamma", "algo.gamma"),
     ("algo", "gae_lambda", "algo.gae_lambda"),
     ("algo", "huber_delta", "algo.huber_delta"),
-    ("algo", "polyak", "algo.tau"),
+    ("algo", "polyak", "algo.target_update"),
 ];
 
 /// Those whose meaning is spread over settings, or that say nothing about what is learned.
-const READ: [&str; 20] = [
+const READ: [&str; 21] = [
     "use_valuenorm",
     "use_proper_time_limits",
     "use_feature_normalization",
     "initialization_method",
+    "final_activation_func",
     "use_recurrent_policy",
     "use_naive_recurrent_policy",
     "recurrent_n",
@@ -81,6 +82,7 @@ pub(super) fn read(json: &Value) -> Result<Found, String> {
         }
     }
     spread(&mut found, json);
+    apart(&mut found, json);
     name_task(&mut found, json, main("env").unwrap_or_default());
     Ok(found)
 }
@@ -125,6 +127,29 @@ fn spread(found: &mut Found, json: &Value) {
     }
     if flag("algo/use_gae") == Some(false) {
         found.left.push("algo.use_gae=false".into());
+    }
+}
+
+/// Networks in which HARL's actors and critics differ. HASAC's actors in boxes are plain, with `final_activation_func` behind their last
+/// hidden layer; those over choices are the trunk of the on-policy actors. Its critics are plain.
+fn apart(found: &mut Found, json: &Value) {
+    let last = json.pointer("/algo_args/model/final_activation_func").and_then(Value::as_str);
+    if found.algo != "hasac" {
+        // Points pass a tanh here too.
+        found.left.extend(last.filter(|name| *name != "tanh").map(|name| format!("model.final_activation_func={name}")));
+        return;
+    }
+    let robots =
+        json.pointer("/main_args/env").and_then(Value::as_str).is_some_and(|env| ["mamujoco", "dexhands"].contains(&env));
+    let boxes = json.pointer("/env_args/continuous_actions").and_then(Value::as_bool).unwrap_or(robots);
+    if boxes {
+        found.set("net.feature_norm", false);
+        found.set("net.init", "uniform");
+        found.set("net.last_activation", last.unwrap_or("tanh"));
+    } else {
+        found.set("net.layer_norm", true);
+        found.set("net.critic_norm", false);
+        found.set("net.critic_init", "uniform");
     }
 }
 

@@ -82,7 +82,9 @@ pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Resul
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = Pool::new(threads).map_err(Failure::run)?;
     let eval = EvalPlan { seed: 0, round: 0, episodes: args.episodes.max(1), mode: Mode::Greedy };
-    let summary = EvalSummary::of(&evaluate(&policy, &plan.make, &pool, eval).map_err(Failure::run)?);
+    let played = evaluate(&policy, &plan.make, &pool, eval).map_err(Failure::run)?;
+    played.warnings().iter().for_each(|warning| out.warning(warning));
+    let summary = EvalSummary::of(&played);
     let (algo, config) = (plan.algorithm.name(), plan.settings.to_table());
     let bundle = to_bundle(&policy, algo, &config, 0, summary.return_mean).map_err(Failure::run)?;
     write_bundle(&RealDisk, &args.out, &bundle)?;

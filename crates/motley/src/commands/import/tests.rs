@@ -100,6 +100,31 @@ fn settings_are_taken_over_and_what_has_no_counterpart_is_told() {
     assert!(left.iter().any(|l| l.contains("optim_alpha")), "{left:?}");
 }
 
+/// HASAC's actors are other networks in boxes than over choices, and never its critics'.
+#[test]
+fn hasac_s_networks_follow_from_its_actions() {
+    let read = |continuous: bool| {
+        let model = json!({ "activation_func": "relu", "final_activation_func": "tanh", "use_feature_normalization": true,
+            "initialization_method": "orthogonal_", "gain": 0.01 });
+        let json = json!({
+            "main_args": { "algo": "hasac", "env": "pettingzoo_mpe" },
+            "algo_args": { "model": model, "algo": { "polyak": 0.01 } },
+            "env_args": { "scenario": "simple_spread_v2", "continuous_actions": continuous },
+        });
+        let mut found = harl::read(&json).unwrap();
+        let plan = plan(&args("nowhere", ""), &Registry::builtin(), &mut found).map_err(|e| e.message).unwrap().0;
+        assert!(found.left.is_empty(), "{:?}", found.left);
+        plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(0, Purpose::Init, 0, 0)).unwrap();
+        let keys =
+            ["net.feature_norm", "net.layer_norm", "net.init", "net.last_activation", "net.critic_norm", "net.critic_init"];
+        let values = keys.map(|key| plan.settings.value(key).unwrap().to_string().replace('"', ""));
+        assert_eq!(plan.settings.get("algo.target_update"), Ok(0.01));
+        values.join(" ")
+    };
+    assert_eq!(read(false), "true true orthogonal same false uniform");
+    assert_eq!(read(true), "false false uniform tanh true same");
+}
+
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
     let refused = |name: &str, words: &str, expected: &str| {
