@@ -15,7 +15,7 @@ DEPLOY = ROOT / "deploy"
 
 POD = {"containers": list, "volumes": list}
 TEMPLATE = {"spec": POD}
-# Of the fields that KubeRay 1.4's reference gives for ray.io/v1, those that the manifest may use, with their types; `str: str` is a map of
+# Of the fields that KubeRay 1.5's reference gives for ray.io/v1, those that the manifest may use, with their types; `str: str` is a map of
 # texts. An API server refuses any other type, and drops a field that it does not know without a word.
 RAY_JOB = {
     "apiVersion": "ray.io/v1",
@@ -28,6 +28,7 @@ RAY_JOB = {
         "ttlSecondsAfterFinished": int,
         "rayClusterSpec": {
             "rayVersion": str,
+            "authOptions": {"mode": "token"},
             "headGroupSpec": {"rayStartParams": {str: str}, "template": TEMPLATE},
             "workerGroupSpecs": [
                 {

@@ -219,6 +219,9 @@ def test_a_mask_is_kept_and_bad_input_is_named(trained):
         policy.act(short)
     with pytest.raises(TypeError, match="agent_2.*dtype"):
         policy.act({**obs, "agent_2": np.array(["x"] * 18)})
+    broken = {**obs, "agent_2": np.where(np.arange(18) == 4, np.nan, obs["agent_2"])}
+    with pytest.raises(ValueError, match=r"agent_2.*finite.*nan at \(4,\)"):
+        policy.act(broken)
     with pytest.raises(ValueError, match="agent_9"):
         policy.act({"agent_9": obs["agent_0"]})
     with pytest.raises(ValueError, match="no action is available"):
