@@ -1,4 +1,5 @@
-"""One run spread over 1, 2 and 4 Ray workers on this machine: env steps/s, the learner's share, and what a killed worker costs.
+"""One run spread over 1, 2 and 4 Ray workers on this machine, also with rollouts played beside learning: env steps/s, the learner's
+share, and what a killed worker costs.
 
     pip install '.[ray]' && python bench/ray_workers.py [ALGO TASK [KEY=VALUE ...]]
 
@@ -51,12 +52,12 @@ def learning(run):
     return sum([line["time/update_seconds"] for line in lines if "time/update_seconds" in line][1:])
 
 
-def one(workers, kill=False):
+def one(workers, kill=False, overlap=False):
     """Env steps/s after the first rollout, the learner's share, the longest pause between two rollouts."""
     with tempfile.TemporaryDirectory() as folder:
         clock, out = Clock(kill), pathlib.Path(folder) / "run"
         run = motley.ray.train(
-            *WORDS[:2], CONFIG, seed=1, total_steps=STEPS, out=out, workers=workers, cpus=1, progress=clock, placed=clock.placed
+            *WORDS[:2], CONFIG | {"overlap": overlap}, seed=1, total_steps=STEPS, out=out, workers=workers, cpus=1, progress=clock, placed=clock.placed
         )
         (start, first), (end, last) = clock.times[0], clock.times[-1]
         pauses = [b[0] - a[0] for a, b in zip(clock.times, clock.times[1:])]
@@ -71,5 +72,8 @@ if __name__ == "__main__":
         rate, share, pause = one(workers)
         usual = max(usual, pause)
         print(f"{workers} workers: {rate:8,.0f} env steps/s, {100 * share:3.0f} % of the time learning", flush=True)
+    for workers in (1, 2, 4):
+        rate, share, _ = one(workers, overlap=True)
+        print(f"{workers} workers, overlap=true: {rate:8,.0f} env steps/s, {100 * share:3.0f} % of the time learning", flush=True)
     _, _, pause = one(2, kill=True)
     print(f"2 workers, one killed: the longest pause between two rollouts is {pause:.2f} s, {usual:.2f} s where none was killed")

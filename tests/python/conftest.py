@@ -3,9 +3,16 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import threading
 
 import pytest
+
+# A shell without job control (some CI, `pytest &` in a script) starts its background jobs deaf to SIGINT, and whatever they start inherits
+# that: tests that interrupt a program would wait for it for ever. A handler of our own is not inherited, deafness is.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

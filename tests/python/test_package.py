@@ -219,6 +219,9 @@ def test_a_mask_is_kept_and_bad_input_is_named(trained):
         policy.act(short)
     with pytest.raises(TypeError, match="agent_2.*dtype"):
         policy.act({**obs, "agent_2": np.array(["x"] * 18)})
+    broken = {**obs, "agent_2": np.where(np.arange(18) == 4, np.nan, obs["agent_2"])}
+    with pytest.raises(ValueError, match=r"agent_2.*finite.*nan at \(4,\)"):
+        policy.act(broken)
     with pytest.raises(ValueError, match="agent_9"):
         policy.act({"agent_9": obs["agent_0"]})
     with pytest.raises(ValueError, match="no action is available"):
@@ -333,3 +336,17 @@ def test_the_command_comes_with_the_package():
     assert done.returncode == 0 and '"failed":0' in done.stdout.splitlines()[-1]
     assert subprocess.run([str(binary), "check", "matrix/climbin"], capture_output=True).returncode == 2
     assert (pathlib.Path(motley.__file__).parent / "py.typed").exists() and os.environ is not None
+
+
+def test_a_sweep_by_the_package_starts_the_package(tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        "out = 'runs'\nalgos = ['ippo']\ntasks = ['matrix/climbing']\nseeds = 2\n"
+        "[settings]\ntotal_steps = 400\nnum_envs = 4\nalgo.rollout_steps = 10\neval.episodes = 2\n"
+    )
+    binary = pathlib.Path(sys.executable).with_name("motley")
+    done = subprocess.run([str(binary), "sweep", str(plan)], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0 and "2 of 2 runs are done" in done.stdout, done.stderr
+    done = subprocess.run([str(binary), "sweep", str(plan), "--launcher", "slurm"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    script = (tmp_path / "runs" / "sweep.sbatch").read_text()
+    assert done.returncode == 0 and f"'{sys.executable}' '-m' 'motley' sweep" in script, script

@@ -111,6 +111,22 @@ def test_a_killed_worker_is_replaced_and_the_bits_stay(cluster, alone, tmp_path)
     assert len(teller.warnings) == 1 and "environments 0 to 3 was lost" in teller.warnings[0], teller.warnings
 
 
+def test_overlapped_rollouts_give_the_bits_of_one_process_and_survive_a_lost_worker(cluster, tmp_path):
+    overlapped = SETTINGS | {"overlap": True}
+    alone = motley.train("happo", TASK, overlapped, seed=5, total_steps=STEPS, out=tmp_path / "alone", progress=False)
+
+    def kill(learner):
+        os.kill(ray.get(learner.places.remote())[2][1], signal.SIGKILL)
+
+    teller = Teller(1000, kill)
+    run = motley_ray.train(
+        "happo", TASK, overlapped, seed=5, total_steps=STEPS, out=tmp_path / "run", workers=2, cpus=1, progress=teller,
+        placed=teller.learners.append,
+    )  # fmt: skip
+    must_equal(run, alone)
+    assert any("environments 4 to 7 was lost" in text for text in teller.warnings), teller.warnings
+
+
 def test_a_lost_node_is_survived_and_the_bits_stay(cluster, alone, tmp_path):
     cluster.add_node(num_cpus=3, object_store_memory=STORE)
     cluster.wait_for_nodes()

@@ -38,7 +38,8 @@ pub trait Algorithm: Send {
     /// The present policy, packed for acting.
     fn policy(&self) -> TeamPolicy;
 
-    /// Learns from what was collected with [`Algorithm::policy`].
+    /// Learns from what was collected with [`Algorithm::policy`], or, with [`AlgorithmSpec::learns_from_older`], with one of its
+    /// predecessors.
     ///
     /// # Errors
     /// [`UpdateError::Diverged`] when gradients stay not finite; parameters are then as before the first bad one.
@@ -76,6 +77,15 @@ pub trait AlgorithmSpec: Send + Sync {
     /// # Errors
     /// [`ConfigError::Incompatible`] or a value that does not fit the team.
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError>;
+
+    /// Whether [`Algorithm::update`] is right for a rollout that an older policy of the same run played: it learns from replay, or weighs
+    /// what it climbs by the ratio to the recorded log-probabilities. Asked where rollouts and learning are to overlap.
+    ///
+    /// # Errors
+    /// Settings that cannot be read.
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(false)
+    }
 
     /// Builds it with initial parameters.
     ///

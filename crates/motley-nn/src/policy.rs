@@ -226,6 +226,18 @@ impl TeamPolicy {
         self.lift.as_ref()
     }
 
+    /// This policy as it was or will be at another time: other numbers in the same groups, on the CPU.
+    pub fn with_groups(&self, groups: Vec<ActingGroup>) -> Self {
+        Self {
+            team: Arc::clone(&self.team),
+            deciders: Arc::clone(&self.deciders),
+            groups,
+            memory_len: self.memory_len,
+            lift: self.lift.clone(),
+            there: Vec::new(),
+        }
+    }
+
     /// The groups.
     pub fn groups(&self) -> &[ActingGroup] {
         &self.groups

@@ -61,7 +61,7 @@ impl Worker {
     }
 }
 
-/// A crew that Python keeps: an object with `size`, `begin(algo, task, config, parts)` and `collect(weights)`.
+/// A crew that Python keeps: an object with `size`, `begin(algo, task, config, parts)`, `order(weights)` and `gather()`.
 pub(crate) struct PyCrew {
     object: Py<PyAny>,
     size: usize,
@@ -94,9 +94,13 @@ impl Crew for PyCrew {
         })
     }
 
-    fn collect(&mut self, weights: Vec<u8>) -> Result<Vec<Played>, CrewError> {
+    fn order(&mut self, weights: Vec<u8>) -> Result<(), CrewError> {
+        Python::attach(|py| self.object.call_method1(py, "order", (PyBytes::new(py, &weights),)).map(drop).map_err(lost(py)))
+    }
+
+    fn gather(&mut self) -> Result<Vec<Played>, CrewError> {
         Python::attach(|py| {
-            let answers = self.object.call_method1(py, "collect", (PyBytes::new(py, &weights),)).map_err(lost(py))?;
+            let answers = self.object.call_method0(py, "gather").map_err(lost(py))?;
             let answers: Vec<(PyBackedBytes, PyBackedBytes)> = answers.extract(py).map_err(lost(py))?;
             let played =
                 |(lanes, boundary): (PyBackedBytes, PyBackedBytes)| Played { lanes: lanes.to_vec(), boundary: boundary.to_vec() };

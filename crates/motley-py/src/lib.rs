@@ -7,6 +7,8 @@ mod policy;
 mod train;
 mod vector;
 
+use std::ffi::OsString;
+
 use motley_train::Registry;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -28,8 +30,10 @@ fn failed(error: impl std::fmt::Display) -> PyErr {
 
 /// Runs the command line with these words; the exit code.
 #[pyfunction]
-fn command(py: Python<'_>, words: Vec<String>) -> u8 {
-    py.detach(|| motley::run_words(Registry::builtin(), words))
+fn command(py: Python<'_>, words: Vec<String>) -> PyResult<u8> {
+    let interpreter: OsString = py.import("sys")?.getattr("executable")?.extract()?;
+    let start = [interpreter, "-m".into(), "motley".into()];
+    Ok(py.detach(|| motley::run_words(Registry::builtin(), &start, words)))
 }
 
 /// The names of all listed tasks, then the patterns of families.

@@ -28,6 +28,9 @@ settings! {
         device: String = "cpu", Kind::Choice(&["cpu", "flex", "cuda", "wgpu"]);
         /// Environment failures borne in 10,000 env steps before the run stops.
         env_failure_limit: usize = 100, Kind::Int(0, 10_000);
+        /// Play the next rollout while this one is learned from: workers do not wait for the learner, and every rollout is played
+        /// by the policy of one update before.
+        overlap: bool = false, Kind::Bool;
     }
 }
 
@@ -367,6 +370,14 @@ fn finish(
         settings.set("task.reward", &reward.to_string().into(), Origin::Task(task.name()))?;
     }
     algorithm.check(&team, &settings)?;
+    if settings.get("overlap")? && !algorithm.learns_from_older(&settings)? {
+        return Err(ConfigError::Incompatible {
+            algo: algorithm.name().into(),
+            task: team.task.clone(),
+            why: "overlap=true has rollouts played by the policy of one update before, and what it learns needs the present one's with these settings: use overlap=false"
+                .into(),
+        });
+    }
     let maker = Arc::clone(&task);
     let make: MakeEnv = Arc::new(move || maker.make(&options));
     Ok(Plan { algorithm, task, settings, preset, team, make })

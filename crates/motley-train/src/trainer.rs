@@ -9,7 +9,7 @@ use motley_algos::{Algorithm, Collect, UpdateContext};
 use motley_core::{ConfigError, Metrics, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_kernels::PoolError;
-use motley_nn::{Engine, Mode, Policy, Pool, UpdateError};
+use motley_nn::{Mode, Policy, Pool, UpdateError};
 use motley_run::{
     CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunError, RunFolder, RunInfo,
     RunStatus, Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
@@ -19,8 +19,8 @@ use thiserror::Error;
 
 use crate::budget::{check_budget, check_memory};
 use crate::bundle::{BundleError, to_bundle};
-use crate::collect::{CollectError, Collector, ResumeError};
-use crate::crew::{Crew, How, Remote, Source};
+use crate::collect::{CollectError, ResumeError};
+use crate::crew::{Crew, How, Rollouts};
 use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Played, behavioural_distance, evaluate};
 use crate::faults::Faults;
 use crate::recovery::{panic_text, watch};
@@ -134,7 +134,7 @@ pub struct Trainer {
     store: CheckpointStore,
     pool: Pool,
     algorithm: Box<dyn Algorithm>,
-    collector: Box<dyn Source>,
+    collector: Rollouts,
     roll: Rollout,
     counters: Counters,
     last_eval: Option<EvalSummary>,
@@ -222,7 +222,8 @@ impl Trainer {
         info.changes.extend(changes(&plan.settings, &folder.config()?, loaded.manifest.info.env_steps, how.retune));
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         trainer.algorithm.load(&loaded.state.scope("algorithm"))?;
-        trainer.warnings = trainer.collector.load(&mut trainer.roll, &loaded.state.scope("collector"))?;
+        let policy = trainer.algorithm.policy();
+        trainer.warnings = trainer.collector.load(&policy, &mut trainer.roll, &loaded.state.scope("collector"))?;
         trainer.info.exact_resume &= loaded.manifest.info.exact_resume && trainer.warnings.is_empty();
         let counters = &loaded.manifest.info.counters;
         trainer.counters = Counters {
@@ -251,11 +252,7 @@ impl Trainer {
         let Collect::Rollout { steps } = algorithm.collect();
         let memory_len = algorithm.policy().memory_len();
         check_memory(&plan, &run, steps, memory_len)?;
-        let (team, make, limit) = (Arc::clone(&plan.team), Arc::clone(&plan.make), run.env_failure_limit);
-        let collector: Box<dyn Source> = match crew {
-            Some(crew) => Box::new(Remote::new(&plan, &run, crew)),
-            None => Box::new(Collector::new(team, make, run.seed, run.num_envs, limit)?),
-        };
+        let collector = Rollouts::new(&plan, &run, crew)?;
         let sinks = Sinks::open(folder.root(), log.tensorboard)?;
         Ok(Self {
             roll: Rollout::new(Arc::clone(&plan.team), run.num_envs, steps, memory_len),
@@ -394,8 +391,9 @@ impl Trainer {
 
     /// One collection and one update.
     fn iterate(&mut self, start: Instant, from: u64, see: &mut dyn FnMut(&Event)) -> Result<(), TrainError> {
-        let policy = self.algorithm.policy().on(&Engine::for_device(&self.run.device).unwrap_or_default());
-        let played = self.collector.collect(&policy, &mut self.roll, &self.pool);
+        let after = self.counters.env_steps + (self.roll.envs() * self.roll.steps()) as u64;
+        let more = after < self.run.total_steps;
+        let played = self.collector.collect(self.algorithm.policy(), more, &mut self.roll, &self.pool);
         self.tell_failures(see);
         if let Err(error) = played {
             // Episodes are lost, nothing learned is: the environments start anew on resume.
@@ -412,7 +410,7 @@ impl Trainer {
         let updated = catch_unwind(AssertUnwindSafe(|| algorithm.update(roll, &context)));
         let losses = updated.map_err(|panic| TrainError::Panicked(panic_text(panic.as_ref())))??;
         self.counters.updates += 1;
-        self.counters.env_steps += (self.roll.envs() * self.roll.steps()) as u64;
+        self.counters.env_steps = after;
         let rate = (self.counters.env_steps - from) as f64 / start.elapsed().as_secs_f64().max(1e-9);
         let mut metrics = self.episode_metrics();
         let episode_return = metrics.mean("train/episode_return");

@@ -24,18 +24,25 @@ pub const COMMIT: Option<&str> = option_env!("MOTLEY_GIT_COMMIT");
 
 /// Runs the command line of this process with the given algorithms and tasks.
 pub fn cli(registry: Registry) -> std::process::ExitCode {
-    run_words(registry, std::env::args_os()).into()
+    let named = || std::env::args_os().next().unwrap_or_else(|| "motley".into());
+    let program = std::env::current_exe().map_or_else(|_| named(), Into::into);
+    run_words(registry, &[program], std::env::args_os()).into()
 }
 
-/// Runs the command line with these words, of which the first is the program's name; the exit code.
-pub fn run_words(registry: Registry, words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> u8 {
+/// Runs the command line with these words, of which the first is the program's name; the exit code. `start` is what starts a process of
+/// this program anew, as sweeps do for every run: a path, or an interpreter and what it is to run.
+pub fn run_words(
+    registry: Registry,
+    start: &[OsString],
+    words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> u8 {
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
     let args = match args::Args::try_parse_from(&words) {
         Ok(args) => args,
         Err(error) => return not_understood(&error, &words),
     };
     let out = output::Output::new(args.json, args.quiet);
-    match commands::run(&args.command, &registry, &out) {
+    match commands::run(&args.command, &registry, start, &out) {
         // A training is in its run folder, whoever listens.
         Ok(0) if out.lost() && !matches!(args.command, args::Command::Train(_)) => 1,
         Ok(code) => code,

@@ -26,8 +26,7 @@ impl Env for NameClass {
             let (agent, expected) = ("tug or winch".into(), "a force in -1..=1 and a gear of 0, 1, 2".into());
             return Err(EnvError::Action { agent, expected, found: format!("{force} and {gear}") });
         }
-        self.1 += 0.05 * force * (1.0 + gear);
-        self.2 -= 1;
+        (self.1, self.2) = (self.1 + 0.05 * force * (1.0 + gear), self.2 - 1);
         out.obs.copy_from_slice(&[self.1, self.1, self.2 as f32 / 50.0]);
         out.state.copy_from_slice(out.obs);
         out.rewards.fill(f64::from(-self.1.abs()));

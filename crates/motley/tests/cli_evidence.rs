@@ -191,6 +191,9 @@ fn the_script_for_slurm_runs_and_requeues() {
     let script = dir.path().join("runs/sweep.sbatch");
     let text = std::fs::read_to_string(&script).unwrap();
     assert!(text.contains("#SBATCH --array=0-7\n") && text.contains("#SBATCH --signal=USR1@120\n"), "{text}");
+    // Wherever it is submitted from.
+    let here = dir.path().canonicalize().unwrap();
+    assert!(text.contains(&format!("#SBATCH --output=\"{}/runs/slurm-%A_%a.log\"\n", here.display())), "{text}");
     let programs = dir.path().join("bin");
     std::fs::create_dir(&programs).unwrap();
     let write = |name: &str, body: &str| {

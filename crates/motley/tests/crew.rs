@@ -6,8 +6,9 @@ mod faults_common;
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use faults_common::{Print, latest, plan, print, registry, registry_with, train, whole};
+use faults_common::{Print, latest, plan, print, reader, registry, registry_with, train, whole};
 use motley_run::RunFolder;
 use motley_testkit::env::{Fault, FaultyEnv, When};
 use motley_testkit::probe::{Probe, ProbeEnv};
@@ -25,12 +26,17 @@ struct Here {
     rollouts: usize,
     job: Option<Job>,
     workers: Vec<(Worker, Range<usize>, Vec<u8>)>,
+    /// Played, not asked for yet.
+    answers: Option<Vec<Played>>,
 }
 
 impl Here {
+    fn new(size: usize, registry: MakeRegistry, lost: Option<(usize, usize)>) -> Self {
+        Self { size, registry, lost, rollouts: 0, job: None, workers: Vec::new(), answers: None }
+    }
+
     fn crew(size: usize, registry: MakeRegistry, lost: Option<(usize, usize)>) -> How {
-        let here = Self { size, registry, lost, rollouts: 0, job: None, workers: Vec::new() };
-        How { crew: Some(Box::new(here)), ..How::default() }
+        How { crew: Some(Box::new(Self::new(size, registry, lost))), ..How::default() }
     }
 
     fn build(&self, envs: &Range<usize>) -> Result<Worker, CrewError> {
@@ -60,7 +66,8 @@ impl Crew for Here {
         Ok(all)
     }
 
-    fn collect(&mut self, weights: Vec<u8>) -> Result<Vec<Played>, CrewError> {
+    fn order(&mut self, weights: Vec<u8>) -> Result<(), CrewError> {
+        assert!(self.answers.is_none(), "one rollout is on the way");
         let mut all = Vec::new();
         for k in 0..self.workers.len() {
             let mut played = self.workers[k].0.collect(&weights).map_err(failed)?;
@@ -75,7 +82,12 @@ impl Crew for Here {
             all.push(played);
         }
         self.rollouts += 1;
-        Ok(all)
+        self.answers = Some(all);
+        Ok(())
+    }
+
+    fn gather(&mut self) -> Result<Vec<Played>, CrewError> {
+        self.answers.take().ok_or_else(|| CrewError::Failed("nothing was ordered".into()))
     }
 }
 
@@ -126,6 +138,95 @@ fn memories_masks_deaths_and_ragged_teams_travel() {
     same_with_workers("mappo", "mpe/simple_tag_v3", &["task.continuous=true", "total_steps=400"]);
 }
 
+#[test]
+fn policies_of_joint_and_unified_actions_travel() {
+    same_with_workers("gppo", "mpe/simple_spread_v3", &["algo.actor=central", "net.trunk=mlp", "total_steps=400"]);
+    same_with_workers("u-mappo", "skirmish/3m", &["total_steps=400"]);
+    same_with_workers("u-qmix", "skirmish/3m", &["total_steps=400"]);
+}
+
+/// What came in which order, and the policy that each rollout was ordered with.
+type Diary = Arc<Mutex<Vec<(&'static str, Vec<u8>)>>>;
+
+/// Keeps a diary.
+struct Noting(Here, Diary);
+
+impl Noting {
+    fn note(&self, what: &'static str, policy: Vec<u8>) {
+        self.1.lock().unwrap().push((what, policy));
+    }
+}
+
+impl Crew for Noting {
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+    fn begin(&mut self, job: &Job, parts: Vec<Part>) -> Result<Vec<Begun>, CrewError> {
+        self.0.begin(job, parts)
+    }
+    fn order(&mut self, weights: Vec<u8>) -> Result<(), CrewError> {
+        let state = reader(&weights);
+        let policy = state.names().filter(|name| name.starts_with("policy.")).filter_map(|name| state.f32s(name).ok());
+        self.note("order", policy.flatten().flat_map(f32::to_le_bytes).collect());
+        self.0.order(weights)
+    }
+    fn gather(&mut self) -> Result<Vec<Played>, CrewError> {
+        self.note("gather", Vec::new());
+        self.0.gather()
+    }
+}
+
+/// The diary of a run of four rollouts.
+fn diary(overlap: bool) -> Vec<(&'static str, Vec<u8>)> {
+    let dir = tempdir().unwrap();
+    let diary = Diary::default();
+    let crew = Noting(Here::new(2, registry, None), Arc::clone(&diary));
+    let how = How { crew: Some(Box::new(crew)), ..How::default() };
+    let overlap = format!("overlap={overlap}");
+    let settings = ["total_steps=320", overlap.as_str()];
+    with_crew("happo", "mpe/simple_spread_v3", &settings, &dir.path().join("run"), registry, how).unwrap();
+    std::mem::take(&mut *diary.lock().unwrap())
+}
+
+#[test]
+fn overlapped_rollouts_are_ordered_before_the_update_and_played_by_the_policy_before_it() {
+    let policies = |diary: Vec<(&'static str, Vec<u8>)>| {
+        let (what, policies): (Vec<_>, Vec<_>) = diary.into_iter().unzip();
+        assert_eq!(what, ["order", "gather"].repeat(4), "never two on the way, none at the end");
+        policies.into_iter().step_by(2).collect::<Vec<_>>()
+    };
+    let (apart, overlapped) = (policies(diary(false)), policies(diary(true)));
+    assert!((1..4).all(|k| apart[k] != apart[k - 1]), "every rollout has a policy of its own");
+    assert_eq!(overlapped[0], apart[0], "both begin with the same policy");
+    assert_eq!(overlapped[1], overlapped[0], "rollout 1 is ordered before the first update");
+    assert_eq!(overlapped[2], apart[1], "rollout 2 is played by the policy after the first update, which saw the same rollout 0");
+    assert!(overlapped[3] != overlapped[2] && overlapped[3] != apart[2]);
+}
+
+#[test]
+fn overlap_gives_one_result_for_any_number_of_workers_and_across_a_stop() {
+    let mut trained = 0;
+    for spec in registry().algorithms.iter() {
+        let settings = ["total_steps=400", "eval.every=400", "overlap=true"];
+        match plan(&registry(), spec.name(), "mpe/simple_spread_v3", &settings) {
+            Ok(_) => {
+                same_with_workers(spec.name(), "mpe/simple_spread_v3", &settings);
+                trained += 1;
+            }
+            Err(error) if plan(&registry(), spec.name(), "mpe/simple_spread_v3", &settings[..2]).is_ok() => {
+                assert!(error.to_string().contains("overlap=true"), "{}: {error}", spec.name());
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(trained >= 12, "{trained} algorithms");
+    for refused in ["hatrpo", "coma", "reinforce", "pareto-ac"] {
+        assert!(plan(&registry(), refused, "mpe/simple_spread_v3", &["overlap=true"]).is_err(), "{refused}");
+    }
+    assert!(plan(&registry(), "iql", "mpe/simple_spread_v3", &["overlap=true", "algo.fingerprint=true"]).is_err());
+    goes_on_elsewhere(&["overlap=true"]);
+}
+
 /// Environments that fail by their own dice, so that the dice do not depend on who holds them.
 fn failing() -> Registry {
     registry_with("probe/ragged_ep", |_| {
@@ -153,15 +254,20 @@ fn faults_are_counted_over_all_workers() {
 
 #[test]
 fn a_run_goes_on_with_other_workers_or_none() {
+    goes_on_elsewhere(&[]);
+}
+
+/// Stops a run and goes on with other workers; the whole must be one that was never stopped, in one process.
+fn goes_on_elsewhere(settings: &[&str]) {
     let (algo, task) = ("happo", "mpe/simple_spread_v3");
     let dir = tempdir().unwrap();
-    let alone = whole(&registry(), algo, task, &[], &dir.path().join("alone"));
+    let alone = whole(&registry(), algo, task, settings, &dir.path().join("alone"));
     for (before, after) in [(Some(2), None), (None, Some(4)), (Some(4), Some(2))] {
         let what = format!("{before:?} then {after:?}");
         let at = dir.path().join(&what);
         let how = |size: Option<usize>| size.map_or_else(How::default, |size| Here::crew(size, registry, None));
         let mut first =
-            Trainer::start_with(plan(&registry(), algo, task, &[]).unwrap(), RunFolder::create(&at).unwrap(), how(before))
+            Trainer::start_with(plan(&registry(), algo, task, settings).unwrap(), RunFolder::create(&at).unwrap(), how(before))
                 .unwrap();
         assert!(!train(&mut first, 900).0.unwrap().finished);
         drop(first);
@@ -185,8 +291,11 @@ fn faults_of_the_crew_end_the_run_with_its_words() {
         fn begin(&mut self, _: &Job, _: Vec<Part>) -> Result<Vec<Begun>, CrewError> {
             Ok(Vec::new())
         }
-        fn collect(&mut self, _: Vec<u8>) -> Result<Vec<Played>, CrewError> {
+        fn order(&mut self, _: Vec<u8>) -> Result<(), CrewError> {
             Err(CrewError::Failed("no node left".into()))
+        }
+        fn gather(&mut self) -> Result<Vec<Played>, CrewError> {
+            Ok(Vec::new())
         }
     }
     let dir = tempdir().unwrap();

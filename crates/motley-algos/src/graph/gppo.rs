@@ -174,6 +174,10 @@ impl AlgorithmSpec for Gppo {
         on_policy::check(self.name, team, settings, self.source(team, settings)?, self.own_reward())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let config = GraphPpoConfig::read(settings)?;
         check_flags(self.name, team, settings)?;

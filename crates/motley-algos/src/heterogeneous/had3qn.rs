@@ -90,6 +90,10 @@ impl AlgorithmSpec for Had3qn {
         off_policy::check(self.name(), team, settings, self.own_reward(), false).map(|_| ())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         self.check(team, settings)?;
         Ok(Box::new(Learner::new(self.name(), team, settings, self.own_reward(), rng)?))

@@ -65,6 +65,10 @@ impl AlgorithmSpec for Happo {
         on_policy::check(self.name(), team, settings, Source::State, self.own_reward())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         Ok(Box::new(Learner {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,

@@ -95,6 +95,10 @@ impl AlgorithmSpec for Hasac {
         off_policy::check_actors(self.name(), team, settings, self.own_reward(), false).map(|_| ())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let soft = SoftConfig::read(settings)?;
         let norm = soft.normalize_targets.then(|| ValueNorm::new(false));

@@ -82,6 +82,10 @@ impl AlgorithmSpec for Hatd3 {
         off_policy::check_actors(self.name(), team, settings, self.own_reward(), false).map(|_| ())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let shape = Shape { twins: 2, stochastic: false, per_agent: false, norm: None };
         Ok(Box::new(Learner {

@@ -50,6 +50,10 @@ impl AlgorithmSpec for Ippo {
         on_policy::check(self.name(), team, settings, Source::Obs, self.own_reward())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let core = OnPolicy::new(self.name(), team, settings, Source::Obs, self.own_reward(), rng)?;
         Ok(Box::new(Ppo { core, ppo: PpoConfig::read(settings)?, tie: None }))

@@ -64,6 +64,10 @@ impl AlgorithmSpec for Maa2c {
         on_policy::check(self.name(), team, settings, Source::State, self.own_reward())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let core = OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?;
         Ok(Box::new(A2c { core, a2c: A2cConfig::read(settings)? }))

@@ -77,6 +77,10 @@ impl AlgorithmSpec for Maddpg {
         off_policy::check_actors(self.name(), team, settings, self.own_reward(), per_agent).map(|_| ())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let teammates = TeammatesConfig::read(settings)?;
         let shape = Shape { twins: 1, stochastic: false, per_agent: teammates.per_agent(), norm: None };

@@ -58,6 +58,10 @@ impl AlgorithmSpec for UMappo {
         on_policy::check(self.name(), lift.unified(), &settings, Source::State, self.own_reward())
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let (lift, settings) = prepare(self.name(), team, settings)?;
         let mut core = OnPolicy::new(self.name(), lift.unified(), &settings, Source::State, self.own_reward(), rng)?;

@@ -58,6 +58,10 @@ impl AlgorithmSpec for UQmix {
         check(self.name(), lift.unified(), &settings, 0)
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         self.check(team, settings)?;
         let (lift, settings) = prepare(self.name(), team, settings)?;

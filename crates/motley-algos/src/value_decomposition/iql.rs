@@ -100,6 +100,11 @@ impl AlgorithmSpec for Iql {
         check(self.name(), team, settings, iql.needs(team).kept())
     }
 
+    fn learns_from_older(&self, settings: &Settings) -> Result<bool, ConfigError> {
+        // A fingerprint is that of the policy which acted; what is written down is the present one's.
+        Ok(!IqlConfig::read(settings)?.fingerprint)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         self.check(team, settings)?;
         let config = IqlConfig::read(settings)?;

@@ -70,6 +70,10 @@ impl AlgorithmSpec for Qmix {
         check(self.name(), team, settings, 0)
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         self.check(team, settings)?;
         Ok(Box::new(Mixed::new(team, settings, self.own_reward(), None, rng)?))

@@ -79,6 +79,10 @@ impl AlgorithmSpec for Qtran {
         check(self.name(), team, settings, 0)
     }
 
+    fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
+        Ok(true)
+    }
+
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         self.check(team, settings)?;
         let (config, net) = (QtranConfig::read(settings)?, UtilityConfig::read(settings)?);

@@ -108,6 +108,9 @@ class Policy:
             raise TypeError(f"{what}: expected numbers, found dtype {array.dtype}")
         if array.shape != shape:
             raise ValueError(f"{what}: expected shape {shape}, found {array.shape}")
+        if not np.isfinite(array).all():
+            at = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+            raise ValueError(f"{what}: expected finite numbers, found {array[at]} at {at}")
         return array
 
     @staticmethod

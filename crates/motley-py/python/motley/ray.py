@@ -75,7 +75,7 @@ class _Worker:
 
 
 class Crew:
-    """The workers of a run: started over the nodes, watched, replaced. The learner calls `begin` once and then `collect`."""
+    """The workers of a run: started over the nodes, watched, replaced. The learner calls `begin` once, then `order` and `gather` in turn."""
 
     def __init__(self, workers: int, cpus: int, patience: float, tell: Tell) -> None:
         self.size, self.cpus, self.patience, self.tell = workers, cpus, patience, tell
@@ -83,6 +83,9 @@ class Crew:
         self.ranges: list[tuple[int, int]] = []
         self.boundaries: list[bytes | None] = []
         self.actors: list[Any] = []
+        # What every worker was asked for last, and the answers that are not there yet.
+        self.asked: Callable[[int, bool], Any] | None = None
+        self.pending: dict[Any, int] = {}
         self.replaced = 0
 
     def begin(self, algo: str, task: str, config: str, parts: list[tuple[int, int, bytes | None]]) -> list[tuple[bytes, list[str]]]:
@@ -91,14 +94,19 @@ class Crew:
         self.ranges = [(first, end) for first, end, _ in parts]
         self.boundaries = [boundary for _, _, boundary in parts]
         self.actors = [self._start(k, self.cpus) for k in range(len(parts))]
-        begun = self._all(lambda k, _: self.actors[k].begin.remote(self.boundaries[k]))
+        self._ask(lambda k, _: self.actors[k].begin.remote(self.boundaries[k]))
+        begun = self._answers()
         self.boundaries = [boundary for boundary, _ in begun]
         return begun
 
-    def collect(self, weights: bytes) -> list[tuple[bytes, bytes]]:
-        """One rollout of every worker: its lanes and where its environments stand then, in order."""
+    def order(self, weights: bytes) -> None:
+        """Has every worker play one rollout; does not wait."""
         held = ray.put(weights)
-        played = self._all(lambda k, anew: self.actors[k].collect.remote(held, self.boundaries[k] if anew else None))
+        self._ask(lambda k, anew: self.actors[k].collect.remote(held, self.boundaries[k] if anew else None))
+
+    def gather(self) -> list[tuple[bytes, bytes]]:
+        """The rollout that was ordered: the lanes of every worker and where its environments stand then, in order."""
+        played = self._answers()
         for _, _, warnings in played:
             self._warn(warnings)
         self.boundaries = [boundary for _, boundary, _ in played]
@@ -117,9 +125,15 @@ class Crew:
         actor = ray.remote(_Worker).options(num_cpus=cpus, max_restarts=0, scheduling_strategy="SPREAD")
         return actor.remote(*self.job, *self.ranges[k], self.cpus)
 
-    def _all(self, order: Callable[[int, bool], Any]) -> list[Any]:
-        """Gives every worker an order and waits for all answers. One that is lost is replaced and given the order anew."""
-        pending = {order(k, False): k for k in range(len(self.actors))}
+    def _ask(self, order: Callable[[int, bool], Any]) -> None:
+        """Gives every worker `k` an order (and whether it goes to a replacement)."""
+        self.asked = order
+        self.pending = {order(k, False): k for k in range(len(self.actors))}
+
+    def _answers(self) -> list[Any]:
+        """Waits for the answers to the last order. A worker that is lost is replaced and given the order anew."""
+        assert self.asked is not None
+        pending = self.pending
         answers: list[Any] = [None] * len(self.actors)
         losses = [0] * len(self.actors)
         since, told = time.monotonic(), False
@@ -136,7 +150,7 @@ class Crew:
                     if losses[k] > MOST_LOSSES:
                         raise RuntimeError(f"the worker with {self._named(k)} was lost {losses[k]} times in one rollout: {error}") from error
                     self._replace(k, error)
-                    pending[order(k, True)] = k
+                    pending[self.asked(k, True)] = k
             if not told and pending and time.monotonic() - since > self.patience:
                 told = True
                 names = ", ".join(self._named(k) for k in sorted(pending.values()))
@@ -398,8 +412,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def main() -> None:
-    """`python -m motley.ray sweep PLAN`, which `motley sweep PLAN --launcher ray` runs."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m motley.ray", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     many = commands.add_parser("sweep", help="the runs of a plan")
@@ -412,7 +425,12 @@ def main() -> None:
     one.add_argument("--resume")
     one.add_argument("--workers", type=int)
     one.add_argument("--cpus", type=int)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """`python -m motley.ray sweep PLAN`, which `motley sweep PLAN --launcher ray` runs, and `python -m motley.ray train ALGO TASK`."""
+    args = _parser().parse_args()
     if args.command == "sweep":
         sys.exit(sweep(args.plan, parallel=args.parallel, cpus=args.cpus))
     names = [word for word in args.words if "=" not in word] + [None, None]

@@ -6,6 +6,7 @@
 //! and one can be taken up as the other. Between rollouts the learner holds a *boundary* of each worker, what a checkpoint keeps
 //! of its environments; a worker that died is replaced by one that begins there.
 
+mod rollouts;
 mod wire;
 mod worker;
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 use crate::collect::{CollectError, Collector, ResumeError, SAVED};
 use crate::recovery::{Beats, Failures};
 use crate::settings::{Plan, RunConfig};
+pub(crate) use rollouts::Rollouts;
 use wire::{Stamp, get_failures, get_lanes, put_policy};
 pub use worker::{Worker, WorkerError};
 
@@ -100,11 +102,17 @@ pub trait Crew: Send {
     /// [`CrewError`].
     fn begin(&mut self, job: &Job, parts: Vec<Part>) -> Result<Vec<Begun>, CrewError>;
 
-    /// Has every worker play one rollout with these weights; answers in the order of parts.
+    /// Has every worker play one rollout with these weights, without waiting for it. There is never more than one on the way.
     ///
     /// # Errors
     /// [`CrewError`].
-    fn collect(&mut self, weights: Vec<u8>) -> Result<Vec<Played>, CrewError>;
+    fn order(&mut self, weights: Vec<u8>) -> Result<(), CrewError>;
+
+    /// Waits for the rollout that was ordered; answers in the order of parts.
+    ///
+    /// # Errors
+    /// [`CrewError`].
+    fn gather(&mut self) -> Result<Vec<Played>, CrewError>;
 }
 
 /// How a run is started or taken up, beside its plan.
@@ -124,6 +132,11 @@ pub(crate) trait Source: Send {
     fn start(&mut self, roll: &mut Rollout) -> Result<Vec<String>, CollectError>;
     /// What failed since this was last asked, each cause of an environment once.
     fn take_causes(&mut self) -> Vec<(usize, EnvError)>;
+    /// Has the next rollout begun with `policy`, where others play it; [`Source::collect`] then waits for that one.
+    fn order(&mut self, _policy: &TeamPolicy) -> Result<(), CollectError> {
+        Ok(())
+    }
+    /// Plays a rollout with `policy`, or brings the one that was ordered with it.
     fn collect(&mut self, policy: &TeamPolicy, roll: &mut Rollout, pool: &Pool) -> Result<(), CollectError>;
     fn save(&self, roll: &Rollout, episodes: bool, w: &mut StateWriter);
     fn load(&mut self, roll: &mut Rollout, r: &StateReader) -> Result<Vec<String>, ResumeError>;
@@ -162,6 +175,8 @@ pub(crate) struct Remote {
     job: Job,
     parts: Vec<Range<usize>>,
     boundaries: Vec<StateReader>,
+    /// Whether a rollout is on the way; the boundaries and steps are those before it.
+    ordered: bool,
     steps: u64,
     failures: Failures,
     causes: Vec<(usize, EnvError)>,
@@ -187,6 +202,7 @@ impl Remote {
             job,
             parts,
             boundaries: Vec::new(),
+            ordered: false,
             steps: 0,
             failures: Failures::new(run.env_failure_limit),
             causes: Vec::new(),
@@ -235,11 +251,21 @@ impl Source for Remote {
         std::mem::take(&mut self.causes)
     }
 
-    fn collect(&mut self, policy: &TeamPolicy, roll: &mut Rollout, _pool: &Pool) -> Result<(), CollectError> {
-        let mut w = self.stamp(&(0..roll.envs()), self.steps).writer();
+    fn order(&mut self, policy: &TeamPolicy) -> Result<(), CollectError> {
+        let all = 0..self.parts.last().map_or(0, |part| part.end);
+        let mut w = self.stamp(&all, self.steps).writer();
         put_policy(policy, &mut w.scope("policy"));
-        let weights = w.to_bytes().map_err(|cause| unusable(&(0..roll.envs()), cause))?;
-        let played = self.crew.collect(weights)?;
+        self.crew.order(w.to_bytes().map_err(|cause| unusable(&all, cause))?)?;
+        self.ordered = true;
+        Ok(())
+    }
+
+    fn collect(&mut self, policy: &TeamPolicy, roll: &mut Rollout, _pool: &Pool) -> Result<(), CollectError> {
+        if !self.ordered {
+            self.order(policy)?;
+        }
+        self.ordered = false;
+        let played = self.crew.gather()?;
         self.count(played.len())?;
         let (steps, after) = (roll.steps(), self.steps + roll.steps() as u64);
         let team = Arc::clone(roll.team());

@@ -7,7 +7,6 @@ use motley_algos::Collect;
 use motley_core::{ConfigError, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_kernels::PoolError;
-use motley_nn::policy::ActingGroup;
 use motley_nn::{Policy, Pool, TeamPolicy};
 use motley_run::CheckpointError;
 use thiserror::Error;
@@ -43,7 +42,8 @@ pub struct Worker {
     envs: Range<usize>,
     collector: Collector,
     roll: Rollout,
-    groups: Vec<ActingGroup>,
+    /// Of the learner's kind; its numbers come with every order.
+    policy: TeamPolicy,
     pool: Pool,
 }
 
@@ -64,14 +64,13 @@ impl Worker {
             .into());
         }
         let pool = Pool::new(crate::trainer::threads(threads))?;
-        // Only the shape of the policy is needed: its numbers come with every order.
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(run.seed, Purpose::Init, 0, 0))?;
         let policy = algorithm.policy();
         let Collect::Rollout { steps } = algorithm.collect();
         let roll = Rollout::new(Arc::clone(&plan.team), envs.len(), steps, policy.memory_len());
         let collector =
             Collector::part(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, envs.clone(), run.env_failure_limit)?;
-        Ok(Self { envs, collector, roll, groups: policy.groups().to_vec(), pool })
+        Ok(Self { envs, collector, roll, policy, pool })
     }
 
     /// Starts the first episodes, or goes back to where a boundary stood. An environment that cannot be brought back starts a new
@@ -103,9 +102,10 @@ impl Worker {
             let found = format!("step {}", stamp.steps);
             return Err(r.wrong("stamp", format!("weights for step {}", self.collector.steps()), found).into());
         }
-        get_policy(&r.scope("policy"), &mut self.groups)?;
-        let policy = TeamPolicy::new(Arc::clone(self.roll.team()), self.groups.clone());
-        self.collector.play(&policy, &mut self.roll, &self.pool)?;
+        let mut groups = self.policy.groups().to_vec();
+        get_policy(&r.scope("policy"), &mut groups)?;
+        self.policy = self.policy.with_groups(groups);
+        self.collector.play(&self.policy, &mut self.roll, &self.pool)?;
         let mut w = self.stamp().writer();
         put_lanes(&self.roll.lanes, &mut w);
         let (count, _) = self.collector.take_failures();

@@ -1,6 +1,7 @@
 //! Many trainings: each a process of its own in a run folder of its own, as many at a time as asked for, resumed where they
 //! were stopped and left alone where they are done.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -103,12 +104,15 @@ impl Job {
         self.dir.with_file_name(format!("{name}.log"))
     }
 
-    fn start(&self, state: State, threads: usize) -> std::io::Result<Child> {
+    /// Starts its process by the words `program`.
+    fn start(&self, program: &[OsString], state: State, threads: usize) -> std::io::Result<Child> {
         if let Some(parent) = self.dir.parent() {
             std::fs::create_dir_all(parent)?;
         }
         let log = File::create(self.log_path())?;
-        Command::new(std::env::current_exe()?)
+        let (first, more) = program.split_first().ok_or_else(|| std::io::Error::other("no program is named"))?;
+        Command::new(first)
+            .args(more)
             .arg("train")
             .args(self.arguments(state, Some(threads)))
             .stdin(Stdio::null())
@@ -119,7 +123,7 @@ impl Job {
 }
 
 /// Trains every job that is not done, `parallel` at a time (`None`: one a core). Returns how many failed; jobs that a stop kept
-/// from their end are no failures, and go on when the same command is given again.
+/// from their end are no failures, and go on when the same command is given again. `start` is what starts this program anew.
 ///
 /// # Errors
 /// Settings of any job that do not resolve, before anything is trained.
@@ -127,6 +131,7 @@ pub(crate) fn run(
     jobs: &[Job],
     parallel: Option<usize>,
     registry: &Registry,
+    start: &[OsString],
     stop: &AtomicBool,
     out: &Output,
 ) -> Result<usize, Failure> {
@@ -153,7 +158,7 @@ pub(crate) fn run(
                 while let Some((job, state)) =
                     open.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop.load(Ordering::Relaxed))
                 {
-                    let end = one(job, *state, threads, stop);
+                    let end = one(job, start, *state, threads, stop);
                     failed.fetch_add(usize::from(matches!(end, End::Failed(_))), Ordering::Relaxed);
                     tell(job, &end, open.len(), &told, out);
                 }
@@ -181,8 +186,8 @@ fn tell(job: &Job, end: &End, of: usize, told: &Mutex<usize>, out: &Output) {
     out.event("run", json!({ "run": dir, "outcome": outcome, "reason": reason }));
 }
 
-fn one(job: &Job, state: State, threads: usize, stop: &AtomicBool) -> End {
-    let mut child = match job.start(state, threads) {
+fn one(job: &Job, start: &[OsString], state: State, threads: usize, stop: &AtomicBool) -> End {
+    let mut child = match job.start(start, state, threads) {
         Ok(child) => child,
         Err(error) => return End::Failed(format!("it could not be started: {error}")),
     };

@@ -23,14 +23,16 @@ mod sweep;
 mod theory;
 mod train;
 
+use std::ffi::OsString;
+
 use motley_train::Registry;
 
 use crate::args::Command;
 use crate::error::Failure;
 use crate::output::Output;
 
-/// Runs a command; the number is the exit code of a command that did its work.
-pub(crate) fn run(command: &Command, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+/// Runs a command; the number is the exit code of a command that did its work. `start` is what starts this program anew.
+pub(crate) fn run(command: &Command, registry: &Registry, start: &[OsString], out: &Output) -> Result<u8, Failure> {
     match command {
         Command::Train(args) => train::run(args, registry, out),
         Command::Eval(args) => eval::run(args, registry, out),
@@ -40,8 +42,8 @@ pub(crate) fn run(command: &Command, registry: &Registry, out: &Output) -> Resul
         Command::Check(args) => check::run(args, registry, out),
         Command::Plot(args) => plot::run(args, out),
         Command::Compare(args) => compare::run(args, registry, out),
-        Command::Reproduce(args) => reproduce::run(args, registry, out),
-        Command::Sweep(args) => sweep::run(args, registry, out),
+        Command::Reproduce(args) => reproduce::run(args, registry, start, out),
+        Command::Sweep(args) => sweep::run(args, registry, start, out),
         Command::Theory(args) => theory::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Import(args) => import::run(args, registry, out),

@@ -1,5 +1,6 @@
 //! `motley reproduce`: trains what a paper reports and says whether its result is reached.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use motley_core::ConfigError;
@@ -24,7 +25,7 @@ const MISSED: u8 = 4;
 /// Bootstrap resamples of the interval.
 const RESAMPLES: usize = 2000;
 
-pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString], out: &Output) -> Result<u8, Failure> {
     let result = find(&args.id)?;
     if !(args.steps_fraction > 0.0 && args.steps_fraction <= 1.0) {
         return Err(Failure::usage(format!(
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, out: &Output) -> Re
         out.warning(format!("{} seeds: an interval of fewer than {FEWEST_SEEDS} is too narrow", args.seeds));
     }
     let stop = Stop::listen()?;
-    let failed = jobs::run(&jobs, args.parallel, registry, &stop.asked, out)?;
+    let failed = jobs::run(&jobs, args.parallel, registry, start, &stop.asked, out)?;
     if failed > 0 {
         return Err(Failure::run(format!("{failed} of {} runs failed: no verdict; give the command again to go on", jobs.len())));
     }

@@ -1,5 +1,6 @@
 //! `motley sweep`: the runs of a plan, here, as a Slurm array or over a Ray cluster; given again, it goes on where it stopped.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,7 +16,7 @@ use crate::error::Failure;
 use crate::output::Output;
 use crate::signals::Stop;
 
-pub(crate) fn run(args: &SweepArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+pub(crate) fn run(args: &SweepArgs, registry: &Registry, start: &[OsString], out: &Output) -> Result<u8, Failure> {
     let (above, jobs) = plan::read(&args.plan)?;
     if args.dry_run {
         for (k, job) in jobs.iter().enumerate() {
@@ -32,15 +33,22 @@ pub(crate) fn run(args: &SweepArgs, registry: &Registry, out: &Output) -> Result
         return one(job, registry, out);
     }
     match args.launcher.as_str() {
-        "slurm" => slurm(&args.plan, &above, &jobs, registry, out),
+        "slurm" => slurm(&args.plan, &above, &jobs, registry, start, out),
         "ray" => by_ray(args, &jobs, registry),
-        _ => local(args, &above, &jobs, registry, out),
+        _ => local(args, &above, &jobs, registry, start, out),
     }
 }
 
-fn local(args: &SweepArgs, above: &Path, jobs: &[Job], registry: &Registry, out: &Output) -> Result<u8, Failure> {
+fn local(
+    args: &SweepArgs,
+    above: &Path,
+    jobs: &[Job],
+    registry: &Registry,
+    start: &[OsString],
+    out: &Output,
+) -> Result<u8, Failure> {
     let stop = Stop::listen()?;
-    let failed = jobs::run(jobs, args.parallel, registry, &stop.asked, out)?;
+    let failed = jobs::run(jobs, args.parallel, registry, start, &stop.asked, out)?;
     let mut done = 0;
     for job in jobs {
         done += usize::from(job.state(registry)? == State::Done);
@@ -101,22 +109,22 @@ fn one(job: &Job, registry: &Registry, out: &Output) -> Result<u8, Failure> {
 }
 
 /// Writes the script of a job array beside the runs.
-fn slurm(plan: &Path, above: &Path, jobs: &[Job], registry: &Registry, out: &Output) -> Result<u8, Failure> {
+fn slurm(plan: &Path, above: &Path, jobs: &[Job], registry: &Registry, start: &[OsString], out: &Output) -> Result<u8, Failure> {
     for job in jobs {
         job.state(registry)?;
     }
     let failed = |e: std::io::Error| Failure::run(format!("{}: {e}", above.display()));
     std::fs::create_dir_all(above).map_err(failed)?;
-    let program = std::env::current_exe().map_err(failed)?;
     let here = std::env::current_dir().map_err(failed)?;
     let path: PathBuf = above.join("sweep.sbatch");
-    file::write_atomic(&path, script(&program, &here, plan, above, jobs.len()).as_bytes()).map_err(drawn)?;
+    file::write_atomic(&path, script(start, &here, plan, above, jobs.len()).as_bytes()).map_err(drawn)?;
     out.line(format!("written: {} ({} runs); edit its resources, then: sbatch {}", path.display(), jobs.len(), path.display()));
     out.event("done", json!({ "out": path.display().to_string(), "runs": jobs.len() }));
     Ok(0)
 }
 
-fn script(program: &Path, here: &Path, plan: &Path, above: &Path, runs: usize) -> String {
+fn script(start: &[OsString], here: &Path, plan: &Path, above: &Path, runs: usize) -> String {
+    let program: Vec<String> = start.iter().map(|word| quoted(word)).collect();
     format!(
         "#!/bin/bash\n\
          #SBATCH --job-name=motley-sweep\n\
@@ -125,7 +133,7 @@ fn script(program: &Path, here: &Path, plan: &Path, above: &Path, runs: usize) -
          #SBATCH --cpus-per-task=2\n\
          #SBATCH --mem=4G\n\
          #SBATCH --time=04:00:00\n\
-         #SBATCH --output={}/slurm-%A_%a.log\n\
+         #SBATCH --output=\"{}/slurm-%A_%a.log\"\n\
          #SBATCH --open-mode=append\n\
          #SBATCH --requeue\n\
          # Two minutes before the end the run is asked to checkpoint; it then exits with 75 and goes back into the queue.\n\
@@ -137,14 +145,14 @@ fn script(program: &Path, here: &Path, plan: &Path, above: &Path, runs: usize) -
          if [ \"$code\" -eq 75 ]; then\n    scontrol requeue \"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}\"\n    exit 0\nfi\n\
          exit \"$code\"\n",
         runs.saturating_sub(1),
-        above.display(),
+        here.join(above).display(),
         quoted(here),
-        quoted(program),
+        program.join(" "),
         quoted(plan),
     )
 }
 
-/// A path as one word of a shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+/// One word of a shell.
+fn quoted(word: impl AsRef<OsStr>) -> String {
+    format!("'{}'", word.as_ref().to_string_lossy().replace('\'', "'\\''"))
 }
