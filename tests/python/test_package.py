@@ -333,3 +333,13 @@ def test_the_command_comes_with_the_package():
     assert done.returncode == 0 and '"failed":0' in done.stdout.splitlines()[-1]
     assert subprocess.run([str(binary), "check", "matrix/climbin"], capture_output=True).returncode == 2
     assert (pathlib.Path(motley.__file__).parent / "py.typed").exists() and os.environ is not None
+
+
+def test_the_example_plays_the_shipped_policies():
+    words = [sys.executable, ROOT / "examples" / "play_bundles.py", ROOT / "bundles" / "combat-3m-mappo", "--episodes", "20"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    name, said = done.stdout.strip().split(": return ")
+    returned, won = said.removesuffix(" % won").split(", ")
+    assert name == "combat-3m-mappo"
+    assert float(returned) > 15 and float(won) >= 75  # its card: 19.3 and 93.9 % over 1000 episodes
