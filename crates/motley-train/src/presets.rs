@@ -51,7 +51,6 @@ const FILES: &[&str] = &[
     include_str!("../../../presets/smac_ppo.toml"),
     include_str!("../../../presets/smac_hatrpo.toml"),
     include_str!("../../../presets/smac_off_policy.toml"),
-    include_str!("../../../presets/smac_more.toml"),
     include_str!("../../../presets/football.toml"),
     include_str!("../../../presets/matrix.toml"),
 ];
