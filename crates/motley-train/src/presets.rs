@@ -131,7 +131,9 @@ mod tests {
             let mut settings = find(algo, task, None).unwrap().unwrap().settings.clone();
             for (section, keys) in [("algo", ["cgi_coef", "value_loss"]), ("net", ["share", "agent_id"])] {
                 let table = settings.get_mut(section).and_then(toml::Value::as_table_mut).unwrap();
-                keys.iter().for_each(|key| drop(table.remove(*key)));
+                for key in keys {
+                    table.remove(key);
+                }
             }
             settings
         };
