@@ -350,3 +350,13 @@ def test_a_sweep_by_the_package_starts_the_package(tmp_path):
     done = subprocess.run([str(binary), "sweep", str(plan), "--launcher", "slurm"], capture_output=True, text=True, cwd=tmp_path, check=False)
     script = (tmp_path / "runs" / "sweep.sbatch").read_text()
     assert done.returncode == 0 and f"'{sys.executable}' '-m' 'motley' sweep" in script, script
+
+
+def test_the_example_plays_the_shipped_policies():
+    words = [sys.executable, ROOT / "examples" / "play_bundles.py", ROOT / "bundles" / "combat-3m-mappo", "--episodes", "20"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    name, said = done.stdout.strip().split(": return ")
+    returned, won = said.removesuffix(" % won").split(", ")
+    assert name == "combat-3m-mappo"
+    assert float(returned) > 15 and float(won) >= 75  # its card: 19.3 and 93.9 % over 1000 episodes

@@ -105,6 +105,9 @@ struct Table {
     task: String,
     #[serde(default)]
     settings: Vec<String>,
+    /// Of every row that names none.
+    #[serde(default)]
+    preset: Option<String>,
     steps: u64,
     #[serde(default = "returns")]
     metric: Metric,
@@ -165,7 +168,7 @@ fn entries(file: File) -> Vec<Published> {
                 algo: row.algo.clone(),
                 task: table.task.clone(),
                 settings: table.settings.clone(),
-                preset: row.preset.clone(),
+                preset: row.preset.clone().or_else(|| table.preset.clone()),
                 steps: row.steps.unwrap_or(table.steps),
                 metric: table.metric,
                 reading: table.reading,

@@ -2,7 +2,7 @@
 //!
 //! A drift D(π̂_i | s, π̄) is non-negative, 0 at the current policy and has zero derivative there; it makes leaving the
 //! current policy cost something. All instances here are convex and separable over the agent's own actions, which makes their
-//! maximisers exact.
+//! maximisers exact. [`LinearDrift`] is none by that definition: it is there to show what the definition is for.
 
 use crate::exact::{dot, max_abs};
 use crate::simplex::{bisect, kl, penalised};
@@ -24,6 +24,11 @@ pub struct Place<'a> {
 pub trait Drift {
     /// A short name for tables.
     fn name(&self) -> String;
+
+    /// Whether it keeps to Definition 1, so that the theorems speak of it.
+    fn lawful(&self) -> bool {
+        true
+    }
 
     /// D(q) at this place.
     fn value(&self, place: &Place<'_>, q: &[f64]) -> f64;
@@ -107,6 +112,37 @@ impl Drift for SquareDrift {
             }
         };
         fill(place.old.len(), min(place.score), max(place.score) + multiplier, supply)
+    }
+}
+
+/// D = w·max|score|·(q_0 − p_0): the first action has a price, or with w < 0 a bonus, in units of the largest gain at the place.
+/// 0 at the current policy, but with a slope there, and so negative on one side: \[M q\](s) > 0 no longer means that
+/// Σ q·score > 0, on which Lemma 15 rests. The negative control: with w < −1 no equilibrium holds an agent that could play
+/// its first action and does not.
+#[derive(Debug, Clone, Copy)]
+pub struct LinearDrift {
+    /// w, not 0.
+    pub slope: f64,
+}
+
+impl Drift for LinearDrift {
+    fn name(&self) -> String {
+        format!("linear {}", self.slope)
+    }
+
+    fn lawful(&self) -> bool {
+        false
+    }
+
+    fn value(&self, place: &Place<'_>, q: &[f64]) -> f64 {
+        self.slope * max_abs(place.score) * (q[0] - place.old[0])
+    }
+
+    /// Σ q·score − D is linear too: the price comes off the first action's score.
+    fn maximise(&self, place: &Place<'_>, multiplier: f64) -> Vec<f64> {
+        let mut priced = place.score.to_vec();
+        priced[0] -= self.slope * max_abs(place.score);
+        penalised(place.old, &priced, multiplier)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Heterogeneous-agent mirror learning (Kuba et al. 2022): the template, and simultaneous updates to compare with.
 
-use crate::drift::{ClipDrift, Drift, KlDrift, NoDrift, Place, SquareDrift};
+use crate::drift::{ClipDrift, Drift, KlDrift, LinearDrift, NoDrift, Place, SquareDrift};
 use crate::exact::{evaluate, expected_advantage};
 use crate::neighbourhood::{Everywhere, ExpectedKlBall, Neighbourhood, StateKlBall};
 use crate::{Evaluation, ProductPolicy, TabularGame};
@@ -94,6 +94,12 @@ impl Instance {
             Self::clip(),
             Self::new("square drift 1", SquareDrift { weight: 1.0 }, Everywhere),
         ]
+    }
+
+    /// What breaks the definition of a drift, and with it monotone improvement: the same ball as the second of
+    /// [`Instance::standard`], but the first action has a bonus larger than anything that is lost by it.
+    pub fn negative_control() -> Self {
+        Self::new("no drift: linear", LinearDrift { slope: -2.0 }, StateKlBall { delta: 0.05 })
     }
 
     /// One iteration of the template: agents in `order`, each maximising E_{s~β}\[M π̂\] in its neighbourhood given what its

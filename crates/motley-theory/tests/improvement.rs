@@ -7,7 +7,7 @@ mod common;
 
 use common::{cube_game, random_game, random_policy, stream};
 use motley_core::Stream;
-use motley_theory::drift::{ClipDrift, Drift, KlDrift, NoDrift, SquareDrift};
+use motley_theory::drift::{ClipDrift, Drift, KlDrift, LinearDrift, NoDrift, SquareDrift};
 use motley_theory::exact::{expected_advantage, surrogate};
 use motley_theory::haml::{Instance, Turn};
 use motley_theory::hatrl::{agent_step, lower_bound, penalty_constant, step};
@@ -97,6 +97,11 @@ fn drifts() -> Vec<Box<dyn Drift>> {
     ]
 }
 
+/// The maximisers are exact for what is no drift too.
+fn penalties() -> Vec<Box<dyn Drift>> {
+    drifts().into_iter().chain([Box::new(LinearDrift { slope: -0.3 }) as Box<dyn Drift>]).collect()
+}
+
 /// A turn of the second agent after the first has moved far, so that nothing is trivially equal.
 fn with_turn(seed: u64, check: impl FnOnce(&TabularGame, &Turn<'_>, &mut Stream)) {
     let (game, mut stream) = random_game(seed, 0.9);
@@ -126,6 +131,25 @@ fn drifts_are_drifts() {
             assert!(SquareDrift { weight: 1.0 }.value(&turn.place(0), far.at(1, 0)) > 0.0);
         });
     }
+}
+
+/// The linear one breaks the definition, and says so: 0 at the current policy, but negative on one side, in proportion to the step.
+#[test]
+fn the_linear_drift_is_none() {
+    with_turn(0, |_, turn, _| {
+        let place = turn.place(0);
+        let drift = LinearDrift { slope: 2.0 };
+        let largest = place.score.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        let without_first = |t: f64| -> Vec<f64> {
+            let scale = 1.0 + t * place.old[0] / (1.0 - place.old[0]);
+            place.old.iter().enumerate().map(|(a, p)| if a == 0 { p * (1.0 - t) } else { p * scale }).collect()
+        };
+        assert!(!drift.lawful() && drift.value(&place, place.old) == 0.0 && largest > 0.0);
+        for t in [1.0, 0.1, 1e-6] {
+            let slope = drift.value(&place, &without_first(t)) / (t * place.old[0] * largest);
+            assert!((slope + 2.0).abs() < 1e-6, "{slope}");
+        }
+    });
 }
 
 /// PPO's objective as it is programmed, E_π[min(rM, clip(r)M)], against score minus drift: equal up to a constant of the state.
@@ -160,7 +184,7 @@ fn the_clip_drift_is_the_clipped_objective() {
 fn multipliers_weigh_the_divergence() {
     for seed in 0..20 {
         with_turn(seed, |game, turn, stream| {
-            for (drift, s) in drifts().iter().flat_map(|drift| (0..game.states()).map(move |s| (drift, s))) {
+            for (drift, s) in penalties().iter().flat_map(|drift| (0..game.states()).map(move |s| (drift, s))) {
                 let place = turn.place(s);
                 let multiplier = stream.range(-3.0, 2.0).exp();
                 let value = |q: &[f64]| drift.mirror(&place, q) - multiplier * kl(place.old, q);
@@ -184,7 +208,7 @@ fn haml_maximisers_beat_random_rivals() {
     for seed in 0..12 {
         with_turn(seed, |game, turn, stream| {
             let n = game.actions()[1];
-            for (drift, neighbourhood) in drifts().iter().flat_map(|d| neighbourhoods.iter().map(move |n| (d, n))) {
+            for (drift, neighbourhood) in penalties().iter().flat_map(|d| neighbourhoods.iter().map(move |n| (d, n))) {
                 let value = |table: &[f64]| -> f64 {
                     let rows = turn.sampling().zip(table.chunks_exact(n)).enumerate();
                     rows.map(|(s, (beta, q))| beta * drift.mirror(&turn.place(s), q)).sum()
@@ -247,6 +271,38 @@ fn simultaneous_updates_lose_return() {
     };
     assert!(falls(&simultaneous) > 0);
     assert_eq!(falls(&sequential), 0);
+}
+
+/// A drift's conditions are needed, by hand: one agent that earns 0 by its first action and 1 by its second, uniform. Its scores are
+/// -½ and ½; a bonus of 3 · ½ for the first turns them round, and J falls from ½ to 0 in the very step that the template calls best.
+#[test]
+fn a_bonus_turns_the_best_action_round() {
+    let game = TabularGame::one_shot("two", &[2], vec![0.0, 1.0]).unwrap();
+    let policy = ProductPolicy::uniform(&game);
+    let step = |slope| Instance::new("linear", LinearDrift { slope }, Everywhere).sequential_step(&game, &policy, &[0]);
+    assert_eq!((evaluate(&game, &policy).j, evaluate(&game, &step(-3.0)).j), (0.5, 0.0));
+    assert_eq!(step(-3.0).table(0), [1.0, 0.0]);
+    assert_eq!(step(-1.8).table(0), [0.0, 1.0], "a bonus of 0.9 is less than the gap of 1");
+}
+
+/// The negative control on stored seeds. At an equilibrium every instance of the template keeps its return; with the same ball and what
+/// is no drift J_{k+1} < J_k.
+#[test]
+fn what_is_no_drift_loses_return() {
+    for seed in 0..5 {
+        let (game, mut stream) = cube_game(seed, 0.9);
+        let mut policy = random_policy(&game, &mut stream);
+        for _ in 0..30 {
+            policy = Instance::best_response().sequential_step(&game, &policy, &[0, 1, 2]);
+        }
+        let settled = evaluate(&game, &policy).j;
+        let after = |instance: &Instance| evaluate(&game, &instance.sequential_step(&game, &policy, &[0, 1, 2])).j;
+        for instance in Instance::standard() {
+            assert!(after(&instance) >= settled - 1e-9 * settled.abs().max(1.0), "seed {seed}, {}", instance.name);
+        }
+        let control = Instance::negative_control();
+        assert!(after(&control) < settled - 1e-3, "seed {seed}: {settled} {}", after(&control));
+    }
 }
 
 /// T8: sequential best response stops at a Nash equilibrium, exactly, within few sweeps.

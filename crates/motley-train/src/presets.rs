@@ -51,6 +51,8 @@ const FILES: &[&str] = &[
     include_str!("../../../presets/smac_ppo.toml"),
     include_str!("../../../presets/smac_hatrpo.toml"),
     include_str!("../../../presets/smac_off_policy.toml"),
+    include_str!("../../../presets/football.toml"),
+    include_str!("../../../presets/matrix.toml"),
 ];
 
 static PRESETS: LazyLock<Vec<Preset>> =
@@ -118,6 +120,27 @@ mod tests {
                 }
                 let same = all().iter().filter(|p| p.title() == preset.title() && p.tasks.contains(task)).count();
                 assert_eq!(same, 1, "{} twice for {task}", preset.title());
+            }
+        }
+    }
+
+    /// Unified actions are compared with their parents on equal terms: but for the space of actions and what is shared, one preset.
+    #[test]
+    fn baselines_of_unified_actions_have_their_settings() {
+        let plain = |algo: &str, task: &str| {
+            let mut settings = find(algo, task, None).unwrap().unwrap().settings.clone();
+            for (section, keys) in [("algo", ["cgi_coef", "value_loss"]), ("net", ["share", "agent_id"])] {
+                let table = settings.get_mut(section).and_then(toml::Value::as_table_mut).unwrap();
+                for key in keys {
+                    table.remove(key);
+                }
+            }
+            settings
+        };
+        let maps = ["6m2m_15m", "12m4m_30m", "20m6m_40m", "6m2V4b_vs_15m", "12m4V8b_vs_30m"];
+        for task in maps.map(|map| format!("skirmish/{map}")) {
+            for (unified, parent) in [("u-mappo", "mappo"), ("u-mappo", "happo"), ("u-qmix", "qmix")] {
+                assert_eq!(plain(unified, &task), plain(parent, &task), "{parent} on {task}");
             }
         }
     }

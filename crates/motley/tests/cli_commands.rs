@@ -435,7 +435,9 @@ fn theory_tells_every_iteration() {
     let count = |event: &str| lines.iter().filter(|l| l["event"] == event).count();
     assert_eq!(count("iteration"), 4 * count("method"), "the start and three iterations of each method");
     assert!(count("method") > 3 && lines.last().unwrap()["theorems_hold"] == true);
-    for method in lines.iter().filter(|l| l["event"] == "method" && l["sequential"] == true) {
+    let uncovered = lines.iter().filter(|l| l["event"] == "method" && l["sequential"] == true && l["covered"] == false);
+    assert_eq!(uncovered.count(), 1, "the penalty that is no drift");
+    for method in lines.iter().filter(|l| l["event"] == "method" && l["covered"] == true) {
         let returns: Vec<f64> = lines
             .iter()
             .filter(|l| l["event"] == "iteration" && l["method"] == method["method"])

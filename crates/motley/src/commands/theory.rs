@@ -55,6 +55,7 @@ fn events(report: &Report, out: &Output) {
             "game": report.game,
             "method": run.name,
             "sequential": run.sequential,
+            "covered": run.covered,
             "return": run.returns.last(),
             "falls": run.falls,
             "nash_gap": run.nash_gap,
