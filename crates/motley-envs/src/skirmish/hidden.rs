@@ -1,6 +1,6 @@
 //! SMACv2's extended partial observability: what one agent has found, the others need not see.
 //!
-//! B. Ellis et al., "SMACv2: An Improved Benchmark for Cooperative Multi-Agent Reinforcement Learning", NeurIPS 2023, section 5.
+//! B. Ellis et al., "SMACv2: An Improved Benchmark for Cooperative Multi-Agent Reinforcement Learning", NeurIPS 2023.
 
 use motley_core::Stream;
 

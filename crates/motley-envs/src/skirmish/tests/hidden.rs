@@ -1,6 +1,6 @@
 //! What agents do not see, and are not told by their masks, with SMACv2's extended partial observability.
 
-use motley_core::{Env, FrameBuf, TeamSpec};
+use motley_core::TeamSpec;
 
 use super::*;
 
@@ -26,20 +26,18 @@ fn pairs(chance: &str, seed: u64) -> (usize, usize) {
     let mut draws = Stream::new(seed, Purpose::Check, 1, 0);
     loop {
         assert_eq!((&all.avail, &all.state, &all.rewards), (&some.avail, &some.state, &some.rewards), "nothing else differs");
-        for j in 0..FOES {
-            for i in 0..spec.n() {
-                let (there, seen) = (block(&spec, &all, i, j), block(&spec, &some, i, j));
-                if there[1] == 0.0 {
-                    assert!(seen.iter().all(|x| *x == 0.0));
-                    continue;
-                }
-                let sees = seen[1] != 0.0;
-                assert!(if sees { seen == there } else { seen.iter().all(|x| *x == 0.0) });
-                if *first[j].get_or_insert(i) == i {
-                    assert!(sees, "who meets a foe first sees it for good");
-                } else {
-                    assert_eq!(*shown[j][i].get_or_insert(sees), sees, "drawn once an episode");
-                }
+        for (j, i) in (0..FOES).flat_map(|j| (0..5).map(move |i| (j, i))) {
+            let (there, seen) = (block(&spec, &all, i, j), block(&spec, &some, i, j));
+            if there[1] == 0.0 {
+                assert!(seen.iter().all(|x| *x == 0.0));
+                continue;
+            }
+            let sees = seen[1] != 0.0;
+            assert!(if sees { seen == there } else { seen.iter().all(|x| *x == 0.0) });
+            if *first[j].get_or_insert(i) == i {
+                assert!(sees, "who meets a foe first sees it for good");
+            } else {
+                assert_eq!(*shown[j][i].get_or_insert(sees), sees, "drawn once an episode");
             }
         }
         let mut actions = vec![0.0; spec.n()];

@@ -1,14 +1,16 @@
 //! The tables of SMAC: sizes, limits and rewards of every map.
 
-use motley_core::{Actions, Env, FrameBuf, StateSpace};
+use motley_core::StateSpace;
 
 use super::super::units::Race;
 use super::super::world::{Side, TICK, TICKS};
 use super::*;
 
-/// Name, actions, observation, state, HARL's observation, HARL's FP row, limit, largest raw reward: SMAC's own numbers. The last is
-/// 10 for every foe, its health and shield, and 200.
-const TABLE: [(&str, usize, usize, usize, usize, usize, usize, f64); 23] = [
+/// Name, actions, observation, state, HARL's observation, HARL's FP row, limit, largest raw reward.
+type Row = (&'static str, usize, usize, usize, usize, usize, usize, f64);
+
+/// SMAC's own numbers. The largest raw reward is 10 for every foe, its health and shield, and 200.
+const TABLE: [Row; 23] = [
     ("3m", 9, 30, 48, 64, 75, 60, 365.0),
     ("8m", 14, 80, 168, 204, 280, 120, 640.0),
     ("25m", 31, 250, 950, 1054, 1725, 150, 1575.0),
