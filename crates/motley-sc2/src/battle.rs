@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Scene, Status, Stream, TeamSpec};
 use motley_envs::skirmish::contract::{Command, Contract};
-use motley_envs::skirmish::ground::Ground;
 use motley_envs::skirmish::maps::{self, Lineup, Map, place};
 use motley_envs::skirmish::options::Options;
 use motley_envs::skirmish::scene;
@@ -70,7 +69,7 @@ impl RealBattle {
             }
         };
         let kinds = matches!(map.lineup, Lineup::Fixed { .. }).then_some(&*allies);
-        let ground = Ground::of(map.layout, Profile::Liberty);
+        let ground = map.ground(Profile::Liberty);
         // Another build of the game is another version of the task.
         let contract = Contract::new(suite, map, seen, kinds, ground).with_version(install.build);
         Ok(Self {
@@ -289,8 +288,8 @@ impl Env for RealBattle {
 
     fn reset(&mut self, stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
         self.contract.abandon();
-        self.draw_up(stream).map_err(|error| self.failed(&error))?;
-        self.contract.begin(out);
+        self.draw_up(stream.clone()).map_err(|error| self.failed(&error))?;
+        self.contract.begin(&stream, out);
         Ok(())
     }
 

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionMeaning, ActionSpace, Actions, AgentSpec, EnvError, Frame, ObsSpace, RewardKind, StateSpace, Status, TeamSpec,
+    ActionMeaning, ActionSpace, Actions, AgentSpec, EnvError, Frame, ObsSpace, RewardKind, StateSpace, Status, Stream, TeamSpec,
 };
 
 use super::ground::Ground;
+use super::hidden::Hidden;
 use super::layout::{LOOKS, Layout, MOVES_END, Moment};
-use super::maps::{Lineup, Map};
+use super::maps::{Group, Lineup, Map};
 use super::options::Options;
 use super::units::{Kind, Race};
 use super::view::{Unit, View};
@@ -33,6 +34,15 @@ pub(super) enum Phase {
     Over,
 }
 
+/// How a battle ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Won,
+    Lost,
+    /// Nobody who fights is left on either side.
+    Drawn,
+}
+
 /// What of an episode changes, besides the battle.
 #[derive(Debug, Clone)]
 pub(super) struct Course {
@@ -41,6 +51,8 @@ pub(super) struct Course {
     pub(super) steps: usize,
     pub(super) last: Vec<Option<usize>>,
     pub(super) looks: Vec<u8>,
+    /// Who may see whom, where that is limited.
+    pub(super) hidden: Option<Hidden>,
 }
 
 /// What an agent's action orders its unit to do.
@@ -78,18 +90,21 @@ pub struct Contract {
 impl Contract {
     /// For the task `suite/map`. Where the line-up is fixed, `kinds` are those of the agents, in their order.
     pub fn new(suite: &str, map: &Map, options: Options, kinds: Option<&[Kind]>, ground: Arc<Ground>) -> Self {
-        let (allies, foes, races) = sizes(map);
-        let layout = Layout::new(map, options.clone(), allies, foes, races);
+        let (allies, foes, shields) = sizes(map);
+        let layout = Layout::new(map, options.clone(), allies, foes, shields);
         let limit = if options.step_limit == 0 { map.limit } else { options.step_limit };
-        let spec = Arc::new(team(format!("{suite}/{}", map.name), &options, &layout, kinds, limit));
-        let course = Course { phase: Phase::Fresh, won: false, steps: 0, last: vec![None; allies], looks: vec![0; allies] };
+        let mut spec = team(format!("{suite}/{}", map.name), &options, &layout, kinds, limit);
+        spec.version = map.version;
+        let hidden = (options.prob_obs_enemy < 1.0).then(|| Hidden::new(options.prob_obs_enemy, allies, foes));
+        let (last, looks) = (vec![None; allies], vec![0; allies]);
+        let course = Course { phase: Phase::Fresh, won: false, steps: 0, last, looks, hidden };
         Self {
             view: View::new(ground, allies, foes),
             course,
             legal: vec![false; spec.mask_len()],
             before: vec![0.0; allies + foes],
             options,
-            spec,
+            spec: Arc::new(spec),
             layout,
             limit,
         }
@@ -112,6 +127,7 @@ impl Contract {
             view: &self.view,
             last: &self.course.last,
             looks: &self.course.looks,
+            hidden: self.course.hidden.as_ref(),
             time: self.course.steps as f32 / self.limit as f32,
         }
     }
@@ -143,12 +159,29 @@ impl Contract {
         self.course.phase = Phase::Fresh;
     }
 
-    /// An episode begins with the battle in the view.
-    pub fn begin(&mut self, out: &mut Frame<'_>) {
+    /// An episode begins with the battle in the view; `stream` is the episode's.
+    pub fn begin(&mut self, stream: &Stream, out: &mut Frame<'_>) {
         self.course.last.fill(None);
         self.course.looks.fill(0);
         (self.course.steps, self.course.phase, self.course.won) = (0, Phase::Running, false);
+        if let Some(hidden) = &mut self.course.hidden {
+            hidden.begin(stream);
+        }
+        self.meet();
         self.write(out);
+    }
+
+    /// Notes who is the first to have a foe in sight.
+    fn meet(&mut self) {
+        let Some(mut hidden) = self.course.hidden.take() else { return };
+        let now = self.moment();
+        for foe in 0..self.layout.foes {
+            let first = || (0..self.layout.allies).find(|&i| self.layout.in_sight(&now, i, foe));
+            if let Some(agent) = (!hidden.met[foe]).then(first).flatten() {
+                hidden.meet(foe, agent);
+            }
+        }
+        self.course.hidden = Some(hidden);
     }
 
     /// Takes the agents' actions: checks them, and puts what they order into `orders`, one entry an agent.
@@ -199,7 +232,7 @@ impl Contract {
 
     /// What a legal action orders; turns an agent that looks elsewhere.
     fn command(&mut self, i: usize, choice: usize) -> Command {
-        let Unit { kind, x, y, .. } = self.view.allies[i];
+        let Unit { x, y, .. } = self.view.allies[i];
         match choice {
             0 => Command::Nothing,
             1 => Command::Stop,
@@ -211,23 +244,35 @@ impl Contract {
                 self.course.looks[i] = (look - MOVES_END).min(LOOKS - 1) as u8;
                 Command::Nothing
             }
-            _ if self.layout.burst_of(kind).is_some() => Command::Burst,
-            slot if self.view.allies[i].heals() => Command::Heal(slot - self.layout.first_ally),
-            slot => Command::Attack(slot - self.layout.first_foe),
+            slot => self.targeted(i, slot),
         }
+    }
+
+    /// What the slot of a target orders: nothing where the target is out of reach, which masks allow only when they are told to.
+    fn targeted(&self, i: usize, slot: usize) -> Command {
+        let (unit, now) = (&self.view.allies[i], self.moment());
+        let (command, reached) = if self.layout.burst_of(unit.kind).is_some() {
+            (Command::Burst, self.view.foes.iter().any(|foe| unit.bursts_on(foe)))
+        } else if unit.heals() {
+            let ally = slot - self.layout.first_ally;
+            (Command::Heal(ally), self.layout.treats(&now, i, ally))
+        } else {
+            let foe = slot - self.layout.first_foe;
+            (Command::Attack(foe), self.layout.targets(&now, i, &self.view.foes[foe]))
+        };
+        if reached { command } else { Command::Nothing }
     }
 
     /// Ends a step that has been played and put into the view. `taken` is what the team took from its foes, kills included, where
     /// whoever plays keeps the account; else it is the difference to the view before the step.
     pub fn conclude(&mut self, taken: Option<f64>, out: &mut Frame<'_>) -> Status {
         self.course.steps += 1;
-        // Those who can only heal do not hold the field.
-        let (ours, theirs) = (self.view.stands(Side::Ally), self.view.stands(Side::Foe));
-        let over = (!ours || !theirs).then_some(!theirs && (ours || self.view.draws_are_won));
+        let over = self.outcome();
         out.rewards.fill(self.reward(over, taken));
+        self.meet();
         self.write(out);
-        if let Some(won) = over {
-            (self.course.phase, self.course.won) = (Phase::Over, won);
+        if let Some(outcome) = over {
+            (self.course.phase, self.course.won) = (Phase::Over, outcome == Outcome::Won);
             return Status::Terminated;
         }
         if self.course.steps >= self.limit {
@@ -237,16 +282,31 @@ impl Contract {
         Status::Running
     }
 
+    /// How the battle in the view ended, if it did. Those who can only heal do not hold the field.
+    fn outcome(&self) -> Option<Outcome> {
+        match (self.view.stands(Side::Ally), self.view.stands(Side::Foe)) {
+            (true, true) => None,
+            (true, false) => Some(Outcome::Won),
+            (false, true) => Some(Outcome::Lost),
+            (false, false) if self.view.draws_are_won => Some(Outcome::Won),
+            (false, false) => Some(Outcome::Drawn),
+        }
+    }
+
+    /// Raw reward of a won episode: `200 + sum over foes of (10 + health + shield)`, which a dense reward is scaled by to 20.
+    fn most(&self) -> f64 {
+        self.view.foes.iter().map(|u| u.hp_max + u.shield_max + KILL).sum::<f64>() + WIN
+    }
+
     /// The common reward of the step that was just played.
-    fn reward(&self, over: Option<bool>, taken: Option<f64>) -> f64 {
+    fn reward(&self, over: Option<Outcome>, taken: Option<f64>) -> f64 {
         if self.options.reward == "sparse" {
             return match over {
-                Some(true) => 1.0,
-                Some(false) => -1.0,
-                None => 0.0,
+                Some(Outcome::Won) => 1.0,
+                Some(Outcome::Lost) => -1.0,
+                Some(Outcome::Drawn) | None => 0.0,
             };
         }
-        let most: f64 = self.view.foes.iter().map(|u| u.hp_max + u.shield_max + KILL).sum::<f64>() + WIN;
         // Of one unit: what it lost, and a prize for its death.
         let loss = |(unit, before): (&Unit, &f64)| {
             let died = *before > 0.0 && !unit.alive();
@@ -262,10 +322,10 @@ impl Contract {
                 gained.abs()
             }
         });
-        if over == Some(true) {
+        if over == Some(Outcome::Won) {
             reward += WIN;
         }
-        reward * SCALE / most
+        reward * SCALE / self.most()
     }
 
     /// Whether the finished episode was won; `None` while there is no finished one.
@@ -283,14 +343,15 @@ impl Contract {
     }
 }
 
-/// Allies, foes, and their races.
-fn sizes(map: &Map) -> (usize, usize, [Race; 2]) {
+/// Allies, foes, and whether any of either has a shield.
+fn sizes(map: &Map) -> (usize, usize, [bool; 2]) {
+    let shielded = |kind: Kind| kind.race() == Race::Protoss;
     match &map.lineup {
         Lineup::Fixed { allies, foes } => {
-            let count = |groups: &[super::maps::Group]| groups.iter().map(|g| g.count).sum();
-            (count(allies), count(foes), [allies[0].kind.race(), foes[0].kind.race()])
+            let count = |groups: &[Group]| groups.iter().map(|g| g.count).sum();
+            (count(allies), count(foes), [allies, foes].map(|groups| groups.iter().any(|g| shielded(g.kind))))
         }
-        Lineup::Drawn(roster) => (roster.allies, roster.foes, [roster.kinds[0].race(); 2]),
+        Lineup::Drawn(roster) => (roster.allies, roster.foes, [shielded(roster.kinds[0]); 2]),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use motley_core::Stream;
 
-use super::ground::{Layout, SIZE};
+use super::ground::{Layout, SIZE, Terrain};
 use super::maps::{Lineup, Map, Plan};
 use super::units::{Kind, Race};
 use super::world::Recruit;
@@ -40,9 +40,10 @@ pub fn all() -> Vec<Map> {
         for (allies, foes) in SIZES {
             maps.push(Map {
                 name: format!("{name}_{allies}_vs_{foes}"),
+                version: 1,
                 lineup: Lineup::Drawn(Roster { kinds, weights, helpers, allies, foes }),
                 plan: Plan::Hunt,
-                layout: Layout::Open,
+                terrain: Terrain::Known(Layout::Open),
                 limit: LIMIT,
                 types: [kinds.to_vec(), kinds.to_vec()],
                 foes_first: false,

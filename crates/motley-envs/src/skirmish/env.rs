@@ -5,7 +5,6 @@ use std::sync::Arc;
 use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Scene, Status, Stream, TaskOptions, TeamSpec};
 
 use super::contract::{Command, Contract, KILL};
-use super::ground::Ground;
 use super::maps::{Lineup, Map, Plan, place, sort_as_agents};
 use super::options::{Options, Rules};
 use super::units::{ENERGY, Kind, Profile};
@@ -51,11 +50,11 @@ impl Skirmish {
             }
         };
         let fixed = matches!(map.lineup, Lineup::Fixed { .. });
-        if profile == Profile::Liberty && fixed {
+        if profile != Profile::Smaclite && fixed {
             sort_as_agents(&mut allies);
         }
         let kinds: Option<Vec<Kind>> = fixed.then(|| allies.iter().map(|r| r.kind).collect());
-        let ground = Ground::of(map.layout, profile);
+        let ground = map.ground(profile);
         let stream = Stream::new(0, motley_core::Purpose::Episode, 0, 0);
         let mut world = World::new(profile, ground.clone(), stream.clone());
         world.muster(&allies, &foes, map.foes_first && profile == Profile::Smaclite, stream);
@@ -102,7 +101,7 @@ impl Skirmish {
                     self.map.foes_first && profile == Profile::Smaclite,
                     stream,
                 );
-                if profile == Profile::Liberty && self.rules.spread > 0.0 {
+                if profile != Profile::Smaclite && self.rules.spread > 0.0 {
                     self.spread();
                 }
                 plan
@@ -138,7 +137,7 @@ impl Skirmish {
             Command::Burst => Order::Burst,
         };
         if let Order::Unit(t) = self.world.order[u]
-            && self.rules.profile() == Profile::Liberty
+            && self.rules.profile() != Profile::Smaclite
             && !self.world.stats[u].can_hit(self.world.stats[usize::from(t)])
         {
             // The game refuses such an order; the slot is open all the same, as in SMAC.
@@ -162,8 +161,8 @@ fn shown(world: &World, u: usize) -> Unit {
         // SMAC divides loops by a table of its own, SMAClite by the weapon's period.
         charge: match world.profile {
             _ if stats.heals() => world.energy[u] / ENERGY,
-            Profile::Liberty => world.cooldown[u] / TICK / f64::from(stats.kind.cooldown_scale()),
             Profile::Smaclite => world.cooldown[u] / stats.period,
+            _ => world.cooldown[u] / TICK / f64::from(stats.kind.cooldown_scale()),
         },
     }
 }
@@ -177,7 +176,7 @@ fn foe_order(plan: Plan, profile: Profile, home: [f32; 2], stream: &mut Stream) 
             Order::March([a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t])
         }
         Plan::Guard => Order::Guard,
-        Plan::Hunt if profile == Profile::Liberty => Order::Hunt,
+        Plan::Hunt if profile != Profile::Smaclite => Order::Hunt,
         Plan::Hunt => Order::March(home),
     }
 }
@@ -188,9 +187,9 @@ impl Env for Skirmish {
     }
 
     fn reset(&mut self, stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
-        self.start(stream);
+        self.start(stream.clone());
         self.show();
-        self.contract.begin(out);
+        self.contract.begin(&stream, out);
         Ok(())
     }
 

@@ -129,6 +129,8 @@ const LITE_CORRIDOR: Rows = &[
 ];
 /// Rows of the second plateau of [`Layout::Plateau`], columns 7 to 24; ramps lie beside it.
 const TOP: std::ops::RangeInclusive<usize> = 13..=20;
+/// The last of these rows that has ramps beside it.
+const RAMPS_END: usize = 18;
 
 /// One layout, worked out once.
 #[derive(Debug)]
@@ -158,7 +160,16 @@ impl Ground {
     /// The ground of a layout; every caller shares one.
     pub fn of(layout: Layout, profile: Profile) -> Arc<Self> {
         static MADE: [[OnceLock<Arc<Ground>>; 8]; 2] = [const { [const { OnceLock::new() }; 8] }; 2];
-        MADE[profile as usize][layout as usize].get_or_init(|| Arc::new(Self::make(layout, profile))).clone()
+        let lite = usize::from(profile == Profile::Smaclite);
+        MADE[lite][layout as usize].get_or_init(|| Arc::new(Self::make(layout, profile))).clone()
+    }
+
+    /// A ground by its cells, as [`Plot::new`] has them.
+    fn own(walk: [u32; SIZE], climb: [u32; SIZE], profile: Profile) -> Self {
+        let lite = profile == Profile::Smaclite;
+        let walls = if lite { corners(&rectangles(&walk)) } else { Vec::new() };
+        let ways = (!lite && walk != [u32::MAX; SIZE]).then(|| Ways::of(&walk));
+        Self { height: heights(&climb), climb, walk, walls, ways }
     }
 
     /// A map that somebody else describes cell by cell: enough for what agents see, without walls or ways to play on.
@@ -182,19 +193,7 @@ impl Ground {
         };
         let mut climb = fill(rows);
         let mut walk = climb;
-        let mut height = [[0; SIZE]; SIZE];
-        for (y, row) in height.iter_mut().enumerate() {
-            for (x, level) in row.iter_mut().enumerate() {
-                // The plateau reaches one cell beyond what can be walked on.
-                let near = |dy: usize, dx: usize| {
-                    let (y, x) = ((y + dy).wrapping_sub(1), (x + dx).wrapping_sub(1));
-                    y < SIZE && x < SIZE && climb[y] >> x & 1 == 1
-                };
-                if (0..3).any(|dy| (0..3).any(|dx| near(dy, dx))) {
-                    *level = 64;
-                }
-            }
-        }
+        let mut height = heights(&climb);
         if layout == Layout::Plateau {
             // The cliff between the plateaus: ground units pass by the ramps alone, giants anywhere.
             let cliff = ((1_u64 << 28) - (1 << 4)) as u32;
@@ -206,9 +205,12 @@ impl Ground {
                 for (x, level) in height[y].iter_mut().enumerate() {
                     match 1_u32 << x {
                         bit if bit & top != 0 => *level = 128,
-                        bit if bit & ramps != 0 && y <= 18 => *level = 96,
+                        bit if bit & ramps != 0 && y <= RAMPS_END => *level = 96,
                         _ => {}
                     }
+                }
+                if y > RAMPS_END {
+                    walk[y] &= !((1 << 6) | (1 << 25));
                 }
             }
             walk[12] &= !cliff;
@@ -273,6 +275,23 @@ impl Ground {
     }
 }
 
+/// Levels of a plateau, which reaches one cell beyond where units can stand.
+fn heights(stand: &[u32; SIZE]) -> [[u8; SIZE]; SIZE] {
+    let mut height = [[0; SIZE]; SIZE];
+    for (y, row) in height.iter_mut().enumerate() {
+        for (x, level) in row.iter_mut().enumerate() {
+            let near = |dy: usize, dx: usize| {
+                let (y, x) = ((y + dy).wrapping_sub(1), (x + dx).wrapping_sub(1));
+                y < SIZE && x < SIZE && stand[y] >> x & 1 == 1
+            };
+            if (0..3).any(|dy| (0..3).any(|dx| near(dy, dx))) {
+                *level = 64;
+            }
+        }
+    }
+    height
+}
+
 /// Blocked cells as few rectangles `[x0, y0, x1, y1]`: the widest run of the lowest row, then as high as it stays blocked.
 fn rectangles(walk: &[u32; SIZE]) -> Vec<[f64; 4]> {
     let mut left: [u32; SIZE] = walk.map(|row| !row);
@@ -291,6 +310,45 @@ fn rectangles(walk: &[u32; SIZE]) -> Vec<[f64; 4]> {
         }
     }
     found
+}
+
+/// The ground of a map.
+#[derive(Debug, Clone)]
+pub enum Terrain {
+    /// That of a map of SMAC.
+    Known(Layout),
+    /// A user's own.
+    Own(Arc<Plot>),
+}
+
+impl Terrain {
+    /// What a profile plays on; every caller shares one.
+    pub fn ground(&self, profile: Profile) -> Arc<Ground> {
+        match self {
+            Self::Known(layout) => Ground::of(*layout, profile),
+            Self::Own(plot) => plot.ground(profile),
+        }
+    }
+}
+
+/// Where units can stand, cell by cell; the grounds that follow are worked out once each.
+#[derive(Debug)]
+pub struct Plot {
+    walk: [u32; SIZE],
+    climb: [u32; SIZE],
+    made: [OnceLock<Arc<Ground>>; 2],
+}
+
+impl Plot {
+    /// Bit x of row y: cells of ground units, and of those that cross cliffs.
+    pub fn new(walk: [u32; SIZE], climb: [u32; SIZE]) -> Self {
+        Self { walk, climb, made: [const { OnceLock::new() }; 2] }
+    }
+
+    fn ground(&self, profile: Profile) -> Arc<Ground> {
+        let make = || Arc::new(Ground::own(self.walk, self.climb, profile));
+        self.made[usize::from(profile == Profile::Smaclite)].get_or_init(make).clone()
+    }
 }
 
 /// Shortest ways between all pairs of free cells.
@@ -369,6 +427,10 @@ fn around(walk: &[u32; SIZE], cell: usize) -> impl Iterator<Item = (usize, u32)>
 
 #[cfg(test)]
 mod tests {
+    use motley_core::{Purpose, Stream};
+
+    use super::super::units::Kind;
+    use super::super::world::{Order, Recruit, World};
     use super::*;
 
     const ALL: [Layout; 8] =
@@ -420,5 +482,33 @@ mod tests {
         let to = ground.toward([16.0, 9.0], [16.0, 16.0]);
         assert!((to[0] - 16.0).abs() > 0.4 || to[1] < 12.0, "{to:?}");
         assert!(ground.height[16][16] == 128 && ground.height[9][16] == 64 && ground.height[0][0] == 0);
+    }
+
+    #[test]
+    fn the_upper_plateau_is_entered_by_ramps_alone() {
+        let ground = Ground::of(Layout::Plateau, Profile::Liberty);
+        let free = |x: usize, y: usize| x < SIZE && y < SIZE && ground.walk[y] >> x & 1 == 1;
+        let (mut top, mut entries) = (0, Vec::new());
+        for (x, y) in (0..SIZE * SIZE).map(|c| (c % SIZE, c / SIZE)).filter(|&(x, y)| free(x, y) && ground.height[y][x] == 128) {
+            top += 1;
+            let beside = [(x + 1, y), (x.wrapping_sub(1), y), (x, y + 1), (x, y - 1)];
+            entries.extend(beside.into_iter().filter(|&(x, y)| free(x, y) && ground.height[y][x] != 128));
+        }
+        assert_eq!(top, 18 * 7, "columns 7 to 24 of rows 14 to 20; the map's flags block row 13");
+        entries.sort_unstable();
+        assert_eq!(entries, [6, 25].map(|x| [14, 15, 16, 17, 18].map(|y| (x, y))).concat());
+        // From beside the last row the way leads by the ramp.
+        let (stream, goal) = (Stream::new(0, Purpose::Check, 0, 0), [8.5, 19.5]);
+        let mut world = World::new(Profile::Liberty, ground.clone(), stream.clone());
+        let at = |kind, at| [Recruit { kind, at }];
+        world.muster(&at(Kind::Zealot, [5.5, 19.5]), &at(Kind::Medivac, [1.0, 1.0]), false, stream);
+        world.order[0] = Order::Move(goal);
+        let level = |world: &World| ground.height[world.y[0] as usize][world.x[0] as usize];
+        for _ in 0..100 {
+            let before = level(&world);
+            world.tick();
+            assert!(level(&world) != 128 || before >= 96, "up the cliff, to {}, {}", world.x[0], world.y[0]);
+        }
+        assert_eq!([world.x[0], world.y[0]], goal, "it has arrived");
     }
 }

@@ -4,9 +4,10 @@
 //! "Heterogeneous-Agent Reinforcement Learning", JMLR 2024.
 
 use super::ground::{Ground, SIZE};
+use super::hidden::Hidden;
 use super::maps::Map;
 use super::options::Options;
-use super::units::{Kind, Race};
+use super::units::Kind;
 use super::view::{Unit, View};
 use super::world::Side;
 
@@ -76,19 +77,21 @@ pub struct Moment<'a> {
     pub last: &'a [Option<usize>],
     /// Where each agent looks, in twelfths of a circle.
     pub looks: &'a [u8],
+    /// Who may see whom, where that is limited.
+    pub hidden: Option<&'a Hidden>,
     /// The part of the episode that is over.
     pub time: f32,
 }
 
 impl Layout {
     /// For a map with some settings.
-    pub fn new(map: &Map, options: Options, allies: usize, foes: usize, races: [Race; 2]) -> Self {
+    pub fn new(map: &Map, options: Options, allies: usize, foes: usize, shields: [bool; 2]) -> Self {
         let looks = if options.field_of_view { LOOKS } else { 0 };
         let looks_end = MOVES_END + looks;
         let first_foe = looks_end + usize::from(map.bursts && options.unified());
         let first_ally = first_foe + if options.unified() { foes } else { 0 };
         let actions = first_foe + foes + if options.unified() { allies } else { 0 };
-        let shields = races.map(|race| usize::from(race == Race::Protoss));
+        let shields = shields.map(usize::from);
         let (types, bursts) = (map.types.clone(), map.bursts);
         let mut layout =
             Self { allies, foes, actions, looks_end, first_foe, first_ally, obs: 0, state: 0, shields, types, bursts, options };
@@ -162,17 +165,28 @@ impl Layout {
         length == 0.0 || (dx * angle.cos() + dy * angle.sin()) / length >= HALF_CONE.cos() - 1e-6
     }
 
-    /// Whether agent `i` may use the slot of a target.
-    fn targets(&self, now: &Moment<'_>, i: usize, o: &Unit) -> bool {
+    /// Whether agent `i` has that foe in sight, hidden from it or not.
+    pub(super) fn in_sight(&self, now: &Moment<'_>, i: usize, foe: usize) -> bool {
+        let u = &now.view.allies[i];
+        u.alive() && self.sees(now, i, &now.view.foes[foe], self.ranges(u.kind).1).is_some()
+    }
+
+    /// Whether agent `i` has a target in reach.
+    pub(super) fn targets(&self, now: &Moment<'_>, i: usize, o: &Unit) -> bool {
         let u = &now.view.allies[i];
         let (shoot, _) = self.ranges(u.kind);
         o.alive() && u.distance(o) <= shoot && self.in_view(now, i, o)
     }
 
-    /// Whether agent `i`, a healer, may use the slot of ally `j`.
-    fn treats(&self, now: &Moment<'_>, i: usize, j: usize) -> bool {
+    /// Whether agent `i`, a healer, has ally `j` in reach, and can heal it.
+    pub(super) fn treats(&self, now: &Moment<'_>, i: usize, j: usize) -> bool {
         let o = &now.view.allies[j];
         j != i && !o.heals() && self.targets(now, i, o)
+    }
+
+    /// Whether the slot of somebody living is open: to those who reach it, or to everyone where masks must not tell where foes are.
+    fn offers(&self, reached: bool, o: &Unit) -> bool {
+        reached || (!self.options.action_mask && o.alive())
     }
 
     /// Whether a step north, south, east or west leads to free ground.
@@ -199,15 +213,16 @@ impl Layout {
         mask[2..MOVES_END].copy_from_slice(&Self::can_move(now.view, u));
         mask[MOVES_END..self.looks_end].fill(true);
         if let Some(burst) = self.burst_of(u.kind) {
-            mask[burst] = now.view.foes.iter().any(|o| u.bursts_on(o));
+            mask[burst] = now.view.foes.iter().any(|o| self.offers(u.bursts_on(o), o));
         } else if u.heals() {
             let slots = if self.options.unified() { self.allies } else { self.allies.min(self.foes) };
             for j in 0..slots {
-                mask[self.first_ally + j] = self.treats(now, i, j);
+                let o = &now.view.allies[j];
+                mask[self.first_ally + j] = j != i && !o.heals() && self.offers(self.targets(now, i, o), o);
             }
         } else {
             for (j, o) in now.view.foes.iter().enumerate() {
-                mask[self.first_foe + j] = self.targets(now, i, o);
+                mask[self.first_foe + j] = self.offers(self.targets(now, i, o), o);
             }
         }
     }
@@ -253,7 +268,8 @@ impl Layout {
         let u = &now.view.allies[i];
         let (_, sight) = self.ranges(u.kind);
         for (j, o) in now.view.foes.iter().enumerate() {
-            let Some(distance) = self.sees(now, i, o, sight) else {
+            let shown = now.hidden.is_none_or(|hidden| hidden.shows(j, i));
+            let Some(distance) = self.sees(now, i, o, sight).filter(|_| shown) else {
                 pen.skip(5 + self.bits(Side::Foe));
                 continue;
             };

@@ -1,4 +1,4 @@
-//! A tick of profile `liberty`: orders, ways, shoving, weapons with wind-up and delay. Everyone chooses on what the tick began
+//! A tick of profile `liberty` and of those that play by its rules: orders, ways, shoving, weapons with wind-up and delay. Everyone chooses on what the tick began
 //! with, and all hits land at its end, so that no side has the first blow.
 //!
 //! Simpler than the game: no turning, no backswing, shots arrive at once, units give way by being shoved apart.
@@ -7,7 +7,7 @@ use super::ground::{Ground, SIZE};
 use super::units::{Stats, Weapon};
 use super::world::{HEAL_START, NOBODY, Order, Side, TICK, World};
 
-/// How far beyond its range a unit finishes an attack that has begun (the weapons' range slop).
+/// How far beyond its range a unit goes on firing at whom it has in reach (the weapons' range slop).
 const SLOP: f32 = 1.0;
 /// How far beyond its sight a unit that marches follows somebody.
 const CHASE: f32 = 3.0;
@@ -64,8 +64,7 @@ impl World {
             }
             self.hits_left[u] = 0;
         }
-        let reach = self.stats[u].range + if self.hits_left[u] > 0 { SLOP } else { 0.0 };
-        self.reaches[u] = self.target[u] != NOBODY && self.gap(u, t) <= reach;
+        self.reaches[u] = self.target[u] != NOBODY && self.gap(u, t) <= self.reach(u, before);
         let goal = if self.reaches[u] {
             None
         } else if self.target[u] != NOBODY {
@@ -74,6 +73,12 @@ impl World {
             self.goal_of_order(u)
         };
         self.head_for(u, goal);
+    }
+
+    /// How far off a unit strikes its target: further than its range where it had the same one in reach the tick before.
+    fn reach(&self, u: usize, before: u16) -> f32 {
+        let holds = self.reaches[u] && self.target[u] == before && !self.stats[u].heals();
+        self.stats[u].range + if holds { SLOP } else { 0.0 }
     }
 
     /// Where a unit without a target goes.
@@ -140,8 +145,7 @@ impl World {
             if !self.alive(t) || far {
                 self.target[u] = NOBODY;
             } else {
-                let busy = gap <= stats.range + if self.hits_left[u] > 0 { SLOP } else { 0.0 };
-                if hunts || busy || !(self.clock + u as u32).is_multiple_of(LOOK) {
+                if hunts || gap <= self.reach(u, now) || !(self.clock + u as u32).is_multiple_of(LOOK) {
                     return;
                 }
             }
@@ -212,7 +216,7 @@ impl World {
         let layer = layer(self.stats[u]);
         for o in 0..self.len() {
             let (dx, dy) = (self.x[u] - self.x[o], self.y[u] - self.y[o]);
-            let touch = self.radius[u] + self.radius[o];
+            let touch = self.separation[u] + self.separation[o];
             let sq = dx * dx + dy * dy;
             if sq >= touch * touch || o == u || !self.alive(o) || self.layer_of(o) != layer {
                 continue;
@@ -246,7 +250,7 @@ impl World {
                 for o in 0..u {
                     let (dx, dy) = (self.x[u] - self.x[o], self.y[u] - self.y[o]);
                     let distance = dx.hypot(dy);
-                    let overlap = self.radius[u] + self.radius[o] - distance;
+                    let overlap = self.separation[u] + self.separation[o] - distance;
                     if overlap > 1e-3 && self.layer_of(u) == self.layer_of(o) {
                         still = false;
                         let (nx, ny) = if distance > 1e-4 { (dx / distance, dy / distance) } else { apart(u, o) };

@@ -2,7 +2,9 @@
 //!
 //! Counts, spawn points and orders are read from SMAC's map archives; step limits and the sizes that follow are SMAC's own.
 
-use super::ground::Layout;
+use std::sync::Arc;
+
+use super::ground::{Ground, Layout, Terrain};
 use super::units::{Kind, Profile};
 use super::world::Recruit;
 
@@ -45,16 +47,18 @@ pub enum Lineup {
 }
 
 /// One map.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Map {
     /// Name without the suite.
     pub name: String,
+    /// Version of its rules, as runs record it.
+    pub version: u32,
     /// The units.
     pub lineup: Lineup,
     /// What the foes do.
     pub plan: Plan,
     /// Walls and cliffs.
-    pub layout: Layout,
+    pub terrain: Terrain,
     /// Steps of an episode.
     pub limit: usize,
     /// Kinds in the order of the type bits of allies and of foes; empty where there are none.
@@ -66,6 +70,11 @@ pub struct Map {
 }
 
 impl Map {
+    /// Its ground in a profile; every caller shares one.
+    pub fn ground(&self, profile: Profile) -> Arc<Ground> {
+        self.terrain.ground(profile)
+    }
+
     /// Who fights whom, in one line.
     pub fn summary(&self) -> String {
         match &self.lineup {
@@ -162,7 +171,9 @@ fn standard(name: &str, allies: &str, foes: &str, limit: usize) -> Map {
         [Vec::new(), Vec::new()]
     };
     let lineup = Lineup::Fixed { allies, foes };
-    Map { name: name.to_owned(), lineup, plan: Plan::March(WEST), layout, limit, types, foes_first: false, bursts: false }
+    let name = name.to_owned();
+    let terrain = Terrain::Known(layout);
+    Map { name, version: 1, lineup, plan: Plan::March(WEST), terrain, limit, types, foes_first: false, bursts: false }
 }
 
 fn special(name: &str, sides: [Vec<Group>; 2], plan: Plan, layout: Layout, limit: usize, foes_first: bool) -> Map {
@@ -173,7 +184,8 @@ fn special(name: &str, sides: [Vec<Group>; 2], plan: Plan, layout: Layout, limit
     } else {
         [Vec::new(), Vec::new()]
     };
-    Map { name: name.to_owned(), lineup: Lineup::Fixed { allies, foes }, plan, layout, limit, types, foes_first, bursts: false }
+    let (name, lineup, terrain) = (name.to_owned(), Lineup::Fixed { allies, foes }, Terrain::Known(layout));
+    Map { name, version: 1, lineup, plan, terrain, limit, types, foes_first, bursts: false }
 }
 
 fn specials() -> Vec<Map> {

@@ -2,18 +2,21 @@
 //!
 //! Nothing of StarCraft II is needed or included, and results are not those of the game: see the book. [`world`] holds a
 //! battle in flat arrays, [`units`] and [`maps`] the tables, `liberty` and `smaclite` the rules of a tick. [`contract`] is SMAC's
-//! contract over a [`view`] of the units, with `layout` for what agents see; it knows nothing of who plays the battle, so that a
-//! client of the game shares it. [`Skirmish`] runs an episode, [`trace`] compares with recorded runs.
+//! contract over a [`view`] of the units, with `layout` for what agents see and `hidden` for what they do not; it knows nothing of
+//! who plays the battle, so that a client of the game shares it. [`Skirmish`] runs an episode, [`own`] reads a user's maps, [`trace`]
+//! compares with recorded runs.
 
 pub mod contract;
 pub mod draw;
 mod env;
 pub mod ground;
+mod hidden;
 mod layout;
 mod liberty;
 pub mod maps;
 pub mod options;
 pub mod orca;
+pub mod own;
 mod save;
 pub mod scene;
 mod smaclite;
@@ -67,7 +70,7 @@ struct Family {
     read: fn(&str) -> Option<Map>,
 }
 
-/// The suite's families: maps for unified actions, with two and with three groups of unlike ones.
+/// The suite's families: maps for unified actions, with two and with three groups of unlike ones, and maps of a file each.
 pub fn families() -> Vec<Arc<dyn TaskFamily>> {
     let two = Family {
         pattern: "skirmish/{a}m{b}m_{c}m",
@@ -79,7 +82,7 @@ pub fn families() -> Vec<Arc<dyn TaskFamily>> {
         summary: "a marines, b medivacs and c banelings against d marines",
         read: maps::three_groups,
     };
-    vec![Arc::new(two), Arc::new(three)]
+    vec![Arc::new(two), Arc::new(three), Arc::new(own::Files)]
 }
 
 impl TaskFamily for Family {

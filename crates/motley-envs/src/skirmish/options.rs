@@ -8,7 +8,8 @@ use super::units::Profile;
 settings! {
     /// Settings of the simulator.
     pub struct Rules in "" {
-        /// unit data and rules: liberty (what SMAC's maps load) or smaclite (to compare with SMAClite)
+        /// unit data and rules: liberty (what SMAC's maps load), liberty_multi and void_multi (the game's later balance), or smaclite
+        /// (to compare with SMAClite)
         profile: String = "liberty", Profile::KIND;
         /// half a cell or less by which every unit's start is moved at random (maps with fixed starts, liberty)
         spread: f64 = 0.05, Kind::Float(0.0, 0.5);
@@ -38,7 +39,7 @@ settings! {
         state_timestep: bool = false, Kind::Bool;
         /// pathing and height around each unit of the team in the state
         state_terrain: bool = false, Kind::Bool;
-        /// dense: losses of the foes, kills and the win, scaled to 20; sparse: 1 for a win, -1 for a defeat
+        /// dense: losses of the foes, kills and the win, scaled to 20; sparse: 1 for a win, -1 for a defeat, 0 for a draw
         reward: String = "dense", Kind::Choice(&["dense", "sparse"]);
         /// subtract half of the team's own losses from a dense reward
         reward_negative: bool = false, Kind::Bool;
@@ -50,6 +51,10 @@ settings! {
         obs_own_pos: bool = false, Kind::Bool;
         /// SMACv2's field of view: only what lies within 15 degrees of where an agent looks is seen, and it can turn
         field_of_view: bool = false, Kind::Bool;
+        /// SMACv2's extended partial observability: the chance of an agent to see, ever, a foe that another agent met first; 1 is off
+        prob_obs_enemy: f64 = 1.0, Kind::Float(0.0, 1.0);
+        /// false: slots of all living targets are open, so that masks tell nothing; those out of reach then do nothing
+        action_mask: bool = true, Kind::Bool;
     }
 }
 

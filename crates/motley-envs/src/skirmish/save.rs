@@ -56,6 +56,9 @@ pub(super) fn save(world: &World, course: &Course) -> Vec<u8> {
         out.extend(last.map_or(u16::MAX, |a| a as u16).to_le_bytes());
         out.push(*look);
     }
+    if let Some(hidden) = &course.hidden {
+        out.extend(hidden.met.iter().chain(&hidden.open).map(|bit| u8::from(*bit)));
+    }
     out
 }
 
@@ -98,7 +101,7 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
         let [kind] = take::<1>(rest)?;
         let stats = KINDS.get(usize::from(kind))?.stats(world.profile);
         world.stats[u] = stats;
-        world.radius[u] = stats.radius;
+        (world.radius[u], world.separation[u]) = (stats.radius, stats.separation());
         for list in [&mut world.x, &mut world.y] {
             list[u] = float(rest)?;
         }
@@ -143,6 +146,11 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
             return None;
         }
         [*look] = take::<1>(rest)?;
+    }
+    if let Some(hidden) = &mut course.hidden {
+        for bit in hidden.met.iter_mut().chain(&mut hidden.open) {
+            *bit = take::<1>(rest)? == [1];
+        }
     }
     if !rest.is_empty() {
         return None;

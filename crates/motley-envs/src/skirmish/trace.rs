@@ -7,7 +7,6 @@ use std::fmt;
 use motley_core::{Actions, ConfigError, Env, FrameBuf, Origin, Purpose, Settings, Stream, TaskOptions};
 
 use super::Skirmish;
-use super::ground::Ground;
 use super::maps::{Lineup, Map, Plan, find, place};
 use super::units::Profile;
 use super::world::{NOBODY, Order, Side, TICKS, World};
@@ -135,7 +134,7 @@ fn world(map: &Map) -> Result<World, ConfigError> {
         return Err(ConfigError::Invalid(format!("skirmish/{}: its units are drawn, no trace can be of it", map.name)));
     };
     let stream = Stream::new(0, Purpose::Check, 0, 0);
-    let mut world = World::new(Profile::Smaclite, Ground::of(map.layout, Profile::Smaclite), stream.clone());
+    let mut world = World::new(Profile::Smaclite, map.ground(Profile::Smaclite), stream.clone());
     let allies_at = allies[0].at;
     let (allies, foes) = (place(allies, Profile::Smaclite, false), place(foes, Profile::Smaclite, true));
     world.muster(&allies, &foes, map.foes_first, stream);

@@ -1,31 +1,43 @@
 //! Unit statistics, one table a profile.
 //!
 //! `Liberty` holds the values of the Wings of Liberty data that SMAC's maps load, in normal game seconds of 16 loops
-//! (SC2Mapster/SC2GameData, snapshot 5.0.14, and the `*_RL` units inside the maps). `Smaclite` holds the faster, later values that
-//! SMAClite plays with, as its runs show them.
+//! (SC2Mapster/SC2GameData, snapshot 5.0.14, and the `*_RL` units inside the maps). `LibertyMulti` and `VoidMulti` are the game's
+//! later balance, each a layer over the one before. `Smaclite` holds the faster values that SMAClite plays with, as its runs show
+//! them.
 
 use motley_core::Kind as SettingKind;
+use serde::Deserialize;
 
 /// Which numbers and which fine rules a battle follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// The unit data that SMAC's maps depend on.
     Liberty,
+    /// The same rules, with the numbers of the game's multiplayer data of Wings of Liberty.
+    LibertyMulti,
+    /// The same rules, with the numbers of the game's multiplayer data of Legacy of the Void.
+    VoidMulti,
     /// SMAClite's numbers and order of events, to be held against its traces.
     Smaclite,
 }
 
 impl Profile {
     /// The setting's range.
-    pub(crate) const KIND: SettingKind = SettingKind::Choice(&["liberty", "smaclite"]);
+    pub(crate) const KIND: SettingKind = SettingKind::Choice(&["liberty", "liberty_multi", "void_multi", "smaclite"]);
 
     pub(crate) fn named(name: &str) -> Self {
-        if name == "smaclite" { Self::Smaclite } else { Self::Liberty }
+        match name {
+            "smaclite" => Self::Smaclite,
+            "liberty_multi" => Self::LibertyMulti,
+            "void_multi" => Self::VoidMulti,
+            _ => Self::Liberty,
+        }
     }
 }
 
 /// The kinds of units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Kind {
     /// Terran infantry with a rifle.
@@ -113,8 +125,10 @@ pub struct Stats {
     pub speed: f32,
     /// Cells a second squared; infinite for most.
     pub accel: f32,
-    /// Collision radius; ranges are measured between edges.
+    /// Radius of its edge, from which ranges are measured.
     pub radius: f32,
+    /// How far inside its edge lies the one by which units of a layer push each other apart.
+    pub closer: f32,
     /// Weapon range, edge to edge.
     pub range: f32,
     /// How far it looks for targets by itself.
@@ -142,6 +156,11 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The radius by which units of a layer push each other apart; that of a range is `radius`.
+    pub fn separation(&self) -> f32 {
+        self.radius - self.closer
+    }
+
     /// Whether it flies.
     pub fn flies(&self) -> bool {
         self.kind == Kind::Medivac
@@ -196,6 +215,7 @@ const PLAIN: Stats = Stats {
     speed: 2.25,
     accel: f32::INFINITY,
     radius: 0.375,
+    closer: 0.0,
     range: 5.0,
     scan: 5.0,
     damage: 0.0,
@@ -222,18 +242,39 @@ const LIBERTY: [Stats; 10] = [
         attributes: ARMORED, ..PLAIN },
     Stats { kind: Stalker, health: 80.0, shield: 80.0, armor: 1.0, speed: 2.9531, radius: 0.625, range: 6.0, scan: 6.0, damage: 10.0, bonus: 4.0,
         against: ARMORED, period: 1.44, windup: 0.167, hits_air: true, attributes: ARMORED, ..PLAIN },
-    Stats { kind: Zealot, health: 100.0, shield: 50.0, armor: 1.0, radius: 0.5, range: 0.1, damage: 8.0, hits: 2, between: 0.28, period: 1.2,
+    Stats { kind: Zealot, health: 100.0, shield: 50.0, armor: 1.0, radius: 0.5, closer: 0.125, range: 0.1, damage: 8.0, hits: 2, between: 0.28, period: 1.2,
         attributes: LIGHT | BIO, ..PLAIN },
-    Stats { kind: Colossus, health: 200.0, shield: 150.0, armor: 1.0, radius: 1.0, range: 6.0, scan: 6.0, damage: 20.0, hits: 2, period: 2.2,
-        windup: 0.0832, weapon: Weapon::Sweep { half_length: 1.25, half_width: 0.15 }, attributes: ARMORED, ..PLAIN },
+    Stats { kind: Colossus, health: 200.0, shield: 150.0, armor: 1.0, radius: 1.0, closer: 0.25, range: 6.0, scan: 6.0, damage: 20.0, hits: 2,
+        period: 2.2, windup: 0.0832, weapon: Weapon::Sweep { half_length: 1.25, half_width: 0.15 }, attributes: ARMORED, ..PLAIN },
     Stats { kind: Zergling, health: 35.0, regen: ZERG_REGEN, speed: 2.9531, range: 0.1, damage: 5.0, period: 0.696, attributes: LIGHT | BIO, ..PLAIN },
-    Stats { kind: Hydralisk, health: 80.0, regen: ZERG_REGEN, radius: 0.625, damage: 12.0, period: 0.83, windup: 0.208, hits_air: true,
+    Stats { kind: Hydralisk, health: 80.0, regen: ZERG_REGEN, radius: 0.625, closer: 0.25, damage: 12.0, period: 0.83, windup: 0.208, hits_air: true,
         attributes: LIGHT | BIO, ..PLAIN },
     Stats { kind: Baneling, health: 30.0, regen: ZERG_REGEN, speed: 2.5, range: 0.25, damage: 20.0, bonus: 15.0, against: LIGHT, period: 0.833,
         weapon: Weapon::Burst { radius: BURST_RADIUS, structures: 80.0 }, attributes: BIO, ..PLAIN },
     Stats { kind: SpineCrawler, health: 300.0, armor: 2.0, regen: ZERG_REGEN, speed: 0.0, radius: 0.875, range: 7.0, scan: 7.0, damage: 25.0,
         bonus: 5.0, against: ARMORED, period: 1.6, windup: 0.333, attributes: ARMORED | BIO | STRUCTURE, ..PLAIN },
 ];
+
+/// What the game's multiplayer data of Wings of Liberty changes.
+const LIBERTY_MULTI: [Stats; 10] = {
+    let mut table = LIBERTY;
+    table[Medivac as usize].speed = 2.5;
+    (table[Colossus as usize].damage, table[Colossus as usize].period) = (15.0, 1.65);
+    table[SpineCrawler as usize].period = 1.85;
+    table
+};
+
+/// What that of Legacy of the Void (5.0.14) changes besides.
+const VOID_MULTI: [Stats; 10] = {
+    let mut table = LIBERTY_MULTI;
+    let stalker = Stats { damage: 13.0, bonus: 5.0, period: 1.87, ..table[Stalker as usize] };
+    let colossus = Stats { health: 250.0, shield: 100.0, range: 7.0, scan: 7.0, ..table[Colossus as usize] };
+    let colossus = Stats { damage: 10.0, bonus: 5.0, against: LIGHT, period: 1.5, ..colossus };
+    (table[Stalker as usize], table[Colossus as usize]) = (stalker, colossus);
+    (table[Hydralisk as usize].health, table[Hydralisk as usize].period) = (90.0, 0.825);
+    (table[Baneling as usize].damage, table[Baneling as usize].bonus) = (16.0, 19.0);
+    table
+};
 
 #[rustfmt::skip]
 const SMACLITE: [Stats; 10] = [
@@ -261,6 +302,8 @@ impl Kind {
     pub fn stats(self, profile: Profile) -> &'static Stats {
         match profile {
             Profile::Liberty => &LIBERTY[self as usize],
+            Profile::LibertyMulti => &LIBERTY_MULTI[self as usize],
+            Profile::VoidMulti => &VOID_MULTI[self as usize],
             Profile::Smaclite => &SMACLITE[self as usize],
         }
     }
@@ -322,13 +365,54 @@ mod tests {
 
     #[test]
     fn rows_stand_where_their_kind_says() {
-        for profile in [Profile::Liberty, Profile::Smaclite] {
+        for profile in [Profile::Liberty, Profile::LibertyMulti, Profile::VoidMulti, Profile::Smaclite] {
             for kind in [Marine, Marauder, Medivac, Stalker, Zealot, Colossus, Zergling, Hydralisk, Baneling, SpineCrawler] {
                 let stats = kind.stats(profile);
                 assert_eq!(stats.kind, kind);
                 assert_eq!(stats.shield > 0.0, kind.race() == Race::Protoss);
                 assert!(stats.health > 0.0 && stats.radius > 0.0 && stats.scan >= 5.0);
+                assert!(stats.closer == 0.0 || profile != Profile::Smaclite, "SMAClite's runs show one radius");
             }
+        }
+    }
+
+    #[test]
+    fn three_kinds_stand_closer_than_their_edges() {
+        let closer = [(Zealot, 0.5, 0.375), (Colossus, 1.0, 0.75), (Hydralisk, 0.625, 0.375)];
+        for (kind, radius, separation) in closer {
+            let stats = kind.stats(Profile::Liberty);
+            assert_eq!((stats.radius, stats.separation()), (radius, separation), "{}", kind.name());
+        }
+        for kind in [Marine, Marauder, Medivac, Stalker, Zergling, Baneling, SpineCrawler] {
+            let stats = kind.stats(Profile::Liberty);
+            assert_eq!(stats.separation(), stats.radius, "{}", kind.name());
+        }
+    }
+
+    /// Damage a second against light units and against others, health and shields together: by hand from the data.
+    #[test]
+    fn later_data_change_what_they_say_and_nothing_else() {
+        let (old, multi, void) = (Profile::Liberty, Profile::LibertyMulti, Profile::VoidMulti);
+        for (kind, profile, light, heavy, points) in [
+            (Colossus, old, 40.0 / 2.2, 40.0 / 2.2, 350.0),
+            (Colossus, multi, 30.0 / 1.65, 30.0 / 1.65, 350.0),
+            (Colossus, void, 30.0 / 1.5, 20.0 / 1.5, 350.0),
+            (Stalker, multi, 10.0 / 1.44, 14.0 / 1.44, 160.0),
+            (Stalker, void, 13.0 / 1.87, 18.0 / 1.87, 160.0),
+            (SpineCrawler, old, 25.0 / 1.6, 30.0 / 1.6, 300.0),
+            (SpineCrawler, void, 25.0 / 1.85, 30.0 / 1.85, 300.0),
+            (Baneling, void, 35.0 / 0.833, 16.0 / 0.833, 30.0),
+            (Hydralisk, void, 12.0 / 0.825, 12.0 / 0.825, 90.0),
+        ] {
+            let stats = kind.stats(profile);
+            let rate = |attributes: u8| f64::from(stats.hit_on(attributes)) * f64::from(stats.hits) / stats.period;
+            assert!((rate(LIGHT) - light).abs() < 1e-9 && (rate(ARMORED) - heavy).abs() < 1e-9, "{kind:?} in {profile:?}");
+            assert_eq!(stats.health + stats.shield, points, "{kind:?} in {profile:?}");
+        }
+        assert_eq!((Medivac.stats(old).speed, Medivac.stats(multi).speed, Medivac.stats(void).speed), (2.75, 2.5, 2.5));
+        assert_eq!((Colossus.stats(void).health, Colossus.stats(void).range), (250.0, 7.0));
+        for kind in [Marine, Marauder, Zealot, Zergling] {
+            assert!(kind.stats(old) == kind.stats(multi) && kind.stats(old) == kind.stats(void), "{}", kind.name());
         }
     }
 

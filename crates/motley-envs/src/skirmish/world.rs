@@ -116,6 +116,8 @@ pub struct World {
     pub patient: Vec<u16>,
     /// Radii, once more, for tight loops.
     pub(super) radius: Vec<f32>,
+    /// The same of the radii that push.
+    pub(super) separation: Vec<f32>,
     pub(super) hits: Vec<Hit>,
     pub(super) solver: Solver,
     /// What the foes lost of health and shields.
@@ -156,6 +158,7 @@ impl World {
             hits_left: Vec::new(),
             patient: Vec::new(),
             radius: Vec::new(),
+            separation: Vec::new(),
             hits: Vec::new(),
             solver: Solver::default(),
             dealt: 0.0,
@@ -179,6 +182,8 @@ impl World {
         self.y.extend(first.iter().chain(second).map(|r| r.at[1]));
         self.radius.clear();
         self.radius.extend(self.stats.iter().map(|s| s.radius));
+        self.separation.clear();
+        self.separation.extend(self.stats.iter().map(|s| s.separation()));
         self.hp.clear();
         self.hp.extend(self.stats.iter().map(|s| f64::from(s.health)));
         self.shield.clear();
@@ -248,8 +253,8 @@ impl World {
     /// Advances by one tick.
     pub fn tick(&mut self) {
         match self.profile {
-            Profile::Liberty => self.tick_liberty(),
             Profile::Smaclite => self.tick_smaclite(),
+            Profile::Liberty | Profile::LibertyMulti | Profile::VoidMulti => self.tick_liberty(),
         }
         self.clock += 1;
     }
@@ -318,10 +323,12 @@ impl World {
                     let (along, across) = ((rx * dx + ry * dy).abs(), (ry * dx - rx * dy).abs());
                     let reach = half_width + self.radius[r];
                     let touched = match self.profile {
-                        // The ray runs along a line across the shot; whoever it comes near enough to is hit.
-                        Profile::Liberty => along.hypot((across - half_length).max(0.0)) <= reach,
                         // Among those whose centres are no further from the target than the line's ends.
                         Profile::Smaclite => along <= reach && along.hypot(across) <= half_length,
+                        // The ray runs along a line across the shot; whoever it comes near enough to is hit.
+                        Profile::Liberty | Profile::LibertyMulti | Profile::VoidMulti => {
+                            along.hypot((across - half_length).max(0.0)) <= reach
+                        }
                     };
                     if self.alive(r) && touched && (stats.hits_air || !self.stats[r].flies()) {
                         push(&mut self.hits, r, stats.hit_on(self.stats[r].attributes));

@@ -321,7 +321,7 @@ impl<'a> Game<'a> {
             Plan::Guard => Order::Guard,
             Plan::Hunt => Order::Hunt,
         };
-        self.world = World::new(Profile::Liberty, Ground::of(map.layout, Profile::Liberty), stream.clone());
+        self.world = World::new(Profile::Liberty, map.ground(Profile::Liberty), stream.clone());
         self.world.muster(&allies, &foes, false, stream);
         self.world.sides[1].clone().for_each(|u| self.world.order[u] = order);
         self.steps = 0;
