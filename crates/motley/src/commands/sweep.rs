@@ -124,7 +124,7 @@ fn slurm(plan: &Path, above: &Path, jobs: &[Job], registry: &Registry, start: &[
 }
 
 fn script(start: &[OsString], here: &Path, plan: &Path, above: &Path, runs: usize) -> String {
-    let program: Vec<String> = start.iter().map(|word| quoted(word)).collect();
+    let program: Vec<String> = start.iter().map(quoted).collect();
     format!(
         "#!/bin/bash\n\
          #SBATCH --job-name=motley-sweep\n\
