@@ -159,10 +159,10 @@ fn failures_in_evaluation_are_told_and_counted() {
     // One copy to ask for the team and four to train on; those after them evaluate.
     let registry = registry_with(RAGGED, |k| match k {
         0..=5 => ragged(),
-        _ => Box::new(faulty(Fault::StepError, When::Chance(0.02))),
+        _ => Box::new(faulty(Fault::StepError, When::Chance(0.01))),
     });
     let dir = tempfile::tempdir().unwrap();
-    let mut trainer = start(&registry, "ippo", RAGGED, &["eval.episodes=40"], dir.path()).unwrap();
+    let mut trainer = start(&registry, "ippo", RAGGED, &["eval.episodes=60"], dir.path()).unwrap();
     let (outcome, warnings) = train(&mut trainer, u64::MAX);
     let last = outcome.unwrap().eval.unwrap().env_failures as u64;
     let info = trainer.folder().info().unwrap();
