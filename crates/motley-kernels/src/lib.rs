@@ -4,6 +4,7 @@
 //! of a product is one chain of fused multiply-adds in ascending order, reductions run over 16 virtual lanes folded in one
 //! order, and work is cut by shape alone. `MOTLEY_SIMD=portable|avx2|avx512` forces an instruction set.
 
+pub mod adam;
 mod buffer;
 pub mod conv;
 mod gemm;
@@ -16,6 +17,7 @@ pub mod qmix;
 mod reference;
 mod simd;
 
+pub use adam::{AdamStep, adam};
 pub use conv::{Conv, ConvScratch, ConvShape};
 pub use gru::{Gru, GruScratch, GruShape, GruTape};
 pub use mlp::{Activation, Entry, Mlp, MlpShape, RowLoss, Scratch, Workspace};

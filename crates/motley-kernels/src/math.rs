@@ -20,16 +20,24 @@ fn reduce_exp<L: Lanes>(l: L, x: V) -> (V, V) {
     (l.fma(l.mul(r, r), p, r), shifted)
 }
 
-/// `e^x`; 0 below -87.33 (where the result is no longer normal), infinity above 88.72.
+/// Where `e^x` is a normal number.
+const LOW: f32 = -87.336_54;
+const HIGH: f32 = 88.722_83;
+
+/// `e^x` between [`LOW`] and [`HIGH`], anything elsewhere.
 #[inline(always)]
-pub(crate) fn exp<L: Lanes>(l: L, x: V) -> V {
-    let (low, high) = (l.splat(-87.336_54), l.splat(88.722_83));
-    let inside = l.lt(x, low, low, l.lt(high, x, high, x));
-    let (e, shifted) = reduce_exp(l, inside);
+fn exp_inside<L: Lanes>(l: L, x: V) -> V {
+    let (e, shifted) = reduce_exp(l, x);
     let one_up = l.add(e, l.splat(1.0));
     let scale = l.wrapping_dyn_shl_u32s(l.bits(shifted), l.splat_u32s(23));
-    let y = l.floats(l.add_u32s(l.bits(one_up), scale));
-    let y = l.lt(x, low, l.zero(), l.lt(high, x, l.splat(f32::INFINITY), y));
+    l.floats(l.add_u32s(l.bits(one_up), scale))
+}
+
+/// `e^x`; 0 below [`LOW`], infinity above [`HIGH`].
+#[inline(always)]
+pub(crate) fn exp<L: Lanes>(l: L, x: V) -> V {
+    let y = exp_inside(l, x);
+    let y = l.lt(x, l.splat(LOW), l.zero(), l.lt(l.splat(HIGH), x, l.splat(f32::INFINITY), y));
     nan_stays(l, x, y)
 }
 
@@ -96,17 +104,21 @@ pub(crate) fn tanh<L: Lanes>(l: L, x: V) -> V {
         p = l.fma(p, z, l.splat(c));
     }
     let near = l.fma(l.mul(p, z), size, size);
-    let far = l.add(exp(l, l.add(size, size)), l.splat(1.0));
+    // From 9.1 on it is 1 to the last bit.
+    let most = l.lt(l.splat(16.0), size, l.splat(16.0), size);
+    let far = l.add(exp_inside(l, l.add(most, most)), l.splat(1.0));
     let far = l.sub(l.splat(1.0), l.div(l.splat(2.0), far));
-    let y = l.lt(size, l.splat(0.625), near, far);
+    let y = nan_stays(l, x, l.lt(size, l.splat(0.625), near, far));
     l.floats(l.or_u32s(l.bits(y), sign))
 }
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid<L: Lanes>(l: L, x: V) -> V {
-    let one = l.splat(1.0);
-    l.div(one, l.add(one, exp(l, l.sub(l.zero(), x))))
+    let (one, minus) = (l.splat(1.0), l.sub(l.zero(), x));
+    let y = l.div(one, l.add(one, exp_inside(l, minus)));
+    let y = l.lt(minus, l.splat(LOW), one, l.lt(l.splat(HIGH), minus, l.zero(), y));
+    nan_stays(l, x, y)
 }
 
 #[derive(Clone, Copy)]
@@ -205,6 +217,25 @@ mod tests {
         check(Function::Tanh, f64::tanh, -10.0, 10.0, 3.0);
         check(Function::Tanh, f64::tanh, -1e-3, 1e-3, 3.0);
         check(Function::Sigmoid, sigmoid, -80.0, 30.0, 3.0);
+    }
+
+    /// The logistic function and the hyperbolic tangent skip the ends of `exp`; to the bit they are what they are through all of it.
+    #[test]
+    fn short_cuts_change_no_bit() {
+        let xs: Vec<f32> = (0..=400_000).map(|i| -100.0 + 0.0005 * i as f32).chain([f32::MAX, f32::MIN]).collect();
+        let of = |f: Function, mut xs: Vec<f32>| {
+            dispatch(Isa::current(), Map(f, &mut xs));
+            xs
+        };
+        let (down, up) =
+            (of(Function::Exp, xs.iter().map(|x| -x).collect()), of(Function::Exp, xs.iter().map(|x| 2.0 * x.abs()).collect()));
+        let (sigmoid, tanh) = (of(Function::Sigmoid, xs.clone()), of(Function::Tanh, xs.clone()));
+        for (i, x) in xs.iter().enumerate() {
+            assert_eq!(sigmoid[i].to_bits(), (1.0 / (1.0 + down[i])).to_bits(), "sigmoid {x}");
+            if x.abs() >= 0.625 {
+                assert_eq!(tanh[i].to_bits(), (1.0 - 2.0 / (up[i] + 1.0)).copysign(*x).to_bits(), "tanh {x}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! finite is skipped, and too many of those in a row stop the run.
 
 use motley_core::{Kind, settings};
+use motley_kernels::{AdamStep, adam};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 use thiserror::Error;
 
@@ -101,16 +102,11 @@ impl Adam {
         self.skips = 0;
         self.steps += 1;
         let t = self.steps as f64;
-        let step = (lr / (1.0 - BETA1.powf(t))) as f32;
+        let rate = (lr / (1.0 - BETA1.powf(t))) as f32;
         let root = (1.0 / (1.0 - BETA2.powf(t))).sqrt() as f32;
-        let (b1, b2) = (BETA1 as f32, BETA2 as f32);
+        let betas = [BETA1 as f32, BETA2 as f32];
         let (eps, decay) = (self.config.adam_eps as f32, self.config.weight_decay as f32);
-        for (((p, g), m), v) in params.iter_mut().zip(grad).zip(&mut self.first).zip(&mut self.second) {
-            let g = g * scale + decay * *p;
-            *m = b1 * *m + (1.0 - b1) * g;
-            *v = b2 * *v + (1.0 - b2) * g * g;
-            *p -= step * *m / (v.sqrt() * root + eps);
-        }
+        adam(params, grad, &mut self.first, &mut self.second, AdamStep { scale, decay, betas, rate, root, eps });
         Ok(StepReport { grad_norm, applied: true })
     }
 

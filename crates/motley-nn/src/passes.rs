@@ -84,6 +84,16 @@ impl Net {
 
     /// Outputs of a batch, `[rows, output]`, on the CPU; `work` keeps what [`Net::backward_batch`] needs.
     pub fn forward_batch(&self, pool: &Pool, batch: Batch<'_>, out: &mut [f32], work: &mut NetWork) {
+        self.run_batch(pool, batch, out, work, true);
+    }
+
+    /// The same outputs of a network that learns nothing from them, a target's: `work` keeps [`NetWork::states`] alone, and a GRU's steps
+    /// share the memory of one.
+    pub fn values_batch(&self, pool: &Pool, batch: Batch<'_>, out: &mut [f32], work: &mut NetWork) {
+        self.run_batch(pool, batch, out, work, false);
+    }
+
+    fn run_batch(&self, pool: &Pool, batch: Batch<'_>, out: &mut [f32], work: &mut NetWork, keep: bool) {
         let Stages { conv, graph, trunk, memory, .. } = self.stages();
         let NetWork { conv: scratch, kept, .. } = work;
         kept.state.clear();
@@ -104,7 +114,7 @@ impl Net {
             Some(stage) => {
                 kept.trunk.resize(batch.rows * trunk.shape().out_width(), 0.0);
                 trunk.forward_pool(pool, x, batch.rows, &mut kept.trunk);
-                stage.forward(pool, &batch, out, kept);
+                stage.forward(pool, &batch, out, kept, keep);
             }
         }
     }
@@ -187,8 +197,8 @@ impl Net {
 }
 
 impl Memory {
-    /// Through GRU and head, from `kept.trunk`.
-    fn forward(&self, pool: &Pool, batch: &Batch<'_>, out: &mut [f32], kept: &mut Kept) {
+    /// Through GRU and head, from `kept.trunk`; `keep`: for a backward pass.
+    fn forward(&self, pool: &Pool, batch: &Batch<'_>, out: &mut [f32], kept: &mut Kept, keep: bool) {
         let width = self.gru.shape().hidden;
         let length = batch.sequence.map_or(1, |s| s.length);
         let sequences = batch.rows / length;
@@ -201,9 +211,13 @@ impl Memory {
             }
         }
         kept.state.resize(batch.rows * width, 0.0);
-        let Kept { trunk, keep, state, gru, nothing, .. } = kept;
+        let Kept { trunk, keep: mask, state, gru, nothing, .. } = kept;
         let start = batch.sequence.map_or(&nothing[..], |s| s.memory);
-        self.gru.forward_seq(pool, trunk, start, keep, (length, sequences), state, None, gru);
+        if keep {
+            self.gru.forward_seq(pool, trunk, start, mask, (length, sequences), state, None, gru);
+        } else {
+            self.gru.values_seq(pool, trunk, start, mask, (length, sequences), state, gru);
+        }
         self.head.forward_pool(pool, state, batch.rows, out);
     }
 

@@ -226,8 +226,8 @@ proptest! {
     }
 }
 
-/// Forward and backward apart give the gradient of the row loss in one go; what the head of a recurrent network reads takes part
-/// where it is asked to, by both engines.
+/// Forward and backward apart give the gradient of the row loss in one go, and a pass for values alone the same values; what the
+/// head of a recurrent network reads takes part where it is asked to, by both engines.
 #[test]
 fn passes_apart_equal_one_pass() {
     let pool = Pool::serial();
@@ -247,6 +247,9 @@ fn passes_apart_equal_one_pass() {
         net.loss_grad(&Engine::Fused, &pool, batch, &loss, &mut whole, &mut [0.0], &mut NetWork::default());
         let (mut work, mut out) = (NetWork::default(), vec![0.0; rows * 3]);
         net.forward_batch(&pool, batch, &mut out, &mut work);
+        let (mut target_work, mut values) = (NetWork::default(), vec![9.0; out.len()]);
+        net.values_batch(&pool, batch, &mut values, &mut target_work);
+        assert_eq!((values, target_work.states()), (out.clone(), work.states()), "recurrent {recurrent}");
         let mut d_out = vec![0.0; out.len()];
         loss.rows(0, &out, &mut d_out, &mut [0.0]);
         let mut apart = vec![9.0; whole.len()];

@@ -407,7 +407,7 @@ impl Trainer {
             rng: Stream::new(self.run.seed, Purpose::Shuffle, 0, 0).fork(self.counters.updates),
         };
         let (algorithm, roll) = (&mut self.algorithm, &self.roll);
-        let updated = catch_unwind(AssertUnwindSafe(|| algorithm.update(roll, &context)));
+        let updated = catch_unwind(AssertUnwindSafe(|| context.pool.enter(|| algorithm.update(roll, &context))));
         let losses = updated.map_err(|panic| TrainError::Panicked(panic_text(panic.as_ref())))??;
         self.counters.updates += 1;
         self.counters.env_steps = after;

@@ -3,7 +3,7 @@
 use motley_core::Status;
 use motley_data::episodes::EpisodeReplay;
 use motley_data::returns::{Series, n_step, td_lambda};
-use motley_nn::UpdateError;
+use motley_nn::{Pool, UpdateError};
 
 use super::config::ValueConfig;
 
@@ -32,6 +32,7 @@ pub struct EpisodeBatch {
 impl EpisodeBatch {
     /// Gathers the episodes in `slots`; `reward(rewards, column)` is what column `column` learns from.
     pub fn gather(
+        pool: &Pool,
         replay: &EpisodeReplay,
         slots: Vec<usize>,
         (agents, state_len, columns): (usize, usize, usize),
@@ -55,7 +56,6 @@ impl EpisodeBatch {
             let length = batch.lengths[b];
             for t in 0..=length {
                 let row = t * episodes + b;
-                batch.state[row * state_len..(row + 1) * state_len].copy_from_slice(replay.state(slot, t));
                 (0..agents).for_each(|i| batch.alive[row * agents + i] = replay.alive(slot, t, i));
                 if t < length {
                     batch.counts[row] = true;
@@ -64,6 +64,12 @@ impl EpisodeBatch {
                 }
             }
         }
+        let Self { slots, lengths, state, .. } = &mut batch;
+        let mut states: Vec<&mut [f32]> = state.chunks_mut((episodes * state_len).max(1)).collect();
+        pool.run(&mut states, |t, states| {
+            let rows = states.chunks_mut(state_len).zip(slots.iter().zip(&*lengths));
+            rows.filter(|(_, (_, length))| t <= **length).for_each(|(to, (slot, _))| to.copy_from_slice(replay.state(*slot, t)));
+        });
         batch
     }
 

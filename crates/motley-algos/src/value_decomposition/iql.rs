@@ -28,7 +28,8 @@ use motley_nn::{TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::config::ValueConfig;
-use super::learner::{Needs, Seen};
+use super::learner::Needs;
+use super::utility::Seen;
 use super::{EpisodeBatch, Learner, add, check, keys, report};
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
 
@@ -218,7 +219,7 @@ impl Algorithm for Independent {
         let mut metrics = self.store(roll, context.progress);
         for k in 0..self.learner.config.updates {
             let rng = context.rng.fork(k as u64);
-            let Some(mut batch) = self.learner.sample(&rng) else { break };
+            let Some(mut batch) = self.learner.sample(context.pool, &rng) else { break };
             // Under one reward an agent's death ends nothing: what the team earns without it is the worth of what it did.
             if self.learner.columns() == 1 {
                 batch.follow_the_dead();

@@ -1,4 +1,4 @@
-//! What every value-based algorithm stands on: the agents' value networks (utilities) by group, their targets, replay, exploration,
+//! What every value-based algorithm stands on: the agents' value networks ([`Utility`]) by group, their targets, replay, exploration,
 //! one optimiser over everything that learns. No algorithm is decided here.
 
 use std::sync::Arc;
@@ -7,25 +7,21 @@ use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
 use motley_data::episodes::{EpisodeReplay, Note, Saved};
 use motley_data::rollout::Rollout;
 use motley_data::stats::{RunningMeanStd, Scaling};
-use motley_nn::cross_group::TeamRows;
-use motley_nn::dist::argmax;
 use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
 use motley_nn::qtran::ABSENT;
 use motley_nn::target::stride;
-use motley_nn::{
-    Adam, AdamConfig, Batch, CrossGroup, Engine, Explore, Graph, Head, Net, NetWork, Pool, QmixMixer, Qtran, Sequence,
-    TeamPolicy, UpdateError,
-};
+use motley_nn::{Adam, AdamConfig, CrossGroup, Engine, Explore, Net, Pool, QmixMixer, Qtran, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::batch::EpisodeBatch;
 use super::config::{UtilityConfig, ValueConfig};
+use super::utility::{Input, Reads, Seen, Utility};
 use crate::actors::{GraphConfig, engine};
 use crate::algorithm::{RewardMode, UpdateContext};
 
 /// Parameters that learn together with the utilities, or follow as targets.
-pub trait Weights {
+pub trait Weights: Send {
     /// All of them, flat.
     fn weights(&self) -> &[f32];
     /// Changes them.
@@ -56,50 +52,6 @@ pub fn blend(target: &mut dyn Weights, online: &dyn Weights, rate: f32) {
     target.set_weights(&mut |p| p.iter_mut().zip(online).for_each(|(t, o)| *t += rate * (o - *t)));
 }
 
-/// The value network of agents that share one, with its target.
-#[derive(Debug)]
-pub struct Utility {
-    /// Agents, in the team's order.
-    pub members: Vec<usize>,
-    /// The online network.
-    pub net: Net,
-    /// What acts in its place where it has a second head.
-    narrow: Option<Net>,
-    target: Net,
-    head: Head,
-    agent_id: bool,
-    memory_at: Vec<std::ops::Range<usize>>,
-    grad: Vec<f32>,
-    /// Inputs, outputs and their gradient of the present batch: rows `(t * members + m) * episodes + b`.
-    x: Vec<f32>,
-    out: Vec<f32>,
-    target_out: Vec<f32>,
-    d_out: Vec<f32>,
-    zeros: Vec<f32>,
-    first: Vec<bool>,
-    work: NetWork,
-    target_work: NetWork,
-}
-
-/// What the utilities say about a batch. Of the dead, and of rows behind an episode's end, values are 0 and choices [`ABSENT`].
-#[derive(Debug)]
-pub struct Seen {
-    /// Choices that were made, `[T * B, n]`.
-    pub taken: Vec<u32>,
-    /// Their values, `[T * B, n]`.
-    pub chosen: Vec<f32>,
-    /// The best available choices, `[(T + 1) * B, n]`.
-    pub greedy: Vec<u32>,
-    /// Their values, `[(T + 1) * B, n]`.
-    pub best: Vec<f32>,
-    /// The best available choices by the online networks with double Q, else by the target networks, `[(T + 1) * B, n]`.
-    pub next_choice: Vec<u32>,
-    /// The target networks' values of those, `[(T + 1) * B, n]`.
-    pub next: Vec<f32>,
-    /// How many choices were available, `[(T + 1) * B, n]`.
-    pub available: Vec<u32>,
-}
-
 /// Utilities, replay and optimiser.
 #[derive(Debug)]
 pub struct Learner {
@@ -114,6 +66,9 @@ pub struct Learner {
     /// Finished episodes.
     pub replay: EpisodeReplay,
     adam: Adam,
+    /// Everything that learns, and its gradient, in one run each for a step.
+    params: Vec<f32>,
+    grad: Vec<f32>,
     norms: Vec<RunningMeanStd>,
     env_steps: u64,
     updates: u64,
@@ -182,6 +137,8 @@ impl Learner {
             utilities,
             replay: EpisodeReplay::new(Arc::clone(team), config.replay_shape(team, needs.kept())),
             adam: Adam::new(learned, AdamConfig::read(settings)?),
+            params: Vec::new(),
+            grad: Vec::new(),
             norms: vec![RunningMeanStd::default(); columns],
             env_steps: 0,
             updates: 0,
@@ -241,13 +198,13 @@ impl Learner {
     }
 
     /// A batch of episodes, every set of them equally likely; `None` before learning starts or while there are too few.
-    pub fn sample(&mut self, rng: &Stream) -> Option<EpisodeBatch> {
+    pub fn sample(&mut self, pool: &Pool, rng: &Stream) -> Option<EpisodeBatch> {
         if self.env_steps < self.config.learning_starts {
             return None;
         }
         let slots = self.replay.sample(self.config.batch_episodes, &mut rng.clone())?;
         let (mode, sizes) = (self.reward, (self.team.n(), self.team.state_len(), self.norms.len()));
-        let mut batch = EpisodeBatch::gather(&self.replay, slots, sizes, &|rewards, column| mode.of(rewards, column));
+        let mut batch = EpisodeBatch::gather(pool, &self.replay, slots, sizes, &|rewards, column| mode.of(rewards, column));
         let scaling = match self.config.reward_norm.as_str() {
             "standard" => Scaling::Standardise,
             "scale" => Scaling::ScaleOnly,
@@ -265,39 +222,10 @@ impl Learner {
 
     /// Runs online and target utilities over the whole episodes of a batch.
     pub fn look(&mut self, pool: &Pool, batch: &EpisodeBatch) -> Seen {
-        let (n, episodes) = (self.team.n(), batch.episodes());
-        let (rows, frames) = (batch.rows() * n, (batch.steps + 1) * episodes * n);
-        let mut seen = Seen {
-            taken: vec![ABSENT; rows],
-            chosen: vec![0.0; rows],
-            greedy: vec![ABSENT; frames],
-            best: vec![0.0; frames],
-            next_choice: vec![ABSENT; frames],
-            next: vec![0.0; frames],
-            available: vec![1; frames],
-        };
+        let mut seen = Seen::nothing(batch);
         let Self { utilities, replay, team, config, last_action, fingerprint, .. } = self;
-        for utility in utilities {
-            let input = Input { team, replay, batch, last_action: *last_action, notes: fingerprint.len() };
-            utility.forward(pool, &input);
-            let width = utility.net.output_len();
-            for (r, (out, target)) in utility.out.chunks(width).zip(utility.target_out.chunks(width)).enumerate() {
-                let (t, m, b) = utility.place(r, episodes);
-                let agent = utility.members[m];
-                let at = (t * episodes + b) * n + agent;
-                let Some((slot, t)) = batch.frame(t, b).filter(|_| batch.alive[at]) else { continue };
-                let mask = replay.avail(slot, t, agent);
-                let best = argmax(out, mask);
-                let next = if config.double_q { best } else { argmax(target, mask) };
-                (seen.greedy[at], seen.next_choice[at]) = (best as u32, next as u32);
-                (seen.best[at], seen.next[at]) = (out[best], target[next]);
-                seen.available[at] = mask.iter().filter(|m| **m).count().max(1) as u32;
-                if batch.step(t, b).is_some() {
-                    let taken = replay.action(slot, t, agent)[0] as usize;
-                    (seen.taken[at], seen.chosen[at]) = (taken as u32, out[taken]);
-                }
-            }
-        }
+        let input = Input { team, replay, batch, last_action: *last_action, notes: fingerprint.len() };
+        utilities.iter_mut().for_each(|utility| utility.look(pool, &input, config.double_q, &mut seen));
         seen
     }
 
@@ -350,25 +278,30 @@ impl Learner {
         metrics: &mut Metrics,
     ) -> Result<(), UpdateError> {
         let lr = decayed(self.config.lr, self.config.lr_decay, context.progress);
-        let (mut params, mut grad) = (Vec::new(), Vec::new());
-        for utility in &self.utilities {
+        let Self { utilities, adam, params, grad, .. } = self;
+        params.clear();
+        grad.clear();
+        for utility in &*utilities {
             params.extend_from_slice(utility.net.params());
             grad.extend_from_slice(&utility.grad);
         }
+        let own = params.len();
         if let Some((mixer, slope)) = &mixer {
             params.extend_from_slice(mixer.weights());
             grad.extend_from_slice(slope);
         }
-        let report = self.adam.step("values", &mut params, &grad, lr)?;
-        let mut at = 0;
+        let report = adam.step("values", params, grad, lr)?;
+        let (mut own, mixed) = params.split_at(own);
         let mut give = |p: &mut [f32]| {
-            p.copy_from_slice(&params[at..at + p.len()]);
-            at += p.len();
+            let (mine, rest) = own.split_at(p.len());
+            p.copy_from_slice(mine);
+            own = rest;
         };
-        self.utilities.iter_mut().for_each(|u| u.net.set_params(&mut give));
-        if let Some((mixer, _)) = mixer {
-            mixer.set_weights(&mut give);
-        }
+        // Packing weights takes as long as the step itself.
+        context.pool.both(
+            || utilities.iter_mut().for_each(|u| u.net.set_params(&mut give)),
+            || mixer.into_iter().for_each(|(mixer, _)| mixer.set_weights(&mut |p| p.copy_from_slice(mixed))),
+        );
         metrics.add("loss/grad_norm", report.grad_norm);
         metrics.add("loss/skipped_steps", f64::from(u8::from(!report.applied)));
         Ok(())
@@ -430,144 +363,4 @@ pub fn load_weights(weights: &mut dyn Weights, r: &StateReader, name: &str) -> R
     r.f32s_into(name, &mut values)?;
     weights.set_weights(&mut |p| p.copy_from_slice(&values));
     Ok(())
-}
-
-/// Where the inputs of a batch come from.
-struct Input<'a> {
-    team: &'a TeamSpec,
-    replay: &'a EpisodeReplay,
-    batch: &'a EpisodeBatch,
-    last_action: bool,
-    /// Notes that are inputs.
-    notes: usize,
-}
-
-/// What a utility reads beside its own observation and what the settings of networks say.
-struct Reads {
-    /// Whom it hears.
-    graph: Option<Arc<Graph>>,
-    /// Numbers of a fingerprint.
-    notes: usize,
-}
-
-impl Utility {
-    fn new(team: &TeamSpec, members: Vec<usize>, config: &UtilityConfig, reads: Reads, from: usize, rng: &Stream) -> Self {
-        let first = &team.agents[members[0]];
-        let head = Head::Categorical(first.action.choices().to_vec());
-        let agent_id = config.agent_id && members.len() > 1;
-        let last = if config.last_action { head.block() } else { 0 };
-        let mut spec = config.spec();
-        spec.obs = first.obs.clone();
-        spec.extra = reads.notes + last + if agent_id { members.len() } else { 0 };
-        spec.output = head.outputs();
-        let net = match reads.graph {
-            None => Net::new(spec, rng),
-            Some(graph) => Net::on_graph(spec, graph, rng),
-        };
-        let width = net.memory_len() + last;
-        Self {
-            memory_at: (0..members.len()).map(|m| from + m * width..from + (m + 1) * width).collect(),
-            target: net.clone(),
-            grad: vec![0.0; net.params().len()],
-            members,
-            net,
-            narrow: None,
-            head,
-            agent_id,
-            x: Vec::new(),
-            out: Vec::new(),
-            target_out: Vec::new(),
-            d_out: Vec::new(),
-            zeros: Vec::new(),
-            first: Vec::new(),
-            work: NetWork::default(),
-            target_work: NetWork::default(),
-        }
-    }
-
-    /// A second head beside the first: for [`Learner::cross`], without a part in acting.
-    fn add_second_head(&mut self, rng: &Stream) {
-        let narrow = self.net.clone();
-        self.net = narrow.with_second_head(rng);
-        self.target = self.net.clone();
-        self.grad = vec![0.0; self.net.params().len()];
-        self.narrow = Some(narrow);
-    }
-
-    /// The cross-group loss of the last [`Learner::look`] over the steps of the episodes; its derivative is added to `d_out`.
-    fn cross(&self, cross: &CrossGroup, replay: &EpisodeReplay, batch: &EpisodeBatch, d_out: &mut [f32]) -> f64 {
-        let (members, episodes) = (&self.members, batch.episodes());
-        let open = |row: usize| {
-            let (t, m, b) = self.place(row, episodes);
-            let (slot, time) = batch.step(t, b)?;
-            batch.alive[(t * episodes + b) * batch.agents + members[m]].then(|| replay.avail(slot, time, members[m]))
-        };
-        let rows = TeamRows { out: &self.out, actions: self.head.outputs(), agents: members.len(), run: episodes, open: &open };
-        cross.loss(&rows, d_out)
-    }
-
-    /// What the network's head read in the last [`Learner::look`], `[T + 1, members, B, memory]`; empty without memory.
-    pub fn states(&self) -> &[f32] {
-        self.work.states()
-    }
-
-    /// The same of the target network.
-    pub fn target_states(&self) -> &[f32] {
-        self.target_work.states()
-    }
-
-    /// Frame, member and episode of a row.
-    fn place(&self, row: usize, episodes: usize) -> (usize, usize, usize) {
-        (row / (self.members.len() * episodes), row / episodes % self.members.len(), row % episodes)
-    }
-
-    /// Gathers the inputs as [`ActingGroup::input`] has them, and runs both networks from empty memory.
-    fn forward(&mut self, pool: &Pool, input: &Input<'_>) {
-        let Input { team, replay, batch, last_action, notes } = *input;
-        let (width, episodes) = (self.net.input_len(), batch.episodes());
-        let rows = (batch.steps + 1) * self.members.len() * episodes;
-        let observed = self.net.graph().map_or(team.obs_range(self.members[0]).len(), |graph| graph.row_len());
-        let last = if last_action { self.head.block() } else { 0 };
-        self.x.clear();
-        self.x.resize(rows * width, 0.0);
-        for r in 0..rows {
-            let (t, m, b) = self.place(r, episodes);
-            let Some((slot, t)) = batch.frame(t, b) else { continue };
-            let (agent, x) = (self.members[m], &mut self.x[r * width..(r + 1) * width]);
-            match self.net.graph() {
-                None => x[..observed].copy_from_slice(replay.obs(slot, t, agent)),
-                Some(graph) => graph.row(replay.team_obs(slot, t), agent, &mut x[..observed]),
-            }
-            x[observed..observed + notes].copy_from_slice(&replay.notes(slot, t)[..notes]);
-            let from = observed + notes;
-            if last_action && t > 0 {
-                self.head.encode(replay.action(slot, t - 1, agent), &mut x[from..from + last]);
-            }
-            if self.agent_id {
-                x[from + last + m] = 1.0;
-            }
-        }
-        let outputs = rows * self.net.output_len();
-        self.out.resize(outputs, 0.0);
-        self.target_out.resize(outputs, 0.0);
-        self.zeros.clear();
-        self.zeros.resize(self.members.len() * episodes * self.net.memory_len(), 0.0);
-        self.first.clear();
-        self.first.resize(rows, false);
-        let Self { net, target, x, out, target_out, zeros, first, work, target_work, .. } = self;
-        let whole = whole_batch(net, x, zeros, first, batch);
-        target.forward_batch(pool, whole, target_out, target_work);
-        net.forward_batch(pool, whole, out, work);
-    }
-
-    fn backward(&mut self, engine: &Engine, pool: &Pool, batch: &EpisodeBatch, d_out: &[f32], d_states: Option<&[f32]>) {
-        let Self { net, x, zeros, first, work, grad, .. } = self;
-        net.backward_batch(engine, pool, whole_batch(net, x, zeros, first, batch), d_out, d_states, grad, work);
-    }
-}
-
-/// Whole episodes as rows to learn from.
-fn whole_batch<'a>(net: &Net, x: &'a [f32], zeros: &'a [f32], first: &'a [bool], batch: &EpisodeBatch) -> Batch<'a> {
-    let sequence = (net.memory_len() > 0).then_some(Sequence { length: batch.steps + 1, memory: zeros, first });
-    Batch { x, rows: first.len(), sequence }
 }

@@ -6,6 +6,7 @@ pub mod iql;
 mod learner;
 pub mod qmix;
 pub mod qtran;
+mod utility;
 pub mod vdn;
 
 use motley_core::Metrics;

@@ -147,7 +147,7 @@ impl Algorithm for Mixed {
         let pool = context.pool;
         let mut metrics = learner.store(roll, context.progress, &mut |_, _, _| {});
         for k in 0..learner.config.updates {
-            let Some(batch) = learner.sample(&context.rng.fork(k as u64)) else { break };
+            let Some(batch) = learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             let (n, states) = (batch.agents, learner.team().state_len());
             let seen = learner.look(pool, &batch);
             // The frame after row r is row r + B.

@@ -23,7 +23,8 @@ use motley_nn::{JointGroup, JointTape, Moments, Pool, Qtran as Joint, QtranShape
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::config::UtilityConfig;
-use super::learner::{Needs, Seen, load_weights};
+use super::learner::{Needs, load_weights};
+use super::utility::{Seen, Utility};
 use super::{EpisodeBatch, Learner, add, blend, check, check_team_reward, keys, report, squared_error};
 use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
 
@@ -125,7 +126,7 @@ impl Tied {
     /// Joint values of what followed every step, by the target networks.
     fn follows(&self, pool: &Pool, batch: &EpisodeBatch, seen: &Seen) -> Vec<f32> {
         let (episodes, states) = (batch.episodes(), self.learner.team().state_len());
-        let width = |u: &super::learner::Utility| u.members.len() * episodes * u.net.memory_len();
+        let width = |u: &Utility| u.members.len() * episodes * u.net.memory_len();
         let hidden: Vec<&[f32]> =
             self.learner.utilities.iter().map(|u| u.target_states().get(width(u)..).unwrap_or_default()).collect();
         let at = Moments { episodes, state: &batch.state[episodes * states..], hidden: &hidden };
@@ -160,7 +161,7 @@ impl Tied {
         let follows = self.follows(pool, batch, &seen);
         let y = batch.targets(&self.learner.config, 0, &|r| follows[r])?;
         let states = self.learner.team().state_len();
-        let width = |u: &super::learner::Utility| batch.steps * u.members.len() * episodes * u.net.memory_len();
+        let width = |u: &Utility| batch.steps * u.members.len() * episodes * u.net.memory_len();
         let hidden: Vec<&[f32]> = self.learner.utilities.iter().map(|u| u.states().get(..width(u)).unwrap_or_default()).collect();
         let here = Moments { episodes, state: &batch.state[..batch.rows() * states], hidden: &hidden };
         let mut tape = JointTape::default();
@@ -195,7 +196,7 @@ impl Algorithm for Tied {
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let mut metrics = self.learner.store(roll, context.progress, &mut |_, _, _| {});
         for k in 0..self.learner.config.updates {
-            let Some(batch) = self.learner.sample(&context.rng.fork(k as u64)) else { break };
+            let Some(batch) = self.learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             self.learn(&batch, context, &mut metrics)?;
         }
         Ok(metrics)

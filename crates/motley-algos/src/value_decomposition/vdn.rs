@@ -81,7 +81,7 @@ impl Algorithm for Sum {
         let learner = &mut self.learner;
         let mut metrics = learner.store(roll, context.progress, &mut |_, _, _| {});
         for k in 0..learner.config.updates {
-            let Some(batch) = learner.sample(&context.rng.fork(k as u64)) else { break };
+            let Some(batch) = learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             let (n, episodes) = (batch.agents, batch.episodes());
             let seen = learner.look(context.pool, &batch);
             let sum = |values: &[f32], row: usize| values[row * n..(row + 1) * n].iter().sum::<f32>();

@@ -31,6 +31,8 @@ pub(super) struct Lane {
     pub next: Buf,
     pub row: Buf,
     acc: Buf,
+    /// Gradients by the input, of one step.
+    dx: Buf,
     /// Tangents of the input's products, of one step.
     pub moved: Buf,
 }
@@ -70,6 +72,43 @@ impl Gru {
         h_last: Option<&mut [f32]>,
         tape: &mut GruTape,
     ) {
+        self.run_seq(pool, x, h0, mask, (steps, rows), y, h_last, tape, true);
+    }
+
+    /// The outputs of [`Gru::forward_seq`] alone, to the bit, for a unit that does not learn from them: each step overwrites what the one
+    /// before left in `tape`, which then serves neither [`Gru::backward_seq`] nor [`Gru::jvp_seq`].
+    ///
+    /// # Panics
+    /// When a slice has not the length its shape says.
+    #[allow(clippy::too_many_arguments)]
+    pub fn values_seq(
+        &self,
+        pool: &Pool,
+        x: &[f32],
+        h0: &[f32],
+        mask: &[f32],
+        (steps, rows): (usize, usize),
+        y: &mut [f32],
+        tape: &mut GruTape,
+    ) {
+        self.run_seq(pool, x, h0, mask, (steps, rows), y, None, tape, false);
+        // Whoever asks for a gradient all the same is refused by its check of lengths.
+        (tape.steps, tape.rows) = (0, 0);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run_seq(
+        &self,
+        pool: &Pool,
+        x: &[f32],
+        h0: &[f32],
+        mask: &[f32],
+        (steps, rows): (usize, usize),
+        y: &mut [f32],
+        h_last: Option<&mut [f32]>,
+        tape: &mut GruTape,
+        keep: bool,
+    ) {
         let GruShape { input, hidden, .. } = self.shape;
         assert_eq!(x.len(), steps * rows * input, "input slice");
         assert_eq!(y.len(), steps * rows * hidden, "output slice");
@@ -89,7 +128,7 @@ impl Gru {
                 h_last = Some(rest);
                 mine
             });
-            jobs.push(Forward { gru: self, x, h0, mask, steps, rows, start, count, y, h_last, lane });
+            jobs.push(Forward { gru: self, x, h0, mask, steps, rows, start, count, y, h_last, lane, keep });
         }
         pool.run(&mut jobs, |_, job| dispatch(self.isa, job));
     }
@@ -136,9 +175,7 @@ impl Gru {
         drop(jobs);
         grad.fill(0.0);
         let Some((first, rest)) = tape.lanes[..count].split_first_mut() else { return };
-        for lane in rest {
-            first.acc.iter_mut().zip(lane.acc.iter()).for_each(|(a, b)| *a += b);
-        }
+        pool.fold(vec![(&mut first.acc[..], rest.iter().map(|lane| &lane.acc[..]).collect())]);
         self.unfold(&first.acc, grad);
     }
 
@@ -181,6 +218,8 @@ struct Forward<'a> {
     y: Vec<&'a mut [f32]>,
     h_last: Option<&'a mut [f32]>,
     lane: &'a mut Lane,
+    /// Whether every step stays on the tape, or only the one at hand.
+    keep: bool,
 }
 
 impl Task for &mut Forward<'_> {
@@ -190,36 +229,37 @@ impl Task for &mut Forward<'_> {
         let GruShape { input, hidden, .. } = self.gru.shape;
         let (gate, ld, count) = (self.gru.gate, stride(hidden), self.count);
         let (ldg, lds, ldx) = (stride(4 * gate), stride(3 * gate), stride(input));
-        let all = self.steps * count;
+        let kept = if self.keep { self.steps * count } else { count };
         let lane = &mut *self.lane;
-        lane.x.set_len(all * ldx);
-        lane.h.set_len(all * ld);
-        lane.gates.set_len(all * ldg);
-        lane.hat.set_len(all * ld);
-        lane.rstd.set_len(all);
+        lane.x.set_len(if self.keep { kept * ldx } else { 0 });
+        lane.h.set_len(kept * ld);
+        lane.gates.set_len(kept * ldg);
+        lane.hat.set_len(kept * ld);
+        lane.rstd.set_len(kept);
         lane.state.set_len(count * lds);
         lane.next.set_len(count * ld);
-        for (t, step) in lane.x.chunks_mut((count * ldx).max(1)).enumerate() {
-            let from = self.x[(t * self.rows + self.start) * input..].chunks(input.max(1));
-            for (to, from) in step.chunks_mut(ldx).zip(from) {
-                to[..input].copy_from_slice(from);
-            }
-        }
         for (to, from) in lane.next.chunks_mut(ld).zip(self.h0[self.start * hidden..].chunks(hidden.max(1))) {
             to[..hidden].copy_from_slice(from);
             to[hidden..].fill(0.0);
         }
-        product(l, all, (&lane.x, ldx), &self.gru.wi, Init::Bias(&self.gru.bi), (&mut lane.gates, ldg));
         for (t, y) in self.y.iter_mut().enumerate() {
-            let h = &mut lane.h[t * count * ld..][..count * ld];
+            let first = if self.keep { t * count } else { 0 };
+            let h = &mut lane.h[first * ld..][..count * ld];
             let mask = &self.mask[t * self.rows + self.start..];
             for ((to, from), mask) in h.chunks_mut(ld).zip(lane.next.chunks(ld)).zip(mask) {
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = from * mask);
             }
-            let gates = &mut lane.gates[t * count * ldg..];
+            let x = &self.x[(t * self.rows + self.start) * input..][..count * input];
+            if self.keep {
+                for (to, from) in lane.x[first * ldx..].chunks_mut(ldx).zip(x.chunks(input.max(1))) {
+                    to[..input].copy_from_slice(from);
+                }
+            }
+            let gates = &mut lane.gates[first * ldg..];
+            product(l, count, (x, input), &self.gru.wi, Init::Bias(&self.gru.bi), (gates, ldg));
             product(l, count, (h, ld), &self.gru.wh, Init::Bias(&self.gru.bh), (&mut lane.state, lds));
             forward_rows(l, hidden, count, gates, &lane.state, h, &mut lane.next);
-            let (hat, rstd) = (&mut lane.hat[t * count * ld..], &mut lane.rstd[t * count..]);
+            let (hat, rstd) = (&mut lane.hat[first * ld..], &mut lane.rstd[first..]);
             output(l, hidden, count, self.gru.norm(), &lane.next, y, hat, Some(rstd));
         }
         if let Some(h_last) = &mut self.h_last {
@@ -250,11 +290,12 @@ impl Task for &mut Backward<'_> {
         let GruShape { input, hidden, .. } = self.gru.shape;
         let (gate, ld, count) = (self.gru.gate, stride(hidden), self.count);
         let (ldg, ldx, gates3) = (stride(4 * gate), stride(input), 3 * gate);
-        let Lane { x, h, gates, hat, rstd, next: dh, row, acc, .. } = &mut *self.lane;
+        let Lane { x, h, gates, hat, rstd, next: dh, row, acc, dx: by_input, .. } = &mut *self.lane;
         let at = self.gru.sums();
         acc.reset(at[6]);
         row.set_len(padded(hidden));
         dh.reset(count * ld);
+        by_input.set_len(count * ldx);
         for t in (0..self.steps).rev() {
             let first = t * count;
             let dy = &self.dy[(t * self.rows + self.start) * hidden..][..count * hidden];
@@ -266,6 +307,12 @@ impl Task for &mut Backward<'_> {
             let mask = &self.mask[t * self.rows + self.start..];
             for (dh, mask) in dh.chunks_mut(ld).zip(mask) {
                 dh.iter_mut().for_each(|d| *d *= mask);
+            }
+            if let Some(dx) = self.dx.as_mut().and_then(|steps| steps.get_mut(t)) {
+                product(l, count, (gates, ldg), &self.gru.wi_t, Init::Zero, (by_input, ldx));
+                for (to, from) in dx.chunks_mut(input.max(1)).zip(by_input.chunks(ldx)) {
+                    to.copy_from_slice(&from[..input]);
+                }
             }
         }
         if let Some(to) = &mut self.dh0 {
@@ -281,13 +328,5 @@ impl Task for &mut Backward<'_> {
         tn(l, all, (h, ld, hidden), (&gates[gate..], ldg, gates3), &mut acc[at[1]..at[2]], gates3);
         column_sums(l, all, gates, ldg, &mut acc[at[2]..at[3]]);
         column_sums(l, all, &gates[gate..], ldg, &mut acc[at[3]..at[4]]);
-        let Some(dx) = &mut self.dx else { return };
-        // The staged inputs are no longer needed: their rows take the input's gradient.
-        product(l, all, (gates, ldg), &self.gru.wi_t, Init::Zero, (x, ldx));
-        for (to, from) in dx.iter_mut().zip(x.chunks(count * ldx)) {
-            for (to, from) in to.chunks_mut(input.max(1)).zip(from.chunks(ldx)) {
-                to.copy_from_slice(&from[..input]);
-            }
-        }
     }
 }

@@ -109,6 +109,24 @@ fn sequences_and_gradients_match_the_oracle() {
     }
 }
 
+/// The same bits from the memory of one step, whatever used it before.
+#[test]
+fn values_alone_are_those_of_the_forward_pass() {
+    let mut noise = Noise(7);
+    let mut tape = GruTape::default();
+    for (norm, steps, rows) in [(true, 4, 3), (false, 5, 29), (true, 1, 1), (false, 0, 2)] {
+        let c = case(&mut noise, GruShape { input: 17, hidden: 5, output_norm: norm }, steps, rows);
+        let whole = run(&c, Isa::current(), 1, &mut tape);
+        for threads in [1, 2] {
+            let mut gru = Gru::new(c.shape);
+            gru.pack(&c.params);
+            let mut y = vec![9.0; c.dy.len()];
+            gru.values_seq(&Pool::new(threads).unwrap(), &c.x, &c.h0, &c.mask, (steps, rows), &mut y, &mut tape);
+            assert_eq!(y, whole.y, "{steps} steps, {rows} rows, {threads} threads");
+        }
+    }
+}
+
 /// The derivative along random tangents of parameters and inputs, after a forward pass.
 fn slope(c: &Case, along: (&[f32], &[f32]), isa: Isa, threads: usize, tape: &mut GruTape) -> Vec<f32> {
     let pool = Pool::new(threads).unwrap();

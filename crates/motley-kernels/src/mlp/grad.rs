@@ -121,10 +121,10 @@ fn run(
     pool.run(&mut jobs, |_, job| dispatch(mlp.isa, job));
     drop(jobs);
     let Some((first, rest)) = work.lanes[..lanes.max(1)].split_first_mut() else { return };
-    for lane in rest {
-        first.acc.iter_mut().zip(lane.acc.iter()).for_each(|(a, b)| *a += b);
+    for lane in &*rest {
         first.stats.iter_mut().zip(&lane.stats).for_each(|(a, b)| *a += b);
     }
+    pool.fold(vec![(&mut first.acc[..], rest.iter().map(|lane| &lane.acc[..]).collect())]);
 }
 
 /// Gradients by the folded weights and biases to gradients by the flat parameters.

@@ -194,12 +194,11 @@ impl Qmix {
         pool.run(&mut jobs, |_, job| dispatch(self.isa, job));
         drop(jobs);
         let Some((first, rest)) = work.lanes[..lanes.max(1)].split_first_mut() else { return };
-        for lane in rest {
-            for (a, b) in first.sums.iter_mut().zip(&lane.sums) {
-                a.iter_mut().zip(b.iter()).for_each(|(a, b)| *a += b);
-            }
+        for lane in &*rest {
             first.stats.iter_mut().zip(&lane.stats).for_each(|(a, b)| *a += b);
         }
+        let others = |k: usize| rest.iter().map(|lane| &lane.sums[k][..]).collect();
+        pool.fold(first.sums.iter_mut().enumerate().map(|(k, sum)| (&mut sum[..], others(k))).collect());
     }
 }
 
