@@ -306,7 +306,7 @@ fn verdicts_have_exit_codes() {
     let mut line: Value = serde_json::from_str(read("eval.jsonl").lines().next().unwrap()).unwrap();
     line["env_steps"] = 20_000_000.into();
     for (value, code, verdict) in [(248.0, 0, "reached"), (200.0, 4, "missed"), (300.0, 4, "impossible")] {
-        line["team_return"] = value.into();
+        line["return"] = value.into();
         std::fs::write(run.join("eval.jsonl"), format!("{line}\n")).unwrap();
         let (found, out, err) = motley(dir.path(), &words("1"));
         let done = &events(&out, "done")[0];
