@@ -2,7 +2,7 @@
 //! (Agarwal et al. 2021, figure 7).
 
 use crate::StatsError;
-use crate::aggregate::interquartile_mean;
+use crate::aggregate::{average, interquartile_mean};
 use crate::bootstrap::{Bootstrap, Estimate};
 
 /// A point of a curve over env steps.
@@ -54,6 +54,25 @@ pub fn sample_efficiency(tasks: &[Vec<Curve>], bootstrap: &Bootstrap) -> Result<
     Ok(steps.iter().copied().zip(of(&all)).zip(ends).map(point).collect())
 }
 
+/// How far seeds lie apart along their curves: at every step that all runs were evaluated at, the standard deviation over runs
+/// (`n - 1` in the denominator), and of these the mean. None of fewer than two runs, or of runs that were never evaluated at one step.
+pub fn spread(runs: &[Curve]) -> Option<f64> {
+    let (first, others) = runs.split_first()?;
+    if others.is_empty() {
+        return None;
+    }
+    let at = |step: f64| -> Option<Vec<f64>> {
+        let value = |run: &Curve| run.iter().find(|p| p.0 == step).map(|p| p.1).filter(|v| v.is_finite());
+        runs.iter().map(value).collect()
+    };
+    let deviation = |values: Vec<f64>| {
+        let mean = average(&values);
+        (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
+    };
+    let all: Vec<f64> = first.iter().filter_map(|p| at(p.0)).map(deviation).collect();
+    (!all.is_empty()).then(|| average(&all))
+}
+
 fn common_steps(tasks: &[Vec<Curve>]) -> Vec<f64> {
     let runs = || tasks.iter().flatten();
     let first = runs().filter_map(|r| r.first()).map(|p| p.0).fold(f64::NEG_INFINITY, f64::max);
@@ -103,6 +122,15 @@ mod tests {
         let got = sample_efficiency(&[runs], &bootstrap()).unwrap();
         assert_eq!((got[0].score.low, got[0].score.high), (0.0, 0.0));
         assert!(got[1].score.value == 1.5 && got[1].score.low < 0.7 && got[1].score.high > 2.3);
+    }
+
+    /// Hand-computed: sqrt(2), 0 and 2 at the steps that both have.
+    #[test]
+    fn spread_is_the_mean_deviation_along_the_curve() {
+        let a = vec![(1.0, 0.0), (2.0, 5.0), (3.0, 1.0), (4.0, 9.0)];
+        let b = vec![(1.0, 2.0), (2.0, 5.0), (3.0, 1.0 + 8.0f64.sqrt())];
+        assert!((spread(&[a.clone(), b]).unwrap() - (2.0f64.sqrt() + 0.0 + 2.0) / 3.0).abs() < 1e-12);
+        assert_eq!([spread(std::slice::from_ref(&a)), spread(&[]), spread(&[a, vec![(9.0, 0.0)]])], [None; 3]);
     }
 
     #[test]

@@ -20,6 +20,7 @@
 pub mod aggregate;
 pub mod bootstrap;
 pub mod bounds;
+pub mod cost;
 pub mod curves;
 pub mod marl_eval;
 pub mod profile;

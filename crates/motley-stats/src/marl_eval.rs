@@ -3,7 +3,7 @@
 //! `{env: {task: {ALGORITHM: {seed_N: {step_0: {step_count, metrics...}, ..., absolute_metrics: {...}}}}}}`:
 //! names of environments and tasks in lower case and of algorithms in upper case, every metric in every step and in
 //! `absolute_metrics`, values as lists, `absolute_metrics` as the last key (its matrices take the last entry as the absolute
-//! one). Win rates are in percent there, 0 to 1 here. The format's optional `elapsed_time` is read but not written: marl-eval's
+//! one). Win rates are in percent there, 0 to 1 here; BenchMARL, which says `return`, writes them 0 to 1 too. The format's optional `elapsed_time` is read but not written: marl-eval's
 //! checker takes it for a metric that `absolute_metrics` lacks.
 
 use std::collections::BTreeMap;
@@ -89,12 +89,6 @@ pub fn from_json(document: &Value) -> Result<Vec<RunRecord>, StatsError> {
             }
         }
     }
-    // Percent, unless no win rate anywhere is above 1.
-    let percent = runs.iter().flat_map(|r| r.evaluations.iter().chain(&r.absolute)).flat_map(|e| &e.won).any(|w| *w > 1.0);
-    if percent {
-        let evaluations = runs.iter_mut().flat_map(|r| r.evaluations.iter_mut().chain(r.absolute.as_mut()));
-        evaluations.flat_map(|e| &mut e.won).for_each(|w| *w /= 100.0);
-    }
     Ok(runs)
 }
 
@@ -125,6 +119,7 @@ fn read_run(env: &str, task: &str, algo: &str, name: &str, run: &Value) -> Resul
         seed,
         env_steps,
         seconds,
+        update_seconds: None,
         machine: String::new(),
         version: String::new(),
         config: toml::Table::new(),
@@ -150,7 +145,16 @@ fn read_metrics(fields: &Value, place: &str) -> Result<Evaluation, StatsError> {
     if returns.is_empty() {
         return Err(StatsError::Format(format!("{place}: no {RETURN}")));
     }
-    Ok(Evaluation { env_steps: 0, seconds: None, returns, won: list(&[WIN_RATE])? })
+    let mut won = list(&[WIN_RATE])?;
+    // Whoever calls the return by marl-eval's name writes percent, BenchMARL (`return`) shares; the numbers alone cannot tell.
+    if map.contains_key(RETURN) {
+        won.iter_mut().for_each(|w| *w /= 100.0);
+    }
+    if let Some(wrong) = won.iter().find(|w| !(0.0..=1.0).contains(*w)) {
+        let scale = if map.contains_key(RETURN) { "percent" } else { "a share" };
+        return Err(StatsError::Format(format!("{place}/{WIN_RATE}: a win rate of {wrong} is none (read as {scale})")));
+    }
+    Ok(Evaluation { env_steps: 0, seconds: None, returns, won })
 }
 
 fn object<'a>(value: &'a Value, place: &str) -> Result<&'a Map<String, Value>, StatsError> {
@@ -195,6 +199,20 @@ mod tests {
         assert_eq!((r.algo.as_str(), r.task.as_str(), r.seed, r.seconds), ("qmix", "smac/3m", 2, Some(1.5)));
         assert_eq!(r.curve(Metric::Return), [(900.0, 2.0), (1000.0, 5.0)]);
         assert_eq!(r.absolute.as_ref().map(|a| a.env_steps), Some(1000));
+    }
+
+    /// Less than one percent, nowhere more, is still percent; BenchMARL's shares are shares.
+    #[test]
+    fn small_win_rates_are_not_taken_for_shares() {
+        let mut rare = measured("happo", 0);
+        rare.evaluations.iter_mut().chain(rare.absolute.as_mut()).for_each(|e| e.won = vec![0.004]);
+        let document = to_json(&[rare.clone()]).unwrap();
+        assert_eq!(document["mpe"]["simple_spread_v3"]["HAPPO"]["seed_0"]["step_0"]["win_rate"], json!([0.4]));
+        assert_eq!(from_json(&document).unwrap(), [rare]);
+        let other = |name: &str, rate: f64| json!({ "smac": { "3m": { "QMIX": { "seed_0": { "step_0": { "step_count": 1, name: [2.0], "win_rate": [rate] } } } } } });
+        let won = |name: &str, rate: f64| from_json(&other(name, rate)).map(|runs| runs[0].evaluations[0].won[0]);
+        assert_eq!((won("return", 0.4).unwrap(), won("mean_episode_return", 40.0).unwrap()), (0.4, 0.4));
+        assert!(won("return", 40.0).is_err() && won("mean_episode_return", 140.0).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::StatsError;
-use crate::aggregate::{Scores, iqm, mean, middle};
+use crate::aggregate::{Scores, average, interquartile_mean, middle};
 use crate::bootstrap::{Bootstrap, Estimate};
 use crate::record::{Metric, RunRecord};
 
@@ -23,6 +23,15 @@ pub enum Source {
     Logic,
     /// From memory of the paper: a hint, no verdict is built on it.
     Unverified,
+    /// Printed or read, but of another simulator or other rules: shown, never judged.
+    Other,
+}
+
+impl Source {
+    /// Whether runs may be judged by it.
+    pub fn judges(self) -> bool {
+        !matches!(self, Self::Unverified | Self::Other)
+    }
 }
 
 /// How one run becomes one number.
@@ -64,8 +73,10 @@ pub struct Published {
     pub task: String,
     /// Settings that make task and evaluation those of the paper.
     pub settings: Vec<String>,
-    /// The preset to train with; the tuned one where none is named.
+    /// The preset to train with (the other algorithm of a claim too); the tuned one where none is named.
     pub preset: Option<String>,
+    /// Where the paper's claim is that its algorithm is better than this one on the same budget: all numbers are then differences.
+    pub against: Option<String>,
     /// Env steps.
     pub steps: u64,
     /// What is compared.
@@ -132,8 +143,16 @@ struct Row {
     /// Where it differs from the table's.
     #[serde(default)]
     steps: Option<u64>,
+    /// Where it differs from the table's.
+    #[serde(default)]
+    source: Option<Source>,
+    /// Besides the table's.
+    #[serde(default)]
+    settings: Vec<String>,
     #[serde(default)]
     preset: Option<String>,
+    #[serde(default)]
+    against: Option<String>,
     #[serde(default)]
     milestones: Vec<(u64, f64)>,
     #[serde(default)]
@@ -145,10 +164,13 @@ fn returns() -> Metric {
 }
 
 /// The shipped files.
-const FILES: [&str; 3] = [
+const FILES: [&str; 6] = [
     include_str!("../../../results/harl.toml"),
     include_str!("../../../results/epymarl.toml"),
+    include_str!("../../../results/mappo.toml"),
     include_str!("../../../results/pymarl2.toml"),
+    include_str!("../../../results/pareto.toml"),
+    include_str!("../../../results/acceptance.toml"),
 ];
 
 static ALL: LazyLock<Vec<Published>> =
@@ -164,11 +186,12 @@ fn entries(file: File) -> Vec<Published> {
                 id: format!("{}/{}", table.id, row.algo),
                 paper: file.paper.clone(),
                 place: table.place.clone(),
-                source: table.source,
+                source: row.source.unwrap_or(table.source),
                 algo: row.algo.clone(),
                 task: table.task.clone(),
-                settings: table.settings.clone(),
+                settings: [table.settings.as_slice(), &row.settings].concat(),
                 preset: row.preset.clone().or_else(|| table.preset.clone()),
+                against: row.against.clone(),
                 steps: row.steps.unwrap_or(table.steps),
                 metric: table.metric,
                 reading: table.reading,
@@ -199,7 +222,7 @@ pub enum Verdict {
     Missed,
     /// Better than is possible: something is wrong.
     Impossible,
-    /// Nothing is published at these steps, or only from memory.
+    /// Nothing is published at these steps, or nothing that runs may be judged by.
     Unknown,
 }
 
@@ -217,19 +240,29 @@ pub struct Comparison {
 }
 
 impl Published {
-    /// Compares runs that were trained for `steps` (the published number or a part of it). Higher is better.
+    /// Compares runs that were trained for `steps` (the published number or a part of it). Higher is better. Of a claim
+    /// [`against`](Published::against) another algorithm the runs of both are given, and the difference is compared.
     ///
     /// # Errors
-    /// [`StatsError::Empty`] without runs or without an evaluation of the metric.
+    /// [`StatsError::Empty`] without runs (of either) or without an evaluation of the metric.
     pub fn compare(&self, runs: &[RunRecord], steps: u64, bootstrap: &Bootstrap) -> Result<Comparison, StatsError> {
-        let numbers = Scores::new(vec![self.read(runs)?])?;
-        let ours = bootstrap.estimate(&numbers, |s| match self.over {
-            Over::Iqm => iqm(s),
-            Over::Mean => mean(s),
-            Over::Median => middle(&s.tasks()[0]),
+        let is_other = |r: &&RunRecord| self.against.as_deref() == Some(r.algo.as_str());
+        let (others, own): (Vec<&RunRecord>, Vec<&RunRecord>) = runs.iter().partition(is_other);
+        let mut numbers = vec![self.read(&own)?];
+        if self.against.is_some() {
+            numbers.push(self.read(&others)?);
+        }
+        let over = |values: &[f64]| match self.over {
+            Over::Iqm => interquartile_mean(values.iter().copied()),
+            Over::Mean => average(values),
+            Over::Median => middle(values),
+        };
+        let ours = bootstrap.estimate(&Scores::new(numbers)?, |s| match s.tasks() {
+            [own, other] => over(own) - over(other),
+            tasks => tasks.first().map_or(f64::NAN, |own| over(own)),
         });
         let at = if steps >= self.steps { Some(self.value) } else { self.milestone(steps) };
-        let published = at.filter(|_| self.source != Source::Unverified);
+        let published = at.filter(|_| self.source.judges());
         let floor = published.map(|value| value - (self.value - self.low));
         let (verdict, clear) = match (self.limit, floor) {
             // By more than what the episodes of an evaluation may be luckier than others.
@@ -247,7 +280,7 @@ impl Published {
     }
 
     /// One number a run.
-    fn read(&self, runs: &[RunRecord]) -> Result<Vec<f64>, StatsError> {
+    fn read(&self, runs: &[&RunRecord]) -> Result<Vec<f64>, StatsError> {
         let nothing = || StatsError::Empty(format!("{} (no run with an evaluation)", self.id));
         match self.reading {
             Reading::Plateau => runs.iter().map(|r| r.plateau(self.metric, 0.1).ok_or_else(nothing)).collect(),
@@ -315,7 +348,52 @@ mod tests {
         let at = |steps, value: f64| p.compare(&seeds(&[value; 3]), steps, &bootstrap()).unwrap();
         assert_eq!((at(2_000_000, -71.0).published, at(2_000_000, -71.0).verdict), (Some(-71.0), Verdict::Reached));
         assert_eq!(at(2_000_000, -80.0).verdict, Verdict::Missed);
-        assert_eq!(at(1_000_000, -80.0).verdict, Verdict::Unknown);
+        assert_eq!(at(4_000_000, -80.0).verdict, Verdict::Unknown);
+        let early: Vec<Option<f64>> = [100_000, 500_000, 1_000_000].map(|s| at(s, -90.0).published).to_vec();
+        assert_eq!(early, [Some(-99.0), Some(-82.0), Some(-77.0)], "a tenth of the budget is judged");
+    }
+
+    /// What is remembered, or was measured elsewhere, is told beside ours and judges nothing.
+    #[test]
+    fn not_every_number_judges() {
+        let of = |id: &str| all().iter().find(|p| p.id == id).unwrap();
+        assert!([Source::Unverified, Source::Other].iter().all(|s| !s.judges()));
+        for (id, source) in [
+            ("epymarl-climbing/mappo", Source::Logic),
+            ("epymarl-climbing/iql", Source::Unverified),
+            ("epymarl-spread/qmix", Source::Other),
+            ("harl-hands-over/happo", Source::Other),
+            ("mappo-smac-25m/qmix", Source::Transcript),
+        ] {
+            let p = of(id);
+            let verdict = p.compare(&seeds(&[p.value; 3]), p.steps, &bootstrap());
+            assert_eq!(p.source, source, "{id}");
+            if p.metric == Metric::Return {
+                let expected = if source.judges() { Verdict::Reached } else { Verdict::Unknown };
+                assert_eq!(verdict.unwrap().verdict, expected, "{id}");
+            }
+        }
+        let drawn = |id: &str| of(id).settings.iter().any(|s| s == "eval.stochastic=true");
+        assert!(drawn("epymarl-climbing/ia2c") && !drawn("epymarl-climbing/vdn"), "only policy gradients draw their actions");
+        assert!(all().iter().filter(|p| p.id.starts_with("epymarl-")).all(|p| p.settings.iter().any(|s| s == "net.share=all")));
+    }
+
+    /// U-QMIX 0.9 and 0.7, QMIX 0.5 and 0.6: better by 0.25 in the mean.
+    #[test]
+    fn a_claim_against_another_is_a_difference() {
+        let p = all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap();
+        assert_eq!(p.against.as_deref(), Some("qmix"));
+        let won = |algo: &str, seed: u64, rate: f64| RunRecord {
+            evaluations: vec![crate::Evaluation { env_steps: p.steps, won: vec![rate], ..Default::default() }],
+            ..run(algo, &p.task, seed, &[])
+        };
+        let runs = [won("u-qmix", 0, 0.9), won("qmix", 0, 0.5), won("u-qmix", 1, 0.7), won("qmix", 1, 0.6)];
+        let c = p.compare(&runs, p.steps, &bootstrap()).unwrap();
+        assert!((c.ours.value - 0.25).abs() < 1e-12 && c.verdict == Verdict::Reached, "{c:?}");
+        assert!((c.ours.low - 0.1).abs() < 1e-12 && (c.ours.high - 0.4).abs() < 1e-12, "both are drawn again: {c:?}");
+        let worse = [won("u-qmix", 0, 0.2), won("qmix", 0, 0.5)];
+        assert_eq!(p.compare(&worse, p.steps, &bootstrap()).unwrap().verdict, Verdict::Missed);
+        assert!(p.compare(&runs[..1], p.steps, &bootstrap()).is_err(), "nothing to compare with");
     }
 
     #[test]

@@ -67,7 +67,10 @@ pub struct RunRecord {
     /// Wall-clock seconds of training, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Processor and threads that trained it.
+    /// Mean wall-clock seconds of an update, collection not counted, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_seconds: Option<f64>,
+    /// Processor and threads that trained it, as `NAME, 2 threads`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub machine: String,
     /// Version and commit that trained it.
@@ -110,6 +113,11 @@ impl RunRecord {
         self.evaluations.iter().reduce(|best, e| if value(e) > value(best) { e } else { best })
     }
 
+    /// The threads that trained it, where known.
+    pub fn threads(&self) -> Option<usize> {
+        self.machine.rsplit_once(", ")?.1.strip_suffix(" threads")?.parse().ok()
+    }
+
     /// A setting by its dotted name.
     pub fn setting(&self, name: &str) -> Option<&toml::Value> {
         let mut parts = name.split('.');
@@ -118,15 +126,24 @@ impl RunRecord {
     }
 }
 
+/// Settings of a task that say how it is shown to and played by the learner, and how its rewards are shared: choices of whoever
+/// trains, who plays the same game whatever they are.
+fn is_view(name: &str) -> bool {
+    let exact = ["task.reward", "task.state", "task.obs", "task.actions"].contains(&name);
+    exact || name.starts_with("task.obs_") || name.starts_with("task.state_")
+}
+
 /// Settings in which two runs of one comparison may differ and still be seeds of one thing.
 fn is_incidental(name: &str) -> bool {
     ["seed", "threads", "total_steps"].contains(&name) || name.starts_with("eval.") || name.starts_with("log.")
 }
 
 /// Tells apart runs of one algorithm on one task that differ in other settings than seeds, budgets and logs: `task.*` settings
-/// become part of the task's name, others of the algorithm's, as in `happo [algo.order=fixed]`.
+/// become part of the task's name, others of the algorithm's, as in `happo [algo.order=fixed]`. What an algorithm sees of a task (layouts
+/// of observation, state and actions) and how rewards are shared are the algorithm's, so that one that learns from its own layout can
+/// stand beside others on one task.
 pub fn name_variants(runs: &mut [RunRecord]) {
-    let flat: Vec<BTreeMap<String, String>> = runs.iter().map(|r| flatten(&r.config)).collect();
+    let flat: Vec<BTreeMap<String, String>> = runs.iter().map(|r| telling(&r.config)).collect();
     let differing = |same: &dyn Fn(&RunRecord) -> bool, of_task: bool| -> BTreeSet<String> {
         let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let group: Vec<usize> = (0..runs.len()).filter(|k| same(&runs[*k])).collect();
@@ -145,13 +162,11 @@ pub fn name_variants(runs: &mut [RunRecord]) {
     let named: Vec<(String, String)> = (0..runs.len())
         .map(|k| {
             let run = &runs[k];
-            // How rewards are shared is a choice of the algorithm, and where the task is one, no part of it.
+            let alike = |r: &RunRecord| r.algo == run.algo && r.task == run.task;
             let mut of_task = differing(&|r| r.task == run.task, true);
-            of_task.remove("task.reward");
-            let mut of_algo = differing(&|r| r.algo == run.algo && r.task == run.task, false);
-            if differing(&|r| r.algo == run.algo && r.task == run.task, true).contains("task.reward") {
-                of_algo.insert("task.reward".into());
-            }
+            of_task.retain(|name| !is_view(name));
+            let mut of_algo = differing(&alike, false);
+            of_algo.extend(differing(&alike, true).into_iter().filter(|name| is_view(name)));
             (label(k, &of_algo), label(k, &of_task))
         })
         .collect();
@@ -159,6 +174,37 @@ pub fn name_variants(runs: &mut [RunRecord]) {
         run.algo.push_str(&algo);
         run.task.push_str(&task);
     }
+}
+
+/// Where algorithms are shown one task in different ways, a line that says so: `task: task.state is ep (happo), smac (qmix)`.
+pub fn unlike_views(runs: &[RunRecord]) -> Vec<String> {
+    // task -> setting -> value -> algorithms
+    let mut views: BTreeMap<&str, BTreeMap<String, BTreeMap<String, BTreeSet<&str>>>> = BTreeMap::new();
+    for run in runs {
+        for (name, value) in flatten(&run.config).into_iter().filter(|(name, _)| is_view(name)) {
+            let values = views.entry(&run.task).or_default().entry(name).or_default();
+            values.entry(value.trim_matches('"').to_owned()).or_default().insert(&run.algo);
+        }
+    }
+    let mut lines = Vec::new();
+    for (task, settings) in views {
+        for (name, values) in settings.into_iter().filter(|(_, values)| values.len() > 1) {
+            let told = values.into_iter().map(|(v, algos)| format!("{v} ({})", algos.into_iter().collect::<Vec<_>>().join(", ")));
+            lines.push(format!("{task} is not shown alike to all: {name} is {}", told.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    lines
+}
+
+/// The settings by name, with schedules that end with the budget as one kind of them, whatever the budget.
+fn telling(config: &toml::Table) -> BTreeMap<String, String> {
+    let mut flat = flatten(config);
+    if let Some(steps) = flat.get("schedule_steps")
+        && (steps == "0" || Some(steps) == flat.get("total_steps"))
+    {
+        flat.insert("schedule_steps".into(), "total_steps".into());
+    }
+    flat
 }
 
 /// Dotted names with their values as text.
@@ -192,6 +238,7 @@ pub(crate) mod tests {
             seed,
             env_steps: 100 * returns.len() as u64,
             seconds: None,
+            update_seconds: None,
             machine: String::new(),
             version: String::new(),
             config: toml::Table::new(),
@@ -242,5 +289,50 @@ pub(crate) mod tests {
         assert_eq!(versions.iter().map(|r| r.algo.as_str()).collect::<Vec<_>>(), ["a", "a"]);
         assert_eq!(runs[2].setting("task.n").and_then(toml::Value::as_integer), Some(6));
         assert_eq!(runs[2].setting("task.none.x"), None);
+    }
+
+    #[test]
+    fn layouts_belong_to_the_algorithm_and_rules_to_the_task() {
+        let with = |algo: &str, text: &str| RunRecord { config: toml::from_str(text).unwrap(), ..run(algo, "s/3m", 0, &[1.0]) };
+        let mut runs = vec![
+            with("mappo", "task = { state = 'ep', obs_last_action = false, profile = 'liberty' }"),
+            with("qmix", "task = { state = 'smac', obs_last_action = false, profile = 'liberty' }"),
+            with("qmix", "task = { state = 'smac', obs_last_action = true, profile = 'liberty' }"),
+            with("vdn", "task = { state = 'smac', obs_last_action = false, profile = 'smaclite' }"),
+        ];
+        let views = unlike_views(&runs);
+        assert_eq!(views[1], "s/3m is not shown alike to all: task.state is ep (mappo), smac (qmix, vdn)");
+        assert!(views.len() == 2 && views[0].contains("task.obs_last_action"), "{views:?}");
+        name_variants(&mut runs);
+        let names: Vec<(&str, &str)> = runs.iter().map(|r| (r.algo.as_str(), r.task.as_str())).collect();
+        let liberty = "s/3m [task.profile=liberty]";
+        assert_eq!(
+            names,
+            [
+                ("mappo", liberty),
+                ("qmix [task.obs_last_action=false]", liberty),
+                ("qmix [task.obs_last_action=true]", liberty),
+                ("vdn", "s/3m [task.profile=smaclite]")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_schedule_beyond_the_budget_is_a_variant() {
+        let with = |text: &str| RunRecord { config: toml::from_str(text).unwrap(), ..run("a", "s/t", 0, &[1.0]) };
+        let named = |texts: [&str; 2]| {
+            let mut runs = texts.map(with);
+            name_variants(&mut runs);
+            runs.map(|r| r.algo)
+        };
+        assert_eq!(named(["total_steps = 9\nschedule_steps = 0", "total_steps = 7\nschedule_steps = 7"]), ["a", "a"]);
+        let part = named(["total_steps = 9\nschedule_steps = 0", "total_steps = 1\nschedule_steps = 9"]);
+        assert_eq!(part, ["a [schedule_steps=total_steps]", "a [schedule_steps=9]"]);
+    }
+
+    #[test]
+    fn threads_are_read_from_the_machine() {
+        let of = |machine: &str| RunRecord { machine: machine.into(), ..run("a", "s/t", 0, &[]) }.threads();
+        assert_eq!([of("AMD EPYC, 2 threads"), of("AMD EPYC"), of("")], [Some(2), None, None]);
     }
 }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::aggregate::{Scores, average, iqm, mean, median, middle, optimality_gap};
 use crate::bootstrap::{Bootstrap, Estimate};
 use crate::bounds::Bounds;
-use crate::curves::{Curve, Point, sample_efficiency};
+use crate::cost::{Growth, growth};
+use crate::curves::{Curve, Point, sample_efficiency, spread};
 use crate::profile;
-use crate::record::{Metric, RunRecord};
+use crate::record::{Metric, RunRecord, unlike_views};
 use crate::{FEWEST_SEEDS, StatsError};
 
 /// Thresholds of a performance profile.
@@ -39,8 +40,16 @@ pub struct TaskRow {
     pub seeds: usize,
     /// The fewest env steps of a run.
     pub env_steps: u64,
+    /// The seeds by the env steps they were trained for; more than one entry where budgets differ.
+    pub budgets: BTreeMap<u64, Vec<u64>>,
     /// Mean wall-clock seconds of a run, where known of all.
     pub seconds: Option<f64>,
+    /// Mean seconds of an update, where known of all.
+    pub update_seconds: Option<f64>,
+    /// Mean env steps a second of whole runs, where known of all.
+    pub steps_per_second: Option<f64>,
+    /// The threads of each run, every number once, rising; empty where not known.
+    pub threads: Vec<usize>,
     /// Interquartile mean over the runs.
     pub iqm: Estimate,
     /// Median over the runs.
@@ -51,6 +60,8 @@ pub struct TaskRow {
     pub lowest: f64,
     /// The best run.
     pub highest: f64,
+    /// How far the runs lie apart along their curves, see [`spread`]; none of one run.
+    pub spread: Option<f64>,
 }
 
 /// One algorithm over all tasks that every algorithm was run on, each task scaled by its bounds.
@@ -81,8 +92,12 @@ pub struct Improvement {
     pub x: String,
     /// The other.
     pub y: String,
-    /// P(x > y), averaged over tasks.
+    /// P(x > y), averaged over the tasks of this pair.
     pub probability: Estimate,
+    /// How many tasks both were run on.
+    pub tasks: usize,
+    /// Tasks that only one of them was run on.
+    pub left_out: Vec<String>,
 }
 
 /// A comparison.
@@ -98,8 +113,10 @@ pub struct Report {
     pub tasks: Vec<(String, Bounds, &'static str)>,
     /// One an algorithm; empty where the algorithms share no task.
     pub summaries: Vec<Summary>,
-    /// Each pair once.
+    /// Each pair that shares a task, once.
     pub improvements: Vec<Improvement>,
+    /// Where tasks differ in their number of agents alone.
+    pub growth: Vec<Growth>,
     /// Of the profiles.
     pub thresholds: Vec<f64>,
     /// What a reader must know before believing any of it.
@@ -124,20 +141,24 @@ impl Report {
         let mut rows = Vec::new();
         for (algo, tasks) in &groups {
             for (task, runs) in tasks {
-                rows.push(task_row(task, algo, runs, &options.bootstrap)?);
-                warn_of_budgets(task, algo, runs, &mut warnings);
+                let row = task_row(task, algo, runs, options.metric, &options.bootstrap)?;
+                warn_of_budgets(&row, &mut warnings);
+                rows.push(row);
             }
         }
         rows.sort_by(|a, b| (&a.task, &a.algo).cmp(&(&b.task, &b.algo)));
         warn_of_few(&rows, &mut warnings);
+        warnings.extend(unlike_views(runs));
         let tasks = shared_tasks(&groups, options, &mut warnings);
+        let improvements = improvements(&groups, &options.bootstrap)?;
         let mut report = Self {
             metric: options.metric,
             absolute: options.absolute,
+            growth: growth(&rows),
             rows,
             tasks,
             summaries: Vec::new(),
-            improvements: Vec::new(),
+            improvements,
             thresholds: Vec::new(),
             warnings,
         };
@@ -170,14 +191,34 @@ impl Report {
                 curve: sample_efficiency(&curves, b).unwrap_or_default(),
             });
         }
-        for (k, (x, left)) in tables.iter().enumerate() {
-            for (y, right) in &tables[k + 1..] {
-                let probability = b.improvement(left, right)?;
-                self.improvements.push(Improvement { x: (*x).to_owned(), y: (*y).to_owned(), probability });
-            }
-        }
         Ok(())
     }
+}
+
+/// Each pair on the tasks that both were run on. Runs are only ranked, so no scale is needed.
+fn improvements(groups: &Groups<'_>, bootstrap: &Bootstrap) -> Result<Vec<Improvement>, StatsError> {
+    let mut found = Vec::new();
+    let all: Vec<_> = groups.iter().collect();
+    for (k, (x, left)) in all.iter().enumerate() {
+        for (y, right) in &all[k + 1..] {
+            let (both, one): (BTreeSet<&str>, BTreeSet<&str>) =
+                left.keys().chain(right.keys()).copied().partition(|t| left.contains_key(t) && right.contains_key(t));
+            if both.is_empty() {
+                continue;
+            }
+            let scores = |runs: &BTreeMap<&str, Vec<(&RunRecord, f64)>>| {
+                Scores::new(both.iter().map(|t| runs[t].iter().map(|r| r.1).collect()).collect())
+            };
+            found.push(Improvement {
+                x: (**x).to_owned(),
+                y: (**y).to_owned(),
+                probability: bootstrap.improvement(&scores(left)?, &scores(right)?)?,
+                tasks: both.len(),
+                left_out: one.into_iter().map(ToOwned::to_owned).collect(),
+            });
+        }
+    }
+    Ok(found)
 }
 
 fn group<'a>(runs: &'a [RunRecord], options: &Options, warnings: &mut Vec<String>) -> Groups<'a> {
@@ -205,23 +246,49 @@ fn group<'a>(runs: &'a [RunRecord], options: &Options, warnings: &mut Vec<String
     groups
 }
 
-fn task_row(task: &str, algo: &str, runs: &[(&RunRecord, f64)], bootstrap: &Bootstrap) -> Result<TaskRow, StatsError> {
+fn task_row(
+    task: &str,
+    algo: &str,
+    runs: &[(&RunRecord, f64)],
+    metric: Metric,
+    bootstrap: &Bootstrap,
+) -> Result<TaskRow, StatsError> {
     let values: Vec<f64> = runs.iter().map(|r| r.1).collect();
     let scores = Scores::new(vec![values.clone()])?;
-    let seconds: Option<Vec<f64>> = runs.iter().map(|r| r.0.seconds).collect();
+    let mean_of = |of: &dyn Fn(&RunRecord) -> Option<f64>| {
+        let known: Option<Vec<f64>> = runs.iter().map(|r| of(r.0)).collect();
+        known.map(|k| average(&k))
+    };
+    let threads: BTreeSet<usize> = runs.iter().filter_map(|r| r.0.threads()).collect();
+    let curves: Vec<Curve> = runs.iter().map(|r| r.0.curve(metric)).collect();
     let ends = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x)));
     Ok(TaskRow {
         task: task.to_owned(),
         algo: algo.to_owned(),
         seeds: runs.len(),
         env_steps: runs.iter().map(|r| r.0.env_steps).min().unwrap_or(0),
-        seconds: seconds.map(|s| average(&s)),
+        budgets: budgets(runs),
+        seconds: mean_of(&|r| r.seconds),
+        update_seconds: mean_of(&|r| r.update_seconds),
+        steps_per_second: mean_of(&|r| r.seconds.filter(|s| *s > 0.0).map(|s| r.env_steps as f64 / s)),
+        threads: threads.into_iter().collect(),
         iqm: bootstrap.estimate(&scores, iqm),
         median: middle(&values),
         mean: average(&values),
         lowest: ends.0,
         highest: ends.1,
+        spread: spread(&curves),
     })
+}
+
+/// The seeds by their budgets.
+fn budgets(runs: &[(&RunRecord, f64)]) -> BTreeMap<u64, Vec<u64>> {
+    let mut seeds: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for (run, _) in runs {
+        seeds.entry(run.env_steps).or_default().push(run.seed);
+    }
+    seeds.values_mut().for_each(|s| s.sort_unstable());
+    seeds
 }
 
 fn warn_of_few(rows: &[TaskRow], warnings: &mut Vec<String>) {
@@ -242,15 +309,14 @@ fn warn_of_few(rows: &[TaskRow], warnings: &mut Vec<String>) {
 }
 
 /// Names the runs of a row that were trained for other budgets than the rest: its least budget is that of no more than some.
-fn warn_of_budgets(task: &str, algo: &str, runs: &[(&RunRecord, f64)], warnings: &mut Vec<String>) {
-    let mut seeds: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    for (run, _) in runs {
-        seeds.entry(run.env_steps).or_default().push(run.seed.to_string());
-    }
-    if seeds.len() > 1 {
-        let told = seeds.iter().map(|(steps, seeds)| format!("{steps} (seed {})", seeds.join(", ")));
+fn warn_of_budgets(row: &TaskRow, warnings: &mut Vec<String>) {
+    if row.budgets.len() > 1 {
+        let told = row.budgets.iter().map(|(steps, seeds)| {
+            let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+            format!("{steps} (seed {})", seeds.join(", "))
+        });
         let told = told.collect::<Vec<_>>().join(", ");
-        warnings.push(format!("{algo} on {task} mixes runs of different budgets in one row: {told} env steps"));
+        warnings.push(format!("{} on {} mixes runs of different budgets in one row: {told} env steps", row.algo, row.task));
     }
 }
 
@@ -325,7 +391,11 @@ mod tests {
         assert!((a.mean.value - (0.75 + 1.0) / 2.0).abs() < 1e-12 && (b.mean.value - (0.1 + 0.525) / 2.0).abs() < 1e-12);
         assert!((a.gap.value - 0.125).abs() < 1e-12);
         assert_eq!(r.improvements.len(), 1);
-        assert_eq!((r.improvements[0].x.as_str(), r.improvements[0].probability.value), ("a", 1.0));
+        let better = &r.improvements[0];
+        assert_eq!((better.x.as_str(), better.probability.value, better.tasks), ("a", 1.0, 2));
+        assert_eq!(better.left_out, ["s/three"]);
+        // Along the curve of "a" on "one": nothing at 100 steps, 0 to 5 added at 200.
+        assert!((one.spread.unwrap() - 3.5f64.sqrt() / 2.0).abs() < 1e-12, "{:?}", one.spread);
         assert_eq!((a.profile[0].value, a.profile[THRESHOLDS - 1].value), (1.0, 0.0));
         assert_eq!(a.curve.iter().map(|p| p.steps).collect::<Vec<_>>(), [100.0, 200.0]);
         assert_eq!(
@@ -361,5 +431,35 @@ mod tests {
         }
         let absolute = Options { absolute: true, ..options() };
         assert!(Report::new(&all, &absolute).unwrap_err().to_string().contains("--absolute"));
+    }
+
+    /// An algorithm that was run on one task only takes no task from the pairs of others.
+    #[test]
+    fn a_pair_is_compared_on_its_own_tasks() {
+        let mut all = runs();
+        all.extend((0..6).map(|seed| run("c", "s/three", seed, &[0.0, 2.0])));
+        let r = Report::new(&all, &options()).unwrap();
+        assert!(r.tasks.is_empty() && r.summaries.is_empty(), "no task is everybody's");
+        let of = |x: &str, y: &str| r.improvements.iter().find(|i| i.x == x && i.y == y);
+        assert_eq!(of("a", "b").map(|i| (i.probability.value, i.tasks)), Some((1.0, 2)));
+        let (bc, ac) = (of("b", "c").unwrap(), of("a", "c"));
+        assert_eq!((bc.probability.value, bc.tasks, bc.left_out.len()), (0.0, 1, 2));
+        assert!(ac.is_none(), "they share none");
+    }
+
+    #[test]
+    fn cost_and_its_growth_are_told() {
+        let sized = |n: u64, update: f64, seconds: f64| RunRecord {
+            update_seconds: Some(update),
+            seconds: Some(seconds),
+            machine: "A CPU, 2 threads".into(),
+            ..run("a", &format!("s/t [task.num_agents={n}]"), 0, &[1.0])
+        };
+        let r = Report::new(&[sized(3, 0.9, 10.0), sized(6, 3.6, 20.0), sized(12, 14.4, 40.0)], &options()).unwrap();
+        let found: Vec<_> = r.rows.iter().map(|x| (x.update_seconds, x.steps_per_second, x.threads.as_slice())).collect();
+        assert!(found.contains(&(Some(0.9), Some(10.0), &[2][..])), "{found:?}");
+        let g = &r.growth[0];
+        assert_eq!((g.task.as_str(), g.agents.as_slice()), ("s/t", &[3, 6, 12][..]));
+        assert!((g.update.unwrap() - 2.0).abs() < 1e-12 && (g.step.unwrap() - 1.0).abs() < 1e-12);
     }
 }

@@ -1,6 +1,6 @@
 //! Budgets that are refused before anything is begun: memory that is not there, steps that are already behind.
 
-use motley_core::ConfigError;
+use motley_core::{ConfigError, Settings};
 use motley_data::rollout::Rollout;
 use motley_run::platform;
 
@@ -33,6 +33,21 @@ pub(crate) fn check_budget(total: u64, config: &toml::Table, done: u64) -> Resul
     Err(ConfigError::Invalid(format!(
         "total_steps = {total} is less than the {done} env steps that this run has done: give more to go on, or leave it out"
     )))
+}
+
+/// What is to be known of a run whose budget was changed together with the horizon of a learning rate that decays: its beginning
+/// followed another schedule, so it is not what a run of the new budget would have been.
+pub(crate) fn stretched(settings: &Settings, run: &RunConfig, config: &toml::Table) -> Option<String> {
+    let number = |key: &str| config.get(key).and_then(toml::Value::as_integer).and_then(|n| u64::try_from(n).ok());
+    let before = number("schedule_steps").filter(|n| *n > 0).or_else(|| number("total_steps"))?;
+    let decays = settings.get::<bool>("algo.lr_decay").unwrap_or(false);
+    (decays && before != run.horizon()).then(|| {
+        format!(
+            "the learning rate decayed towards {before} env steps until now and goes on towards {}: a run of the new budget from its \
+             start would have had another beginning (schedule_steps fixes the horizon beforehand)",
+            run.horizon()
+        )
+    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ settings! {
         seed: u64 = 0, Kind::Int(0, i64::MAX);
         /// Env steps to train for (one step of one environment copy is one).
         total_steps: u64 = 1_000_000, Kind::Int(1, 1_000_000_000_000_000);
+        /// Env steps over which schedules (learning rates that decay, and the like) go from their start to their end; 0 is
+        /// `total_steps`. With the full budget here, `total_steps` may be a part of it: that run is the beginning of the full one.
+        schedule_steps: u64 = 0, Kind::Int(0, 1_000_000_000_000_000);
         /// Environment copies.
         num_envs: usize = 20, Kind::Int(1, 100_000);
         /// Threads; 0 takes every core that this process may use.
@@ -31,6 +34,18 @@ settings! {
         /// Play the next rollout while this one is learned from: workers do not wait for the learner, and every rollout is played
         /// by the policy of one update before.
         overlap: bool = false, Kind::Bool;
+    }
+}
+
+impl RunConfig {
+    /// The env steps at which schedules are at their end.
+    pub fn horizon(&self) -> u64 {
+        if self.schedule_steps == 0 { self.total_steps } else { self.schedule_steps }
+    }
+
+    /// The part of the schedules that is behind after `env_steps`, 0 to 1; beyond the horizon they stay at their end.
+    pub fn progress(&self, env_steps: u64) -> f64 {
+        (env_steps as f64 / self.horizon() as f64).min(1.0)
     }
 }
 

@@ -17,7 +17,7 @@ use motley_run::{
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::budget::{check_budget, check_memory};
+use crate::budget::{check_budget, check_memory, stretched};
 use crate::bundle::{BundleError, to_bundle};
 use crate::collect::{CollectError, ResumeError};
 use crate::crew::{Crew, How, Rollouts};
@@ -225,6 +225,7 @@ impl Trainer {
         let policy = trainer.algorithm.policy();
         trainer.warnings = trainer.collector.load(&policy, &mut trainer.roll, &loaded.state.scope("collector"))?;
         trainer.info.exact_resume &= loaded.manifest.info.exact_resume && trainer.warnings.is_empty();
+        trainer.warnings.extend(stretched(&trainer.plan.settings, &trainer.run, &trainer.folder.config()?));
         let counters = &loaded.manifest.info.counters;
         trainer.counters = Counters {
             env_steps: loaded.manifest.info.env_steps,
@@ -403,7 +404,7 @@ impl Trainer {
         let collected = Instant::now();
         let context = UpdateContext {
             pool: &self.pool,
-            progress: self.counters.env_steps as f64 / self.run.total_steps as f64,
+            progress: self.run.progress(self.counters.env_steps),
             rng: Stream::new(self.run.seed, Purpose::Shuffle, 0, 0).fork(self.counters.updates),
         };
         let (algorithm, roll) = (&mut self.algorithm, &self.roll);

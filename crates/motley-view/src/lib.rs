@@ -1,4 +1,4 @@
-//! Drawing for Motley: scenes as PNG and GIF, learning curves as SVG and PNG.
+//! Drawing for Motley: scenes as PNG and GIF and in the terminal, learning curves as SVG and PNG.
 //!
 //! Everything is first a [`Picture`], a flat list of primitives, and then either SVG text ([`svg::write`]) or pixels
 //! ([`raster::render`]). Letters in pixels come from a small font of our own, so no font file is ever looked for.
@@ -23,6 +23,7 @@ pub mod picture;
 pub mod png;
 pub mod raster;
 pub mod svg;
+pub mod terminal;
 mod ticks;
 
 use thiserror::Error;

@@ -131,9 +131,10 @@ pub(crate) struct EvalArgs {
 pub(crate) struct RenderArgs {
     /// A run folder or a policy bundle.
     pub(crate) from: PathBuf,
-    /// Where to: .gif (moving), .png (frames side by side) or .html (a page with a slider, playing and pausing).
+    /// Where to: .gif (moving), .png (frames side by side) or .html (a page with a slider, playing and pausing); without it, or with -,
+    /// episodes are played in the terminal.
     #[arg(long, short, value_name = "FILE")]
-    pub(crate) out: PathBuf,
+    pub(crate) out: Option<PathBuf>,
     /// Episodes to draw.
     #[arg(long, default_value_t = 3)]
     pub(crate) episodes: usize,

@@ -29,6 +29,11 @@ impl Output {
         self.color && !self.quiet
     }
 
+    /// Whether results go to a program.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Whether a result could not be written. A reader that closed its pipe wanted no more.
     pub(crate) fn lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)

@@ -419,6 +419,10 @@ fn render_refuses_what_it_cannot_draw() {
         (&["policy", "-o", "a.gif", "--width", "0"], "--width 0: expected 1 to"),
         (&["policy", "-o", "nodir/a.gif"], "make it first"),
         (&["policy", "-o", "a.png", "--width", "8000"], "smaller --width"),
+        // The tests' standard output is a pipe.
+        (&["policy"], "is no terminal"),
+        (&["policy", "-o", "-"], "give -o FILE"),
+        (&["policy", "--json"], "--json has no place"),
     ] {
         let (code, _, err) = motley_in(dir.path(), &[&["render"], args].concat());
         assert!(code == 2 && err.contains(text), "{args:?}: {code} {err}");

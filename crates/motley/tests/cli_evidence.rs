@@ -72,10 +72,14 @@ fn a_sweep_trains_what_is_left_and_is_compared() {
         assert!(dir.path().join("made").join(name).is_file(), "{name}");
     }
     let page = std::fs::read_to_string(dir.path().join("book/matrix.md")).unwrap();
-    assert!(
-        page.contains("| matrix/climbing | happo | 2 | 600 |") && page.contains("motley train mappo matrix/penalty"),
-        "{page}"
-    );
+    assert!(page.contains("| matrix/climbing | happo | ") && page.contains(" | 2 | 600 | own settings | "), "{page}");
+    assert!(page.contains("motley train mappo matrix/penalty") && page.contains("fewer than 5 seeds"), "{page}");
+    assert!(page.contains("| pareto-climbing/pareto-ac | matrix/climbing task.steps=1 | pareto-ac | 11.0 (band"), "{page}");
+    assert!(page.contains("## What it costs") && rows.iter().all(|r| r["update_seconds"].as_f64().is_some_and(|s| s > 0.0)));
+    for suite in ["mamujoco", "hands", "smac", "smacv2", "football"] {
+        let blank = std::fs::read_to_string(dir.path().join(format!("book/{suite}.md"))).unwrap();
+        assert!(blank.contains("  |  |  |  |  |") && blank.contains("No run of this suite"), "{blank}");
+    }
     documents_hold_the_same(dir.path(), &rows);
 }
 
@@ -239,7 +243,7 @@ fn the_script_for_slurm_runs_and_requeues() {
 fn a_result_is_reached_or_missed_by_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let short = "num_envs=10 net.hidden_sizes=[16] algo.rollout_steps=25 algo.lr=0.005 algo.critic_lr=0.005 eval.every=2000 eval.episodes=4";
-    // A four-hundredth of the budget: nothing is published there, so there is no verdict.
+    // The least part of the budget: nothing is published there, so there is no verdict.
     let words = format!("reproduce epymarl-penalty-0/ippo --seeds 2 --steps-fraction 0.0002 {short} --json");
     let (code, out, err) = motley(dir.path(), &words);
     assert_eq!(code, 0, "{err}");
@@ -271,6 +275,57 @@ fn a_result_is_reached_or_missed_by_its_exit_code() {
         assert!(!robots.is_empty() && robots.iter().all(missing), "without the engine no robot can be run");
     }
     assert_eq!(of("harl-spread-discrete/mappo")["value"].as_f64(), Some(-59.5));
+}
+
+/// What makes a tiny learner of the matrix games; its learning rate decays.
+const SHORT: &str = "num_envs=10 net.hidden_sizes=[16] algo.rollout_steps=25 algo.lr=0.005 algo.critic_lr=0.005 \
+                     algo.lr_decay=true eval.every=2000 eval.episodes=4";
+
+/// A part of the budget is the beginning of the whole: half of it and then the rest is, bit for bit, all of it at once.
+#[test]
+fn a_fraction_goes_on_as_the_run_that_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let reproduce = |part: &str, out: &str| {
+        let words = format!("reproduce epymarl-penalty-0/ippo --seeds 1 --steps-fraction {part} --out {out} {SHORT}");
+        let (code, told, err) = motley(dir.path(), &words);
+        assert!(code == 0 && told.contains("ippo without a preset, num_envs=10"), "{told} {err}");
+    };
+    reproduce("0.0001", "parts");
+    reproduce("0.0002", "parts");
+    reproduce("0.0002", "straight");
+    let state = |out: &str| std::fs::read(dir.path().join(out).join("s0/checkpoints/step-4000/state.safetensors")).unwrap();
+    assert!(state("parts") == state("straight"), "the states differ");
+    let evaluated = |out: &str| std::fs::read_to_string(dir.path().join(out).join("s0/eval.jsonl")).unwrap();
+    assert_eq!(evaluated("parts"), evaluated("straight"));
+    // A run whose schedules end elsewhere is another one.
+    let config = dir.path().join("parts/s0/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("schedule_steps = 20000000", "schedule_steps = 0");
+    std::fs::write(&config, text).unwrap();
+    let words = format!("reproduce epymarl-penalty-0/ippo --seeds 1 --steps-fraction 0.0003 --out parts {SHORT}");
+    let (code, _, err) = motley(dir.path(), &words);
+    assert!(code == 2 && err.contains("schedule_steps = 0"), "{err}");
+}
+
+/// Finished runs are judged as they lie there: within the band, below it, better than the payoffs allow.
+#[test]
+fn verdicts_have_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = |part: &str| format!("reproduce epymarl-penalty-0/ippo --seeds 1 --steps-fraction {part} {SHORT} --json");
+    assert_eq!(motley(dir.path(), &words("0.0001")).0, 0);
+    let run = dir.path().join("runs/reproduce/epymarl-penalty-0/ippo/s0");
+    let read = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
+    let mut info: Value = serde_json::from_str(&read("run.json")).unwrap();
+    info["env_steps"] = 20_000_000.into();
+    std::fs::write(run.join("run.json"), info.to_string()).unwrap();
+    let mut line: Value = serde_json::from_str(read("eval.jsonl").lines().next().unwrap()).unwrap();
+    line["env_steps"] = 20_000_000.into();
+    for (value, code, verdict) in [(248.0, 0, "reached"), (200.0, 4, "missed"), (300.0, 4, "impossible")] {
+        line["return"] = value.into();
+        std::fs::write(run.join("eval.jsonl"), format!("{line}\n")).unwrap();
+        let (found, out, err) = motley(dir.path(), &words("1"));
+        let done = &events(&out, "done")[0];
+        assert_eq!((found, done["verdict"].as_str(), done["value"].as_f64()), (code, Some(verdict), Some(value)), "{err}");
+    }
 }
 
 #[test]

@@ -49,6 +49,32 @@ fn a_stopped_run_goes_on_as_if_never_stopped() {
     assert!(tried >= 3 * teams.len() - 2, "only {tried} runs");
 }
 
+/// The beginning of a run with the horizon of the whole, and then the rest of it, is the whole: learning rates decay alike.
+#[test]
+fn a_part_of_the_budget_is_the_beginning_of_the_whole() {
+    let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
+    for (algo, task) in [("mappo", "probe/ragged_ep"), ("haddpg", "mpe/simple_spread_v3"), ("vdn", "mpe/simple_spread_v3")] {
+        let (a, b, c) =
+            (dir.path().join(format!("{algo}-a")), dir.path().join(format!("{algo}-b")), dir.path().join(format!("{algo}-c")));
+        let own = ["algo.lr_decay=true", "eval.every=400", if algo == "haddpg" { "task.continuous=true" } else { "seed=3" }];
+        let with = |more: &[&'static str]| [&own[..], more].concat();
+        let straight = whole(&registry, algo, task, &with(&["total_steps=1200"]), &a);
+        whole(&registry, algo, task, &with(&["total_steps=400", "schedule_steps=1200"]), &b);
+        let mut rest = resume(&registry, &b, &["total_steps=1200"]).unwrap();
+        let (outcome, warnings) = train(&mut rest, u64::MAX);
+        assert!(outcome.unwrap().finished && warnings.is_empty(), "{warnings:?}");
+        drop(rest);
+        print(&b).must_equal(&straight, algo);
+        // Without a horizon of its own the part decays to nothing, and going on says that it is another run.
+        whole(&registry, algo, task, &with(&["total_steps=400"]), &c);
+        let mut other = resume(&registry, &c, &["total_steps=1200"]).unwrap();
+        let (_, warnings) = train(&mut other, u64::MAX);
+        assert!(warnings.iter().any(|w| w.contains("decayed towards 400")), "{warnings:?}");
+        drop(other);
+        assert!(print(&c).state != straight.state, "{algo}: the schedules differ");
+    }
+}
+
 /// A finished run taken up again adds nothing; with a larger budget it goes on.
 #[test]
 fn a_finished_run_stays_as_it_is() {

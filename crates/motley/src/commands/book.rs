@@ -1,78 +1,255 @@
 //! Results pages of the book, one a suite, made of runs' records and never written by hand.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use motley_core::Settings;
+use motley_stats::cost::Growth;
 use motley_stats::published::{self, Published, Source};
-use motley_stats::report::{Report, TaskRow};
+use motley_stats::report::{Options, Report, TaskRow};
 use motley_stats::{Metric, RunRecord};
-use motley_train::Registry;
+use motley_train::{Registry, presets};
 use motley_view::file;
 
-use crate::commands::compare::{digits, reached};
+use crate::commands::compare::{digits, reached, refused};
 use crate::commands::config::request;
 use crate::commands::plot::drawn;
+use crate::commands::reproduce::source;
 use crate::error::Failure;
 
-/// Writes `<suite>.md` for each suite of the report; returns the files.
+/// Suites whose tasks are won or lost: their pages tell win rates.
+const WON: [&str; 4] = ["skirmish", "smac", "smacv2", "football"];
+
+/// Writes `<suite>.md` for each suite that has runs or published results; returns the files. A page without runs is not written over
+/// one that is there.
 ///
 /// # Errors
-/// A folder or file that cannot be written.
-pub(crate) fn write(report: &Report, runs: &[RunRecord], registry: &Registry, dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// A folder or file that cannot be written, runs that cannot be compared.
+pub(crate) fn write(runs: &[RunRecord], options: &Options, registry: &Registry, dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     std::fs::create_dir_all(dir).map_err(|e| Failure::run(format!("cannot make the folder {}: {e}", dir.display())))?;
-    let mut suites: BTreeMap<&str, Vec<&TaskRow>> = BTreeMap::new();
-    for row in &report.rows {
-        suites.entry(row.task.split('/').next().unwrap_or(&row.task)).or_default().push(row);
-    }
+    let suites: BTreeSet<&str> =
+        runs.iter().map(|r| suite_of(&r.task)).chain(published::all().iter().map(|p| suite_of(&p.task))).collect();
     let mut written = Vec::new();
-    for (suite, rows) in suites {
+    for suite in suites {
         let path = dir.join(format!("{suite}.md"));
-        file::write_atomic(&path, page(suite, report, &rows, runs, registry).as_bytes()).map_err(drawn)?;
+        let own: Vec<RunRecord> = runs.iter().filter(|r| suite_of(&r.task) == suite).cloned().collect();
+        if own.is_empty() && path.exists() {
+            continue;
+        }
+        let page = Page::new(suite, &own, options, registry)?;
+        file::write_atomic(&path, page.text().as_bytes()).map_err(drawn)?;
         written.push(path);
     }
     Ok(written)
 }
 
-fn page(suite: &str, report: &Report, rows: &[&TaskRow], runs: &[RunRecord], registry: &Registry) -> String {
-    let what = if report.absolute {
-        "the absolute metric: the best policy of each run, evaluated again on ten times the episodes"
-    } else {
-        "the last evaluation of each run"
-    };
-    let unit = if report.metric == Metric::Return { "Returns" } else { "Win rates" };
-    let mut text = format!(
-        "# Results: {suite}\n\n<!-- Written by `motley compare ... --book`; changes by hand are lost. -->\n\n\
-         {unit}: {what}; interquartile mean over seeds with its 95 % bootstrap interval. *Published* is what the paper \
-         reports at its own budget for the same task and rules; a blank means that nothing comparable is published, or that only \
-         other rules were. Wall time is of one run.\n\n\
-         | task | algorithm | seeds | env steps | ours | published | at env steps | wall time |\n|---|---|---|---|---|---|---|---|\n"
-    );
-    for row in rows {
-        let of_row: Vec<&RunRecord> = runs.iter().filter(|r| r.task == row.task && r.algo == row.algo).collect();
-        let theirs = of_row.first().and_then(|r| comparable(r, report.metric));
-        let (value, steps) = theirs.map_or_else(Default::default, |p| (said(p), grouped(p.steps)));
-        text.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {value} | {steps} | {} |\n",
-            cell(&row.task),
-            cell(&row.algo),
-            row.seeds,
-            grouped(row.env_steps),
-            reached(row),
-            row.seconds.map_or_else(String::new, wall),
-        ));
+fn suite_of(task: &str) -> &str {
+    task.split('/').next().unwrap_or(task)
+}
+
+/// One suite's results.
+struct Page<'a> {
+    suite: &'a str,
+    metric: Metric,
+    absolute: bool,
+    runs: &'a [RunRecord],
+    /// None where there are no runs.
+    report: Option<Report>,
+    registry: &'a Registry,
+}
+
+impl<'a> Page<'a> {
+    /// Win rates where every run of a suite that is won or lost has them, returns otherwise.
+    fn new(suite: &'a str, runs: &'a [RunRecord], options: &Options, registry: &'a Registry) -> Result<Self, Failure> {
+        let won = runs.iter().all(|r| r.last(Metric::WinRate).is_some());
+        let metric = if WON.contains(&suite) && won { Metric::WinRate } else { Metric::Return };
+        let options = Options { metric, ..options.clone() };
+        let report = if runs.is_empty() { None } else { Some(Report::new(runs, &options).map_err(refused)?) };
+        Ok(Self { suite, metric, absolute: options.absolute, runs, report, registry })
     }
-    text.push_str("\n## The commands\n\n");
-    for row in rows {
-        if let Some(command) = command(row, runs, registry) {
-            text.push_str(&format!("    {command}\n"));
+
+    fn rows(&self) -> &[TaskRow] {
+        self.report.as_ref().map_or(&[][..], |r| r.rows.as_slice())
+    }
+
+    fn text(&self) -> String {
+        let what = if self.absolute {
+            "the absolute metric: the best policy of each run, evaluated again on ten times the episodes"
+        } else {
+            "the last evaluation of each run"
+        };
+        let unit = if self.metric == Metric::Return { "Returns" } else { "Win rates" };
+        let mut text = format!(
+            "# Results: {}\n\n<!-- Written by `motley compare ... --book`; changes by hand are lost. -->\n\n\
+             {unit}: {what}; interquartile mean over seeds with its 95 % bootstrap interval. *Form* is what was trained: a preset, or \
+             settings of one's own (the commands are below). Wall time is of one run, with its threads.\n\n",
+            self.suite
+        );
+        text.push_str(&self.published());
+        text.push_str(&self.others());
+        text.push_str(&self.cost());
+        let warnings = self.report.iter().flat_map(|r| &r.warnings).map(|w| format!("- {w}\n")).collect::<String>();
+        if !warnings.is_empty() {
+            text.push_str(&format!("## What to know before believing it\n\n{warnings}\n"));
+        }
+        text.push_str(&self.commands());
+        text
+    }
+
+    fn of_row(&self, row: &TaskRow) -> Vec<&RunRecord> {
+        self.runs.iter().filter(|r| r.task == row.task && r.algo == row.algo).collect()
+    }
+
+    /// Every published result of the suite: with what was measured for the same rules, or blank.
+    fn published(&self) -> String {
+        // A claim against another algorithm has no number to stand in a table.
+        let results = published::all().iter().filter(|p| suite_of(&p.task) == self.suite && p.against.is_none());
+        let results: Vec<&Published> = results.collect();
+        if results.is_empty() {
+            return String::new();
+        }
+        let mut text =
+            "## What is published\n\nA blank means that it was not trained here, with the same rules and this algorithm.\n\n\
+             | result | task | algorithm | published | at env steps | ours | seeds | env steps | form | wall time |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n"
+                .to_owned();
+        for p in results {
+            let task = [vec![p.task.clone()], p.settings.clone()].concat().join(" ");
+            let theirs = format!("| {} | {task} | {} | {} | {} |", p.id, p.algo, said(p), grouped(p.steps));
+            let same = |row: &&TaskRow| self.of_row(row).first().and_then(|r| comparable(r, p.metric)) == Some(p);
+            let mut blank = true;
+            for row in self.rows().iter().filter(|_| p.metric == self.metric).filter(same) {
+                text.push_str(&format!("{theirs} {}\n", self.cells(row)));
+                blank = false;
+            }
+            if blank {
+                text.push_str(&format!("{theirs}  |  |  |  |  |\n"));
+            }
+        }
+        text + "\n"
+    }
+
+    /// Rows with nothing published for the same rules.
+    fn others(&self) -> String {
+        let alone = |row: &&TaskRow| self.of_row(row).first().is_none_or(|r| comparable(r, self.metric).is_none());
+        let rows: Vec<&TaskRow> = self.rows().iter().filter(alone).collect();
+        if rows.is_empty() {
+            return String::new();
+        }
+        let mut text = "## What else was trained\n\n\
+             | task | algorithm | ours | seeds | env steps | form | wall time |\n|---|---|---|---|---|---|---|\n"
+            .to_owned();
+        for row in rows {
+            text.push_str(&format!("| {} | {} | {}\n", cell(&row.task), cell(&row.algo), self.cells(row)));
+        }
+        text + "\n"
+    }
+
+    /// `ours | seeds | env steps | form | wall time |`
+    fn cells(&self, row: &TaskRow) -> String {
+        let form = self.of_row(row).first().map_or_else(String::new, |run| form(run, self.registry));
+        let wall = row.seconds.map_or_else(String::new, |s| format!("{}{}", wall(s), threads(&row.threads)));
+        format!("{} | {} | {} | {} | {wall} |", reached(row), row.seeds, steps(row), cell(&form))
+    }
+
+    /// Rows whose updates were timed.
+    fn cost(&self) -> String {
+        let timed: Vec<&TaskRow> = self.rows().iter().filter(|r| r.update_seconds.is_some()).collect();
+        if timed.is_empty() {
+            return String::new();
+        }
+        let mut text = "## What it costs\n\n\
+             | task | algorithm | seconds an update | env steps a second | threads |\n|---|---|---|---|---|\n"
+            .to_owned();
+        for row in timed {
+            let update = row.update_seconds.map_or_else(String::new, |s| format!("{s:.3}"));
+            let rate = row.steps_per_second.map_or_else(String::new, |r| grouped(r as u64));
+            let threads = row.threads.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            text.push_str(&format!("| {} | {} | {update} | {rate} | {threads} |\n", cell(&row.task), cell(&row.algo)));
+        }
+        for g in self.report.iter().flat_map(|r| &r.growth) {
+            text.push_str(&format!("\n{}\n", grown(g)));
+        }
+        text + "\n"
+    }
+
+    fn commands(&self) -> String {
+        if self.rows().is_empty() {
+            return "No run of this suite is kept here: `motley reproduce RESULT` trains one.\n".to_owned();
+        }
+        let mut text = "## The commands\n\n".to_owned();
+        for row in self.rows() {
+            if let Some(command) = command(row, self.runs, self.registry) {
+                text.push_str(&format!("    {command}\n"));
+            }
+        }
+        let mut machines: Vec<String> = self.runs.iter().map(|r| format!("{}, Motley {}", r.machine, r.version)).collect();
+        machines.sort();
+        machines.dedup();
+        text.push_str(&format!("\nMachines: {}.\n", machines.join("; ")));
+        text
+    }
+}
+
+/// One line on how cost grows with the team.
+pub(crate) fn grown(g: &Growth) -> String {
+    let said = |what: &str, exponent: Option<f64>| exponent.map(|e| format!("{what} n^{e:.2}"));
+    let laws = [said("an update costs", g.update), said("an env step costs", g.step)];
+    let laws: Vec<String> = laws.into_iter().flatten().collect();
+    let sizes: Vec<String> = g.agents.iter().map(ToString::to_string).collect();
+    format!("{} on {} with n = {} agents: {}.", g.algo, g.task, sizes.join(", "), laws.join(", "))
+}
+
+/// The budget; of unlike seeds each one's.
+pub(crate) fn steps(row: &TaskRow) -> String {
+    if row.budgets.len() < 2 {
+        return grouped(row.env_steps);
+    }
+    let one = |(steps, seeds): (&u64, &Vec<u64>)| {
+        let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+        format!("{} (seed {})", grouped(*steps), seeds.join(", "))
+    };
+    row.budgets.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn threads(of: &[usize]) -> String {
+    match of {
+        [] => String::new(),
+        [1] => " on 1 thread".into(),
+        many => format!(" on {} threads", many.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")),
+    }
+}
+
+/// What a run was trained with: the preset whose settings it has, the algorithm's defaults, or settings of its own.
+fn form(run: &RunRecord, registry: &Registry) -> String {
+    let (algo, task) = (base(&run.algo), base(&run.task));
+    let own: Vec<&str> =
+        presets::all().iter().filter(|p| p.algo == algo && p.tasks.iter().any(|t| t == task)).map(|p| p.name.as_str()).collect();
+    if run.config.is_empty() {
+        return String::new();
+    }
+    let mut made_here = false;
+    for name in own.into_iter().chain(["none"]) {
+        let words = [task_words(run), vec![format!("preset={name}")]].concat();
+        let Ok(plan) = request(&words, None).and_then(|r| Ok(r.plan(registry)?)) else { continue };
+        made_here = true;
+        if unlike(run, &plan.settings).next().is_none() {
+            return if name == "none" { "no preset".into() } else { format!("preset {name}") };
         }
     }
-    let mut machines: Vec<String> = runs.iter().map(|r| format!("{}, Motley {}", r.machine, r.version)).collect();
-    machines.sort();
-    machines.dedup();
-    text.push_str(&format!("\nMachines: {}.\n", machines.join("; ")));
-    text
+    if made_here { "own settings".into() } else { String::new() }
+}
+
+/// `ALGO TASK task.key=value ...` of a run.
+fn task_words(run: &RunRecord) -> Vec<String> {
+    let task = run.config.get("task").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let mut words = vec![base(&run.algo).to_owned(), base(&run.task).to_owned()];
+    words.extend(task.iter().filter(|(k, _)| *k != "reward").map(|(k, v)| format!("task.{k}={}", word(v))));
+    words
+}
+
+fn word(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 /// The published result of a run's algorithm and task, where rules and evaluation are the same.
@@ -88,7 +265,12 @@ fn comparable(run: &RunRecord, metric: Metric) -> Option<&'static Published> {
         }
     };
     published::all().iter().find(|p| {
-        p.algo == algo && p.task == task && p.metric == metric && p.source != Source::Unverified && p.settings.iter().all(same)
+        p.against.is_none()
+            && p.algo == algo
+            && p.task == task
+            && p.metric == metric
+            && p.source.judges()
+            && p.settings.iter().all(same)
     })
 }
 
@@ -99,11 +281,11 @@ fn base(name: &str) -> &str {
 
 fn said(p: &Published) -> String {
     let d = digits(p.value);
-    let how = match p.source {
-        Source::Figure => ", read off a figure",
-        _ => "",
-    };
-    format!("{:.d$} (band {:.d$} to {:.d$}{how})", p.value, p.low, p.high)
+    match p.source {
+        Source::Table => format!("{:.d$} (band {:.d$} to {:.d$})", p.value, p.low, p.high),
+        how if how.judges() => format!("{:.d$} (band {:.d$} to {:.d$}, {})", p.value, p.low, p.high, source(how)),
+        how => format!("{:.d$} ({}: not judged by)", p.value, source(how)),
+    }
 }
 
 /// What trains the seeds of a row: its task settings and budget, and whatever else differs from what the command would take by itself.
@@ -113,10 +295,7 @@ fn command(row: &TaskRow, runs: &[RunRecord], registry: &Registry) -> Option<Str
     let mut seeds: Vec<u64> = of_row.iter().map(|r| r.seed).collect();
     seeds.sort_unstable();
     let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
-    let task = run.config.get("task").and_then(toml::Value::as_table).cloned().unwrap_or_default();
-    let word = |v: &toml::Value| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned);
-    let mut words = vec![base(&row.algo).to_owned(), base(&row.task).to_owned()];
-    words.extend(task.iter().filter(|(k, _)| *k != "reward").map(|(k, v)| format!("task.{k}={}", word(v))));
+    let mut words = task_words(run);
     let own = match request(&words, None).and_then(|r| Ok(r.plan(registry)?)) {
         Ok(plan) => unlike(run, &plan.settings).map(|(k, v)| format!("{k}={}", word(v))).collect(),
         // A task that this build lacks: what tells the row from others of its algorithm.
@@ -124,6 +303,7 @@ fn command(row: &TaskRow, runs: &[RunRecord], registry: &Registry) -> Option<Str
     };
     words.extend(own);
     words.push(format!("total_steps={}", row.env_steps));
+    words.extend(run.setting("schedule_steps").filter(|v| v.as_integer() != Some(0)).map(|v| format!("schedule_steps={v}")));
     Some(format!("motley train {} seed={}", words.join(" "), seeds.join("|")))
 }
 

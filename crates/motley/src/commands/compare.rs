@@ -42,7 +42,7 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
         out.line(format!("\nwritten: {}", dir.display()));
     }
     if let Some(dir) = &args.book {
-        for page in book::write(&report, &named, registry, dir)? {
+        for page in book::write(&named, &options, registry, dir)? {
             out.line(format!("written: {}", page.display()));
         }
     }
@@ -103,19 +103,51 @@ pub(crate) fn digits(value: f64) -> usize {
 fn show(report: &Report, out: &Output) {
     let what = if report.absolute { "absolute metric" } else { "last evaluation" };
     out.line(format!("{}, {what}, in each task's own units (IQM with 95 % interval):\n", measure(report.metric)));
-    let head = ["TASK", "ALGORITHM", "SEEDS", "ENV STEPS", "IQM", "MEDIAN", "MEAN", "WORST", "BEST"];
+    let head = ["TASK", "ALGORITHM", "SEEDS", "ENV STEPS", "IQM", "MEDIAN", "MEAN", "WORST", "BEST", "SD OF SEEDS"];
     let mut rows = vec![head.map(str::to_owned)];
     for r in &report.rows {
         let d = digits(r.iqm.value);
         let number = |x: f64| format!("{x:.d$}");
         let [median, mean, lowest, highest] = [r.median, r.mean, r.lowest, r.highest].map(number);
-        let (seeds, steps) = (r.seeds.to_string(), r.env_steps.to_string());
-        rows.push([r.task.clone(), r.algo.clone(), seeds, steps, reached(r), median, mean, lowest, highest]);
+        let (seeds, spread) = (r.seeds.to_string(), r.spread.map_or_else(String::new, number));
+        rows.push([r.task.clone(), r.algo.clone(), seeds, book::steps(r), reached(r), median, mean, lowest, highest, spread]);
     }
     table(out, &rows);
-    if report.tasks.is_empty() {
+    show_cost(report, out);
+    if !report.tasks.is_empty() {
+        show_aggregates(report, out);
+    }
+    if !report.improvements.is_empty() {
+        let mut rows = vec![["X", "Y", "P(X > Y)", "TASKS", "LEFT OUT"].map(str::to_owned)];
+        rows.extend(
+            report
+                .improvements
+                .iter()
+                .map(|i| [i.x.clone(), i.y.clone(), interval(&i.probability, 3), i.tasks.to_string(), i.left_out.join(", ")]),
+        );
+        out.line("");
+        table(out, &rows);
+    }
+}
+
+/// What training cost, where it is known.
+fn show_cost(report: &Report, out: &Output) {
+    let timed: Vec<&TaskRow> = report.rows.iter().filter(|r| r.update_seconds.is_some()).collect();
+    if timed.is_empty() {
         return;
     }
+    let mut rows = vec![["TASK", "ALGORITHM", "SECONDS AN UPDATE", "ENV STEPS/S", "THREADS"].map(str::to_owned)];
+    for r in timed {
+        let told = |x: Option<f64>, digits: usize| x.map_or_else(String::new, |x| format!("{x:.digits$}"));
+        let threads = r.threads.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        rows.push([r.task.clone(), r.algo.clone(), told(r.update_seconds, 4), told(r.steps_per_second, 0), threads]);
+    }
+    out.line("");
+    table(out, &rows);
+    report.growth.iter().for_each(|g| out.line(book::grown(g)));
+}
+
+fn show_aggregates(report: &Report, out: &Output) {
     out.line("\nOver the tasks of all algorithms, each scaled to 0 ... 1 by:");
     for (task, b, origin) in &report.tasks {
         let d = digits(b.high.abs().max(b.low.abs()));
@@ -128,12 +160,6 @@ fn show(report: &Report, out: &Output) {
     }
     out.line("");
     table(out, &rows);
-    if !report.improvements.is_empty() {
-        let mut rows = vec![["X", "Y", "P(X > Y)"].map(str::to_owned)];
-        rows.extend(report.improvements.iter().map(|i| [i.x.clone(), i.y.clone(), interval(&i.probability, 3)]));
-        out.line("");
-        table(out, &rows);
-    }
 }
 
 fn measure(metric: Metric) -> &'static str {
@@ -153,7 +179,8 @@ fn events(report: &Report, out: &Output) {
     for r in &report.rows {
         let mut fields = json!({
             "task": r.task, "algo": r.algo, "seeds": r.seeds, "env_steps": r.env_steps, "wall_seconds": r.seconds,
-            "metric": report.metric, "absolute": report.absolute,
+            "update_seconds": r.update_seconds, "env_steps_per_second": r.steps_per_second, "threads": r.threads,
+            "sd_of_seeds": r.spread, "metric": report.metric, "absolute": report.absolute,
         });
         put(&mut fields, "iqm", &r.iqm);
         for (name, value) in [("median", r.median), ("mean", r.mean), ("lowest", r.lowest), ("highest", r.highest)] {
@@ -179,9 +206,15 @@ fn events(report: &Report, out: &Output) {
         }
     }
     for i in &report.improvements {
-        let mut fields = json!({ "x": i.x, "y": i.y });
+        let mut fields = json!({ "x": i.x, "y": i.y, "tasks": i.tasks, "left_out": i.left_out });
         put(&mut fields, "probability", &i.probability);
         out.event("improvement", fields);
+    }
+    for g in &report.growth {
+        let fields = json!({
+            "algo": g.algo, "task": g.task, "agents": g.agents, "update_exponent": g.update, "step_exponent": g.step,
+        });
+        out.event("growth", fields);
     }
 }
 
@@ -230,7 +263,8 @@ fn pictures(report: &Report, dir: &Path) -> Result<(), Failure> {
         let name = |i: &motley_stats::report::Improvement| format!("{} > {}", i.x, i.y);
         let rows = report.improvements.iter().map(|i| row(&name(i), &i.probability)).collect();
         let panel = [Panel { title: "P(X > Y)".into(), rows }];
-        save("improvement.svg", intervals::picture("Probability of improvement", &note, &panel).map_err(drawn)?)?;
+        let note = "95 % stratified bootstrap intervals; each pair on the tasks that both were run on";
+        save("improvement.svg", intervals::picture("Probability of improvement", note, &panel).map_err(drawn)?)?;
     }
     let point = |step: f64, e: &Estimate| Point { step, mean: e.value, low: e.low, high: e.high };
     let band = "line: estimate, band: 95 % interval".to_owned();
@@ -304,7 +338,12 @@ mod tests {
             algo: algo.into(),
             seeds: 5,
             env_steps: 1000,
+            budgets: BTreeMap::from([(1000, vec![0, 1, 2, 3, 4])]),
             seconds: None,
+            update_seconds: None,
+            steps_per_second: None,
+            threads: Vec::new(),
+            spread: None,
             iqm: Estimate { value, low: value - 1.0, high: value + 1.0 },
             median: value,
             mean: value,
@@ -322,6 +361,7 @@ mod tests {
             tasks: Vec::new(),
             summaries: Vec::new(),
             improvements: Vec::new(),
+            growth: Vec::new(),
             thresholds: Vec::new(),
             warnings: Vec::new(),
         };

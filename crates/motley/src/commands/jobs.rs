@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use motley_core::secret::is_secret;
-use motley_run::{RunStatus, RunView, diff};
+use motley_run::{Difference, RunStatus, RunView, diff};
 use motley_train::Registry;
 use serde_json::json;
 
@@ -62,8 +62,14 @@ impl Job {
         let total: u64 = plan.settings.get("total_steps")?;
         let as_json = |table: &toml::Table| serde_json::to_value(table).map_err(Failure::run);
         let free = |name: &str| FREE.contains(&name) || name.starts_with("eval.") || name.starts_with("log.");
-        let others = diff(&as_json(&plan.settings.to_table())?, &as_json(&view.config()?)?);
-        if let Some(d) = others.iter().find(|d| !free(d.name.trim_start_matches('.'))) {
+        let found = as_json(&view.config()?)?;
+        let others = diff(&as_json(&plan.settings.to_table())?, &found);
+        let budget = found.get("total_steps").map(ToString::to_string).unwrap_or_default();
+        let differs = |d: &&Difference| match d.name.as_str() {
+            "schedule_steps" => !one_horizon(&d.expected, &d.found, &budget),
+            name => !free(name),
+        };
+        if let Some(d) = others.iter().find(differs) {
             return Err(Failure::usage(format!(
                 "{} holds a run with {} = {}, the plan says {}: remove the folder or choose another",
                 self.dir.display(),
@@ -74,7 +80,8 @@ impl Job {
         }
         let info = view.info()?;
         Ok(match info.status {
-            RunStatus::Done if info.env_steps >= total => State::Done,
+            // One that was stopped beyond what is asked for has it too.
+            RunStatus::Done | RunStatus::Stopped if info.env_steps >= total => State::Done,
             _ if view.checkpoints_dir().join("latest").is_file() => State::Stopped,
             _ => State::New,
         })
@@ -120,6 +127,13 @@ impl Job {
             .stderr(log)
             .spawn()
     }
+}
+
+/// Whether two values of `schedule_steps` are one horizon for a run whose budget was `budget`: it may not have known the setting, and 0 is
+/// the budget.
+fn one_horizon(asked: &str, found: &str, budget: &str) -> bool {
+    let unset = ["0", "nothing"].contains(&found);
+    unset && (asked == "0" || asked == budget)
 }
 
 /// Trains every job that is not done, `parallel` at a time (`None`: one a core). Returns how many failed; jobs that a stop kept
@@ -238,6 +252,20 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_run_of_the_whole_budget_has_its_horizon() {
+        let cases = [
+            ("0", "nothing", true),
+            ("900", "nothing", true),
+            ("900", "0", true),
+            ("800", "nothing", false),
+            ("0", "900", false),
+        ];
+        for (asked, found, one) in cases {
+            assert_eq!(one_horizon(asked, found, "900"), one, "{asked} {found}");
+        }
     }
 
     #[test]

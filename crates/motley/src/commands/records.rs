@@ -118,6 +118,7 @@ pub(crate) fn from_folder(dir: &Path, out: &Output) -> Result<Option<RunRecord>,
         seed: info.seed,
         env_steps,
         seconds: seconds_at(&log, env_steps),
+        update_seconds: update_seconds(&log),
         machine: format!("{}, {} threads", info.cpu, info.threads),
         version: format!("{}{commit}", info.motley),
         config: view.config()?,
@@ -141,6 +142,12 @@ fn seconds_at(log: &[Point], env_steps: u64) -> Option<f64> {
     let before = log.iter().rev().filter(|p| p.env_steps <= env_steps);
     let rate = before.filter_map(|p| p.get("time/env_steps_per_second")).next()?;
     (rate > 0.0).then(|| env_steps as f64 / rate)
+}
+
+/// Mean wall-clock seconds of an update over the whole log.
+fn update_seconds(log: &[Point]) -> Option<f64> {
+    let of: Vec<f64> = log.iter().filter_map(|p| p.get("time/update_seconds")).collect();
+    (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64)
 }
 
 /// Measures the absolute metric of a run folder: its best policy on ten times the episodes of a usual evaluation, on streams
@@ -183,6 +190,8 @@ mod tests {
             values: rate.map(|r| ("time/env_steps_per_second".to_owned(), r)).into_iter().collect(),
         };
         let log = [point(100, Some(50.0)), point(200, Some(40.0)), point(200, None), point(300, Some(10.0))];
+        let took = |seconds| Point { env_steps: 1, values: [("time/update_seconds".to_owned(), seconds)].into_iter().collect() };
+        assert_eq!((update_seconds(&[took(1.0), log[2].clone(), took(4.0)]), update_seconds(&log)), (Some(2.5), None));
         assert_eq!([100, 200, 250, 50].map(|s| seconds_at(&log, s)), [Some(2.0), Some(5.0), Some(6.25), None]);
     }
 }

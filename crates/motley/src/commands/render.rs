@@ -1,6 +1,8 @@
-//! `motley render`: episodes of a trained policy as a moving picture, a sheet of frames or a page.
+//! `motley render`: episodes of a trained policy as a moving picture, a sheet of frames or a page, or played in the terminal.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use motley_core::guard::check_frame;
 use motley_core::{Actions, Env, Frame, FrameBuf, Purpose, Scene, Shape, Status, Stream, TeamSpec};
@@ -12,9 +14,11 @@ use serde_json::json;
 
 use crate::args::RenderArgs;
 use crate::commands::plot::{check_ending, check_place, drawn};
+use crate::commands::screen::Screen;
 use crate::commands::source::{Loaded, load};
 use crate::error::Failure;
 use crate::output::Output;
+use crate::signals::Stop;
 
 /// Seconds that a frame is shown.
 const FRAME_SECONDS: f64 = 0.125;
@@ -35,39 +39,102 @@ const MARGIN: f32 = 0.06;
 const GUTTER: u32 = 6;
 
 pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    check_ending(&args.out, &["gif", "png", "html"])?;
-    check_place(&args.out)?;
+    let place = Place::of(args, out)?;
     if !(1..=MAX_SIDE).contains(&args.width) {
         return Err(Failure::usage(format!("--width {}: expected 1 to {MAX_SIDE} pixels", args.width)));
     }
-    let ends_in = |ending: &str| args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
-    let (sheet, page) = (ends_in("png"), ends_in("html"));
     if args.episodes == 0 {
         return Err(Failure::usage("--episodes 0: at least one episode is needed"));
     }
     let loaded = load(&args.from, registry)?;
     let mode = if args.stochastic { Mode::Sample } else { Mode::Greedy };
     // A page holds drawings, which stay sharp and small.
-    let mut painter = if args.plain || page { Painter::Plain } else { Painter::find(&loaded, args, out)? };
+    let plain = args.plain || matches!(place, Place::File(Kind::Page, _));
+    let mut painter = if plain { Painter::Plain } else { Painter::find(&loaded, args, out)? };
+    let (kind, path) = match place {
+        Place::Terminal(screen) => return watch(screen, &loaded, &mut painter, args, mode, out),
+        Place::File(kind, path) => (kind, path),
+    };
     // A sheet holds the first episode.
-    let count = if sheet { 1 } else { args.episodes };
+    let count = if kind == Kind::Sheet { 1 } else { args.episodes };
     let mut episodes = Vec::with_capacity(count.min(1000));
     for k in 0..count {
         let episode = play(&loaded, args.seed, k, mode, painter.looks_back())?;
-        out.line(format!("episode {}: return {:.2}, {} steps", k + 1, episode.team_return, episode.scenes.len() - 1));
-        let fields =
-            json!({ "episode": k, "return": episode.team_return, "length": episode.scenes.len() - 1, "won": episode.won });
-        out.event("episode", fields);
+        tell(&episode, k, out);
         episodes.push(episode);
     }
-    let frames = match (sheet, page) {
-        (true, _) => draw_sheet(&episodes[0], &mut painter, args)?,
-        (_, true) => draw_page(&episodes, &loaded, args, out)?,
-        _ => draw_film(&episodes, &mut painter, args, out)?,
+    let frames = match kind {
+        Kind::Sheet => draw_sheet(&episodes[0], &mut painter, args, path)?,
+        Kind::Page => draw_page(&episodes, &loaded, args, path, out)?,
+        Kind::Film => draw_film(&episodes, &mut painter, args, path, out)?,
     };
-    out.line(format!("written: {}", args.out.display()));
+    out.line(format!("written: {}", path.display()));
     let plain = !painter.looks_back();
-    out.event("done", json!({ "out": args.out.display().to_string(), "episodes": count, "frames": frames, "plain": plain }));
+    out.event("done", json!({ "out": path.display().to_string(), "episodes": count, "frames": frames, "plain": plain }));
+    Ok(0)
+}
+
+fn tell(episode: &Episode, k: usize, out: &Output) {
+    out.line(format!("episode {}: return {:.2}, {} steps", k + 1, episode.team_return, episode.scenes.len() - 1));
+    let fields = json!({ "episode": k, "return": episode.team_return, "length": episode.scenes.len() - 1, "won": episode.won });
+    out.event("episode", fields);
+}
+
+/// What is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Film,
+    Sheet,
+    Page,
+}
+
+/// Where pictures go.
+enum Place<'a> {
+    File(Kind, &'a Path),
+    Terminal(Screen),
+}
+
+impl<'a> Place<'a> {
+    /// Refuses, before anything is played, what cannot be written to.
+    fn of(args: &'a RenderArgs, out: &Output) -> Result<Self, Failure> {
+        let Some(path) = args.out.as_deref().filter(|p| *p != Path::new("-")) else {
+            return Screen::find(Duration::from_secs_f64(FRAME_SECONDS), out).map(Self::Terminal);
+        };
+        check_ending(path, &["gif", "png", "html"])?;
+        check_place(path)?;
+        let ends_in = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+        let kind = match (ends_in("png"), ends_in("html")) {
+            (true, _) => Kind::Sheet,
+            (_, true) => Kind::Page,
+            _ => Kind::Film,
+        };
+        Ok(Self::File(kind, path))
+    }
+}
+
+/// Plays episode after episode in the terminal, until Ctrl-C.
+fn watch(
+    screen: Screen,
+    loaded: &Loaded,
+    painter: &mut Painter,
+    args: &RenderArgs,
+    mode: Mode,
+    out: &Output,
+) -> Result<u8, Failure> {
+    let stop = Stop::listen()?;
+    for k in 0..args.episodes {
+        let episode = play(loaded, args.seed, k, mode, painter.looks_back())?;
+        let last = episode.scenes.len() - 1;
+        let moments = (0..=last).chain(std::iter::repeat_n(last, HOLD - 1));
+        let frames = moments.map(|at| -> Result<(Image, String), Failure> {
+            Ok((painter.bare(&episode, at, args.width)?, episode.scenes[at].caption.clone()))
+        });
+        screen.play(&mut std::io::stdout().lock(), frames, &stop.asked)?;
+        if stop.asked.load(Ordering::Relaxed) {
+            return Ok(stop.exit_code());
+        }
+        tell(&episode, k, out);
+    }
     Ok(0)
 }
 
@@ -98,9 +165,19 @@ impl Painter {
         matches!(self, Self::Own(_))
     }
 
+    /// The same without its caption.
+    fn bare(&mut self, episode: &Episode, at: usize, width: u32) -> Result<Image, Failure> {
+        let mut silent = episode.scenes[at].clone();
+        silent.caption.clear();
+        self.draw(&silent, episode, at, width)
+    }
+
     /// What was seen at the moment `at`.
     fn paint(&mut self, episode: &Episode, at: usize, width: u32) -> Result<Image, Failure> {
-        let scene = &episode.scenes[at];
+        self.draw(&episode.scenes[at], episode, at, width)
+    }
+
+    fn draw(&mut self, scene: &Scene, episode: &Episode, at: usize, width: u32) -> Result<Image, Failure> {
         let Self::Own(env) = self else { return raster::draw(scene, width).map_err(drawn) };
         let lost = || Failure::run(format!("step {at}: the task cannot go back there to be drawn; --plain draws without"));
         env.restore(episode.states.get(at).ok_or_else(lost)?).map_err(|e| Failure::run(format!("step {at}: {e}")))?;
@@ -198,7 +275,13 @@ fn evenly(length: usize, count: usize) -> Vec<usize> {
 }
 
 /// Writes all episodes one after another; returns how many frames were drawn.
-fn draw_film(episodes: &[Episode], painter: &mut Painter, args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
+fn draw_film(
+    episodes: &[Episode],
+    painter: &mut Painter,
+    args: &RenderArgs,
+    path: &Path,
+    out: &Output,
+) -> Result<usize, Failure> {
     let first = painter.paint(&episodes[0], 0, args.width)?;
     let fitting = (MOST_BYTES / first.rgba.len().max(1)).clamp(1, MOST_FRAMES);
     let longest: usize = episodes.iter().map(|e| e.scenes.len()).sum();
@@ -216,12 +299,12 @@ fn draw_film(episodes: &[Episode], painter: &mut Painter, args: &RenderArgs, out
             frames.extend(std::iter::repeat_n(last, HOLD - 1));
         }
     }
-    gif::save(&frames, FRAME_SECONDS, &args.out).map_err(drawn)?;
+    gif::save(&frames, FRAME_SECONDS, path).map_err(drawn)?;
     Ok(count)
 }
 
 /// Writes a page that shows all episodes; returns how many frames it has.
-fn draw_page(episodes: &[Episode], loaded: &Loaded, args: &RenderArgs, out: &Output) -> Result<usize, Failure> {
+fn draw_page(episodes: &[Episode], loaded: &Loaded, args: &RenderArgs, path: &Path, out: &Output) -> Result<usize, Failure> {
     let longest: usize = episodes.iter().map(|e| e.scenes.len()).sum();
     let stride = longest.div_ceil(MOST_FRAMES);
     if stride > 1 {
@@ -236,15 +319,15 @@ fn draw_page(episodes: &[Episode], loaded: &Loaded, args: &RenderArgs, out: &Out
     }
     let title = format!("{} on {}", loaded.algo, loaded.task);
     let page = html::page(&title, &pictures, FRAME_SECONDS).map_err(drawn)?;
-    file::write_atomic(&args.out, page.as_bytes()).map_err(drawn)?;
+    file::write_atomic(path, page.as_bytes()).map_err(drawn)?;
     Ok(pictures.iter().map(Vec::len).sum())
 }
 
 /// Writes evenly spaced frames of one episode as rows of a sheet; returns how many.
-fn draw_sheet(episode: &Episode, painter: &mut Painter, args: &RenderArgs) -> Result<usize, Failure> {
+fn draw_sheet(episode: &Episode, painter: &mut Painter, args: &RenderArgs, path: &Path) -> Result<usize, Failure> {
     let moments = evenly(episode.scenes.len(), SHEET).into_iter();
     let tiles = moments.map(|at| painter.paint(episode, at, args.width)).collect::<Result<Vec<Image>, Failure>>()?;
-    png::save(&arrange(&tiles, &args.out)?, &args.out).map_err(drawn)?;
+    png::save(&arrange(&tiles, path)?, path).map_err(drawn)?;
     Ok(tiles.len())
 }
 

@@ -9,10 +9,12 @@ use motley_envs::registry::options;
 use motley_stats::published::{self, Comparison, Published, Source, Verdict};
 use motley_stats::{FEWEST_SEEDS, RunRecord};
 use motley_train::Registry;
+use motley_train::presets::Preset;
 use serde_json::{Value, json};
 
 use crate::args::ReproduceArgs;
 use crate::commands::compare::{bootstrap, digits, interval, refused};
+use crate::commands::config::request;
 use crate::commands::jobs::{self, Job, State};
 use crate::commands::list::table;
 use crate::commands::records::from_folder;
@@ -41,7 +43,16 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
     }
     let steps = ((result.steps as f64 * args.steps_fraction) as u64).max(1);
     let jobs = jobs(result, args, steps);
+    let form = Form::of(&jobs, args, registry)?;
     out.note(describe(result));
+    if form.is_untuned() {
+        out.warning(format!(
+            "no preset is made for {} ({}): defaults are trained, and a value below the band says nothing (settings can be given as key=value)",
+            result.task, form.text
+        ));
+    } else {
+        out.note(format!("trained as: {}", form.text));
+    }
     if args.seeds < FEWEST_SEEDS as u64 {
         out.warning(format!("{} seeds: an interval of fewer than {FEWEST_SEEDS} is too narrow", args.seeds));
     }
@@ -58,9 +69,51 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
         }
         records.extend(from_folder(&job.dir, out)?.map(|r| until(r, steps)));
     }
-    let comparison = result.compare(&records, steps, &bootstrap(RESAMPLES, 0)?).map_err(refused)?;
-    report(result, steps, &records, &comparison, out);
+    let mut comparison = result.compare(&records, steps, &bootstrap(RESAMPLES, 0)?).map_err(refused)?;
+    comparison.verdict = form.judged(comparison.verdict);
+    report(result, steps, &records, &comparison, &form, out);
     Ok(if matches!(comparison.verdict, Verdict::Missed | Verdict::Impossible) { MISSED } else { 0 })
+}
+
+/// What is trained: every figure names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Form {
+    /// Everything that is trained has a preset.
+    tuned: bool,
+    /// Settings were given with the command.
+    own: bool,
+    text: String,
+}
+
+impl Form {
+    /// Of the algorithm's jobs and of those of the one it is compared with.
+    fn of(jobs: &[Job], args: &ReproduceArgs, registry: &Registry) -> Result<Self, Failure> {
+        let mut presets: Vec<(&str, Option<String>)> = Vec::new();
+        for job in jobs {
+            let algo = job.words.first().map_or("", String::as_str);
+            if !presets.iter().any(|p| p.0 == algo) {
+                presets.push((algo, request(&job.words, None)?.plan(registry)?.preset.map(Preset::title)));
+            }
+        }
+        let name = |(algo, preset): &(&str, Option<String>)| match preset {
+            Some(title) => format!("preset {title}"),
+            None => format!("{algo} without a preset"),
+        };
+        let named = presets.iter().map(name).collect::<Vec<_>>().join(" against ");
+        let own = !args.settings.is_empty();
+        let text = if own { format!("{named}, {}", args.settings.join(" ")) } else { named };
+        Ok(Self { tuned: presets.iter().all(|p| p.1.is_some()), own, text })
+    }
+
+    /// Nobody has chosen what is trained.
+    fn is_untuned(&self) -> bool {
+        !self.tuned && !self.own
+    }
+
+    /// Defaults that fall short have not missed what others tuned for.
+    fn judged(&self, verdict: Verdict) -> Verdict {
+        if self.is_untuned() && verdict == Verdict::Missed { Verdict::Unknown } else { verdict }
+    }
 }
 
 /// The beginning of a run: a folder may hold one that was trained further than is asked about now.
@@ -82,8 +135,8 @@ fn find(id: &str) -> Result<&'static Published, Failure> {
 
 /// Why this program cannot run it, if it cannot.
 fn missing(result: &Published, registry: &Registry) -> Option<String> {
-    if registry.algorithms.get(&result.algo).is_err() {
-        return Some(format!("this build has no algorithm \"{}\"", result.algo));
+    if let Some(algo) = algos(result).find(|algo| registry.algorithms.get(algo).is_err()) {
+        return Some(format!("this build has no algorithm \"{algo}\""));
     }
     let Ok(task) = registry.tasks.get(&result.task) else {
         return Some(format!("this build has no task \"{}\"", result.task));
@@ -95,20 +148,30 @@ fn missing(result: &Published, registry: &Registry) -> Option<String> {
     }
 }
 
+/// What is trained: the algorithm, and the one it is compared with.
+fn algos(result: &Published) -> impl Iterator<Item = &str> {
+    std::iter::once(result.algo.as_str()).chain(result.against.as_deref())
+}
+
 fn jobs(result: &Published, args: &ReproduceArgs, steps: u64) -> Vec<Job> {
     let above = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/reproduce").join(&result.id));
-    let preset = result.preset.iter().map(|p| format!("preset={p}"));
-    let own: Vec<String> = preset.chain(result.settings.iter().cloned()).chain(args.settings.iter().cloned()).collect();
-    let job = |seed: u64| {
-        let fixed = [format!("total_steps={steps}"), format!("seed={seed}")];
-        let words = [vec![result.algo.clone(), result.task.clone()], own.clone(), fixed.to_vec()].concat();
-        Job { dir: above.join(format!("s{seed}")), words }
+    let job = |algo: &str, seed: u64| {
+        let preset = result.preset.iter().map(|p| format!("preset={p}"));
+        // Schedules have the published horizon: a part of the budget is then the beginning of the whole.
+        let fixed = [format!("total_steps={steps}"), format!("schedule_steps={}", result.steps), format!("seed={seed}")];
+        let mut words = vec![algo.to_owned(), result.task.clone()];
+        words.extend(preset.chain(result.settings.iter().cloned()).chain(args.settings.iter().cloned()).chain(fixed));
+        let name = if algo == result.algo { format!("s{seed}") } else { format!("{algo}-s{seed}") };
+        Job { dir: above.join(name), words }
     };
-    (0..args.seeds).map(job).collect()
+    algos(result).flat_map(|algo| (0..args.seeds).map(move |seed| (algo, seed))).map(|(algo, seed)| job(algo, seed)).collect()
 }
 
 fn describe(p: &Published) -> String {
     let d = digits(p.value);
+    if let Some(other) = &p.against {
+        return format!("{}, {}: {} better than {other} on {} at {} env steps each", p.id, p.paper, p.algo, p.task, p.steps);
+    }
     format!("{}: {}, {}: {:.d$} (band {:.d$} to {:.d$}) at {} env steps", p.id, p.paper, p.place, p.value, p.low, p.high, p.steps)
 }
 
@@ -121,9 +184,14 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn report(result: &Published, steps: u64, records: &[RunRecord], c: &Comparison, out: &Output) {
+fn report(result: &Published, steps: u64, records: &[RunRecord], c: &Comparison, form: &Form, out: &Output) {
     let d = digits(result.value);
-    let theirs = c.published.map_or_else(|| "nothing published at these steps".to_owned(), |v| format!("published {v:.d$}"));
+    let theirs = match (&result.against, c.published) {
+        (_, None) => "nothing published at these steps".to_owned(),
+        (Some(other), Some(_)) => format!("that is the difference to {other}"),
+        (None, Some(v)) => format!("published {v:.d$}"),
+    };
+    let seeds = records.iter().filter(|r| r.algo == result.algo).count();
     let clearly = match (c.verdict, c.clear) {
         (Verdict::Reached | Verdict::Missed, true) => ", and the whole interval agrees",
         (Verdict::Reached | Verdict::Missed, false) => ", but the interval reaches across the edge of the band",
@@ -131,21 +199,36 @@ fn report(result: &Published, steps: u64, records: &[RunRecord], c: &Comparison,
         (Verdict::Unknown, _) => "",
     };
     out.line(format!(
-        "{}: {}{clearly}\nours {} over {} seeds at {steps} env steps; {theirs}",
+        "{}: {}{clearly}\nours {} over {} seeds at {steps} env steps ({}); {theirs}",
         result.id,
         word(c.verdict),
         interval(&c.ours, d),
-        records.len()
+        seeds,
+        form.text
     ));
+    if let Some(why) = unjudged(result, c, form) {
+        out.line(format!("no verdict: {why}"));
+    }
     if !result.note.is_empty() {
         out.line(format!("note: {}", result.note));
     }
     let fields = json!({
         "id": result.id, "algo": result.algo, "task": result.task, "verdict": word(c.verdict), "clear": c.clear,
-        "value": c.ours.value, "low": c.ours.low, "high": c.ours.high, "seeds": records.len(), "env_steps": steps,
-        "published": c.published, "band_low": result.low, "band_high": result.high,
+        "value": c.ours.value, "low": c.ours.low, "high": c.ours.high, "seeds": seeds, "env_steps": steps,
+        "published": c.published, "band_low": result.low, "band_high": result.high, "against": result.against, "form": form.text,
     });
     out.event("done", fields);
+}
+
+/// Why nothing is judged, if nothing is.
+fn unjudged(result: &Published, c: &Comparison, form: &Form) -> Option<String> {
+    match (c.verdict, c.published) {
+        (Verdict::Unknown, Some(_)) if !result.source.judges() => {
+            Some(format!("the published value is {}", source(result.source)))
+        }
+        (Verdict::Unknown, Some(_)) if form.is_untuned() => Some("defaults were trained, no preset is made for this task".into()),
+        _ => None,
+    }
 }
 
 /// `motley list results`.
@@ -157,8 +240,8 @@ pub(crate) fn list(registry: &Registry, out: &Output) {
         let task = [vec![p.task.clone()], p.settings.clone()].concat().join(" ");
         rows.push([
             p.id.clone(),
-            format!("{:.d$}", p.value),
-            format!("{:.d$} to {:.d$}", p.low, p.high),
+            p.against.as_ref().map_or_else(|| format!("{:.d$}", p.value), |other| format!("> {other}")),
+            if p.against.is_some() { String::new() } else { format!("{:.d$} to {:.d$}", p.low, p.high) },
             p.steps.to_string(),
             format!("{} ({})", p.place, source(p.source)),
             task,
@@ -167,20 +250,21 @@ pub(crate) fn list(registry: &Registry, out: &Output) {
         let fields: Value = json!({
             "name": p.id, "paper": p.paper, "place": p.place, "source": source(p.source), "algo": p.algo, "task": p.task,
             "settings": p.settings, "total_steps": p.steps, "metric": p.metric, "value": p.value, "low": p.low, "high": p.high,
-            "limit": p.limit, "note": p.note, "missing": why,
+            "limit": p.limit, "against": p.against, "note": p.note, "missing": why,
         });
         out.event("result", fields);
     }
     table(out, &rows);
 }
 
-fn source(source: Source) -> &'static str {
+pub(crate) fn source(source: Source) -> &'static str {
     match source {
         Source::Table => "table",
         Source::Figure => "read off a figure",
         Source::Transcript => "transcript",
         Source::Logic => "follows from the payoffs",
-        Source::Unverified => "unverified",
+        Source::Unverified => "from memory, unverified",
+        Source::Other => "of another simulator or other rules",
     }
 }
 
@@ -189,7 +273,44 @@ mod tests {
     use motley_core::{Env, Key, Task, TaskOptions};
 
     use super::*;
-    use crate::commands::config::request;
+
+    #[test]
+    fn defaults_that_fall_short_have_missed_nothing() {
+        let registry = Registry::builtin();
+        let args = |settings: &[&str]| ReproduceArgs {
+            id: String::new(),
+            seeds: 1,
+            steps_fraction: 1.0,
+            parallel: None,
+            out: None,
+            settings: settings.iter().map(ToString::to_string).collect(),
+        };
+        let form = |id: &str, own: &[&str]| {
+            let (result, args) = (find(id).unwrap(), args(own));
+            Form::of(&jobs(result, &args, result.steps), &args, &registry).unwrap()
+        };
+        let tuned = form("harl-spread-discrete/happo", &[]);
+        assert_eq!((tuned.text.as_str(), tuned.judged(Verdict::Missed)), ("preset happo/tuned", Verdict::Missed));
+        let bare = Form { tuned: false, own: false, text: String::new() };
+        assert_eq!(
+            [Verdict::Missed, Verdict::Reached, Verdict::Impossible].map(|v| bare.judged(v)),
+            [Verdict::Unknown, Verdict::Reached, Verdict::Impossible]
+        );
+        let own = form("harl-spread-discrete/happo", &["algo.lr=0.1"]);
+        assert_eq!((own.text.as_str(), own.is_untuned()), ("preset happo/tuned, algo.lr=0.1", false));
+        assert_eq!(Form { own: true, ..bare }.judged(Verdict::Missed), Verdict::Missed);
+        // A claim against another algorithm trains both, in folders of their own.
+        let both = form("hetgppo-give-way/hetgppo", &[]);
+        assert!(
+            both.text.contains("hetgppo") && both.text.contains(" against ") && both.text.contains(" gppo/"),
+            "{}",
+            both.text
+        );
+        let claim = find("hetgppo-give-way/hetgppo").unwrap();
+        let dirs: Vec<PathBuf> = jobs(claim, &args(&[]), 100).into_iter().map(|j| j.dir).collect();
+        let above = PathBuf::from("runs/reproduce/hetgppo-give-way/hetgppo");
+        assert_eq!(dirs, [above.join("s0"), above.join("gppo-s0")]);
+    }
 
     /// A task whose copies are dear, and which says so.
     struct Dear(&'static str);
