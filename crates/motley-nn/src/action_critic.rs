@@ -18,6 +18,8 @@ pub struct ActionCritic {
     name: String,
     twins: Vec<Twin>,
     norm: Option<ValueNorm>,
+    /// Actors climb the values that the networks put out, normalised or not.
+    raw: bool,
     grad: Vec<f32>,
     work: NetWork,
     input_work: Workspace,
@@ -72,7 +74,13 @@ impl ActionCritic {
         };
         let twins: Vec<Twin> = (0..twins).map(twin).collect();
         let len = twins.first().map_or(0, |t| t.net.params().len());
-        Self { name, twins, norm, grad: vec![0.0; len], work: NetWork::default(), input_work: Workspace::default(), engine }
+        let (work, input_work) = Default::default();
+        Self { name, twins, norm, raw: false, grad: vec![0.0; len], work, input_work, engine }
+    }
+
+    /// Lets actors climb normalised values as they are, not in the units of the rewards.
+    pub fn climb_normalized(&mut self) {
+        self.raw = true;
     }
 
     /// For logs and tensor names.
@@ -137,9 +145,10 @@ impl ActionCritic {
         Ok(metrics)
     }
 
-    /// Writes `d(-sum w Q) / dx`, `[rows, input]`, and returns `sum w Q`, both in the units of the rewards.
+    /// Writes `d(-sum w Q) / dx`, `[rows, input]`, and returns `sum w Q`, both in the units of the rewards, unless
+    /// [`ActionCritic::climb_normalized`] was asked for.
     pub fn climb(&mut self, pool: &Pool, x: &[f32], weight: &[f32], climb: Climb, dx: &mut [f32]) -> f64 {
-        let (shift, scale) = self.norm.as_ref().map_or((0.0, 1.0), |n| n.moments());
+        let (shift, scale) = self.norm.as_ref().filter(|_| !self.raw).map_or((0.0, 1.0), |n| n.moments());
         let total: f64 = weight.iter().copied().map(f64::from).sum();
         let rows = weight.len();
         if climb == Climb::First || self.twins.len() == 1 {
@@ -268,6 +277,51 @@ impl RowLoss for Uphill<'_> {
             let weight = self.weight[start + k];
             *d = -self.scale * weight;
             stats[0] += f64::from(weight * q);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Activation;
+    use crate::init::Init;
+
+    /// What actors climb is in the units of the rewards, or, where that is asked for, as the networks put it out.
+    #[test]
+    fn actors_climb_either_units() {
+        let spec = NetSpec {
+            obs: motley_core::ObsSpace::vector(3),
+            extra: 0,
+            hidden_sizes: vec![5],
+            activation: Activation::Tanh,
+            feature_norm: false,
+            layer_norm: false,
+            recurrent: false,
+            output: 1,
+            output_gain: 1.0,
+            init: Init::Uniform,
+            free: Vec::new(),
+        };
+        let adam = AdamConfig { adam_eps: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
+        let rng = Stream::new(3, motley_core::Purpose::Init, 0, 0);
+        let norm = Some(ValueNorm::new(false));
+        let mut critic = ActionCritic::new("critic".into(), spec, 2, norm, &adam, Engine::Fused, &rng);
+        let (x, weight) = ([0.3, -0.7, 1.1, 0.9, 0.2, -0.4], [0.75, 0.25]);
+        let fit = Fit { x: &x, goal: &[40.0, 70.0], weight: &[1.0, 1.0], regression: Regression::Squared };
+        critic.fit(&Pool::serial(), fit, 1e-3).unwrap();
+        let (shift, scale) = critic.norm.as_ref().unwrap().moments();
+        assert!((shift - 55.0).abs() < 1.0 && scale > 5.0, "{shift} {scale}");
+        for climb in [Climb::First, Climb::Least] {
+            let (mut units, mut plain) = ([0.0; 6], [0.0; 6]);
+            critic.raw = false;
+            let value = critic.climb(&Pool::serial(), &x, &weight, climb, &mut units);
+            critic.climb_normalized();
+            let normalized = critic.climb(&Pool::serial(), &x, &weight, climb, &mut plain);
+            assert!((value - (shift + scale * normalized)).abs() < 1e-4 * value.abs(), "{value} {normalized}");
+            for (a, b) in units.iter().zip(plain) {
+                assert!(b != 0.0 && (f64::from(*a) - scale * f64::from(b)).abs() < 1e-4 * f64::from(a.abs()), "{a} {b}");
+            }
         }
     }
 }

@@ -181,6 +181,15 @@ impl OffPolicy {
         decayed(self.config.lr, self.config.lr_decay, context.progress)
     }
 
+    /// Takes over what a reference code does otherwise: what is available after a time limit's cut is what the next episode begins with
+    /// (`reset_masks`), and actors climb values as normalised as critics learn them (`normalized`).
+    pub fn deviate(&mut self, reset_masks: bool, normalized: bool) {
+        self.layout.reset_masks = reset_masks;
+        if normalized {
+            self.critics.iter_mut().for_each(|unit| unit.critic.climb_normalized());
+        }
+    }
+
     /// The order of groups in one update.
     pub fn order(&self, random: bool, rng: &Stream) -> Vec<usize> {
         let groups = self.actors.len();

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
-use motley_data::episodes::{EpisodeReplay, Note, Saved};
+use motley_data::LoadError;
+use motley_data::episodes::{EpisodeReplay, Note};
 use motley_data::rollout::Rollout;
 use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::cross_group::TeamRows;
@@ -112,6 +113,8 @@ pub struct Learner {
     pub utilities: Vec<Utility>,
     /// Finished episodes.
     pub replay: EpisodeReplay,
+    /// Of its pieces.
+    hashes: PieceHashes,
     adam: Adam,
     norms: Vec<RunningMeanStd>,
     env_steps: u64,
@@ -179,6 +182,7 @@ impl Learner {
             engine: engine(settings)?,
             reward,
             utilities,
+            hashes: PieceHashes::default(),
             replay: EpisodeReplay::new(Arc::clone(team), config.replay_shape(team, needs.kept())),
             adam: Adam::new(learned, AdamConfig::read(settings)?),
             norms: vec![RunningMeanStd::default(); columns],
@@ -397,11 +401,11 @@ impl Learner {
         w.put_u64("counters", &[self.env_steps, self.updates]);
         w.put_f64("norms", &self.norms.iter().flat_map(RunningMeanStd::save).collect::<Vec<_>>());
         w.put_f32("fingerprint", &self.fingerprint);
-        let Saved { counters, pieces, running } = self.replay.save();
         let mut w = w.scope("replay");
-        w.put_u64("counters", &counters);
-        w.put_pieces("episodes", pieces);
-        w.put_u8("running", &running);
+        w.put_u64("counters", &self.replay.counters());
+        let make = &mut |k, bytes: &mut Vec<u8>| self.replay.write_piece(k, bytes);
+        w.put_pieces("episodes", self.replay.stamps(), &self.hashes, make);
+        w.put_u8("running", &self.replay.unfinished());
     }
 
     /// Reads what [`Learner::save`] wrote.
@@ -424,8 +428,13 @@ impl Learner {
         }
         r.f32s_into("fingerprint", &mut self.fingerprint)?;
         let r = r.scope("replay");
-        let loaded = self.replay.load(&r.u64s("counters")?, &r.pieces("episodes")?, &r.u8s("running")?);
-        loaded.map_err(|e| r.wrong("counters", "the numbers of this replay", e))
+        let pieces = r.pieces("episodes")?;
+        self.replay.load(&r.u64s("counters")?, pieces.read(), &r.u8s("running")?).map_err(|error| match error {
+            LoadError::Piece(error) => error,
+            unfit @ LoadError::Unfit(_) => r.wrong("counters", "the numbers of this replay", unfit),
+        })?;
+        self.hashes = pieces.known(self.replay.stamps());
+        Ok(())
     }
 }
 

@@ -117,8 +117,8 @@ fn command(row: &TaskRow, runs: &[RunRecord], registry: &Registry) -> Option<Str
     let word = |v: &toml::Value| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned);
     let mut words = vec![base(&row.algo).to_owned(), base(&row.task).to_owned()];
     words.extend(task.iter().filter(|(k, _)| *k != "reward").map(|(k, v)| format!("task.{k}={}", word(v))));
-    let own = match request(&words, None).and_then(|r| Ok(r.plan(registry)?)) {
-        Ok(plan) => unlike(run, &plan.settings).map(|(k, v)| format!("{k}={}", word(v))).collect(),
+    let own = match request(&words, None).and_then(|r| Ok(r.plan_anywhere(registry)?)) {
+        Ok((plan, _)) => unlike(run, &plan.settings).map(|(k, v)| format!("{k}={}", word(v))).collect(),
         // A task that this build lacks: what tells the row from others of its algorithm.
         Err(_) => row.algo.split_once(" [").map(|(_, own)| vec![own.trim_end_matches(']').to_owned()]).unwrap_or_default(),
     };
