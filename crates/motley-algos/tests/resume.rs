@@ -12,7 +12,7 @@ use motley_algos::Registry;
 use motley_core::{
     ActionSpace, Actions, AgentSpec, Env, EnvError, Frame, ObsSpace, Purpose, RewardKind, StateSpace, Status, Stream, TeamSpec,
 };
-use motley_run::{CheckpointInfo, CheckpointStore, Identity, RealDisk, StateWriter};
+use motley_run::{CheckpointInfo, CheckpointStore, Identity, RealDisk};
 use motley_testkit::disk::{DiskFault, FaultyDisk};
 use motley_train::MakeEnv;
 

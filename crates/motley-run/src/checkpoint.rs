@@ -129,7 +129,7 @@ impl CheckpointStore {
     ) -> Result<u64, CheckpointError> {
         self.disk.remove(temp).map_err(CheckpointError::io("remove", temp))?;
         self.disk.create_dir(temp).map_err(CheckpointError::io("create", temp))?;
-        let mut state = StateWriter::into_folder(PieceFolder::new(Arc::clone(&self.disk), temp, self.before()));
+        let mut state = StateWriter::streaming(PieceFolder::new(Arc::clone(&self.disk), temp, self.before()));
         fill(&mut state);
         let (mut files, pieces) = state.finish_pieces()?;
         let entry = self.write_state(&state, &temp.join(STATE))?;

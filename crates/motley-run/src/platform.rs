@@ -51,8 +51,8 @@ fn group_room(groups: &str, root: &Path) -> Option<u64> {
     const V2: GroupFiles = GroupFiles { limit: "memory.max", used: "memory.current", cache: "inactive_file" };
     const V1: GroupFiles =
         GroupFiles { limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes", cache: "total_inactive_file" };
-    let lines = groups.lines().filter_map(|line| line.splitn(3, ':').collect::<Vec<_>>().try_into().ok());
-    let rooms = lines.filter_map(|[_, controllers, path]: [&str; 3]| match controllers {
+    let lines = groups.lines().filter_map(|line| <[&str; 3]>::try_from(line.splitn(3, ':').collect::<Vec<_>>()).ok());
+    let rooms = lines.filter_map(|[_, controllers, path]| match controllers {
         "" => least_room(root, path, &V2),
         names if names.split(',').any(|name| name == "memory") => least_room(&root.join("memory"), path, &V1),
         _ => None,

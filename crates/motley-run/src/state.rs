@@ -69,7 +69,7 @@ impl StateWriter {
     }
 
     /// The same, with pieces that go to the folder of a checkpoint as they come.
-    pub(crate) fn into_folder(folder: PieceFolder) -> Self {
+    pub(crate) fn streaming(folder: PieceFolder) -> Self {
         Self { pieces: Pieces::Folder(folder), ..Self::default() }
     }
 

@@ -17,7 +17,7 @@ use motley_nn::{
     Adam, AdamConfig, Batch, CrossGroup, Engine, Explore, Graph, Head, Net, NetWork, Pool, QmixMixer, Qtran, Sequence,
     TeamPolicy, UpdateError,
 };
-use motley_run::{CheckpointError, StateReader, StateWriter};
+use motley_run::{CheckpointError, PieceHashes, StateReader, StateWriter};
 
 use super::batch::EpisodeBatch;
 use super::config::{UtilityConfig, ValueConfig};
