@@ -226,7 +226,7 @@ impl OffPolicy {
         thread_local! {
             static SCRATCH: RefCell<(NetScratch, Vec<f32>)> = RefCell::default();
         }
-        let actor = &self.actors[g];
+        let (actor, layout) = (&self.actors[g], &self.layout);
         let (net, head) = (if who == Who::Target { &self.targets[g] } else { &actor.net }, &actor.head);
         let side = if next { &batch.next } else { &batch.now };
         let rows = side.groups[g].alive.len();
@@ -250,7 +250,7 @@ impl OffPolicy {
                         let mask = &side.groups[g].mask[row * mask_len..(row + 1) * mask_len];
                         *log_prob = head.path(&out[k * output..(k + 1) * output], mask, noises, block);
                     } else {
-                        block.copy_from_slice(self.layout.dead_block(actor.members[row / batch.rows]));
+                        block.copy_from_slice(layout.dead_block(actor.members[row / batch.rows]));
                     }
                 }
             });
