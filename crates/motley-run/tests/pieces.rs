@@ -141,7 +141,8 @@ fn a_checkpoint_is_no_second_memory() {
     assert_eq!((other.numbers(), other.len()), (memory.numbers(), memory.len()));
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for k in 0..made.len() {
-        (a.clear(), b.clear());
+        a.clear();
+        b.clear();
         memory.write_piece(k, &mut a);
         other.write_piece(k, &mut b);
         assert!(a == b, "piece {k}");
