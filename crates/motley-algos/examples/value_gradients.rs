@@ -171,7 +171,8 @@ fn case(k: u64, name: &str, algo: &str, words: &[&str]) -> Out<Value> {
     for entry in before.names().filter(|n| !apart.iter().any(|a| n.starts_with(a))) {
         state.insert(entry.to_owned(), numbers(&before, entry)?);
     }
-    state.insert("replay.episodes".into(), json!(before.pieces("replay.episodes")?.concat()));
+    let pieces = before.pieces("replay.episodes")?.read().collect::<Result<Vec<_>, _>>()?;
+    state.insert("replay.episodes".into(), json!(pieces.concat()));
     let entries = |entries: &[motley_nn::net::Entry]| {
         entries.iter().map(|e| json!({"name": e.name, "offset": e.offset, "shape": e.shape})).collect::<Vec<_>>()
     };

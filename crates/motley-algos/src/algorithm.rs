@@ -75,7 +75,8 @@ pub trait AlgorithmSpec: Send + Sync {
     /// Whether it is defined for this team with these settings. Nothing is built yet.
     ///
     /// # Errors
-    /// [`ConfigError::Incompatible`] or a value that does not fit the team.
+    /// [`ConfigError::Incompatible`] or a value that does not fit the team; [`ConfigError::Room`], the last to be asked for, where this
+    /// machine has too little memory.
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError>;
 
     /// Whether [`Algorithm::update`] is right for a rollout that an older policy of the same run played: it learns from replay, or weighs

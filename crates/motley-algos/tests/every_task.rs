@@ -39,7 +39,7 @@ fn one_update(algo: &str, make: MakeEnv, overrides: &[&str]) -> Result<bool, Str
         let long: &[&str] = if algo == "reinforce" { &["algo.rollout_steps=100"] } else { &[] };
         let mut bench = match Bench::try_new(algo, make, &[&QUICK[..], overrides, long].concat(), 2, 3, 1) {
             Ok(bench) => bench,
-            Err(ConfigError::Incompatible { .. } | ConfigError::Value { .. }) => return Ok(false),
+            Err(ConfigError::Incompatible { .. } | ConfigError::Value { .. } | ConfigError::Room { .. }) => return Ok(false),
             Err(other) => return Err(format!("refused with {other:?}")),
         };
         let before = bench.params();

@@ -414,7 +414,9 @@ fn what_cannot_be_is_refused_before_it_is_built() {
     let refuse = |algo: &str, toy: &Toy, word: &str| {
         Bench::try_new(algo, toy.make(), &[&SMALL[..], &[word]].concat(), 2, 1, 1).err().unwrap()
     };
-    let huge = refuse("hatd3", &Toy::mixed(), "algo.buffer_size=1000000000").to_string();
+    let huge = refuse("hatd3", &Toy::mixed(), "algo.buffer_size=1000000000");
+    assert!(matches!(huge, ConfigError::Room { .. }), "{huge:?}");
+    let huge = huge.to_string();
     // 12 observed, 5 of state, 5 of action and a reward in 4 bytes each; 8 of mask, 3 lives and a mark.
     assert!(huge.contains("algo.buffer_size") && huge.contains(&(104_u64 * 1_000_000_003).to_string()), "{huge}");
     let small = refuse("hasac", &Toy::mixed(), "algo.buffer_size=10").to_string();
@@ -447,4 +449,21 @@ fn warm_up_then_updates_in_step() {
     bench.iterate(2);
     // 0.33 x 20 steps x 3 rollouts.
     assert_eq!(counters(&bench), [400, 19]);
+}
+
+/// HASAC's switches to the reference code's ways change what they name, and nothing where that does not occur.
+#[test]
+fn hasac_can_go_the_reference_codes_ways() {
+    let learned = |toy: &Toy, words: &[&str]| {
+        let mut bench = Bench::try_new("hasac", toy.make(), &[&SMALL[..], words].concat(), 4, 1, 1).unwrap();
+        bench.iterate(6);
+        bench.bytes()
+    };
+    let (cut, ended) = (Toy { deaths: false, ..Toy::discrete() }, Toy { deaths: false, terminates: true, ..Toy::discrete() });
+    let reset = ["algo.next_masks=reset"];
+    assert!(learned(&cut, &reset) != learned(&cut, &[]), "the next episode opens other actions");
+    assert!(learned(&ended, &reset) == learned(&ended, &[]), "nothing is bootstrapped after an end");
+    let (norm, raw) = ("algo.normalize_targets=true", "algo.climb_normalized=true");
+    assert!(learned(&cut, &[norm, raw]) != learned(&cut, &[norm]));
+    assert!(learned(&cut, &[raw]) == learned(&cut, &[]), "there is nothing normalised");
 }

@@ -12,7 +12,7 @@ use motley_algos::Registry;
 use motley_core::{
     ActionSpace, Actions, AgentSpec, Env, EnvError, Frame, ObsSpace, Purpose, RewardKind, StateSpace, Status, Stream, TeamSpec,
 };
-use motley_run::{CheckpointInfo, CheckpointStore, Identity, RealDisk, StateWriter};
+use motley_run::{CheckpointInfo, CheckpointStore, Identity, RealDisk};
 use motley_testkit::disk::{DiskFault, FaultyDisk};
 use motley_train::MakeEnv;
 
@@ -108,19 +108,14 @@ fn a_second_checkpoint_of_episodes_writes_what_changed() {
             logs: BTreeMap::new(),
             exact_resume: true,
         };
-        let state = |bench: &Bench| {
-            let mut w = StateWriter::new();
-            bench.algorithm.save(&mut w);
-            w
-        };
         let dir = tempfile::tempdir().unwrap();
         one.iterate(4);
-        let saved = CheckpointStore::new(dir.path(), 2, Arc::new(RealDisk)).save(&info(12), &state(&one)).unwrap();
+        let saved = CheckpointStore::new(dir.path(), 2, Arc::new(RealDisk)).save(&info(12), |w| one.algorithm.save(w)).unwrap();
         assert!(saved.warnings.is_empty());
         one.iterate(1);
         let disk = Arc::new(FaultyDisk::new(DiskFault::None));
         let store = CheckpointStore::new(dir.path(), 2, disk.clone());
-        assert!(store.save(&info(15), &state(&one)).unwrap().warnings.is_empty());
+        assert!(store.save(&info(15), |w| one.algorithm.save(w)).unwrap().warnings.is_empty());
         let of_pieces: Vec<String> = disk.trace().into_iter().filter(|call| call.ends_with(".piece")).collect();
         let count = |verb: &str| of_pieces.iter().filter(|call| call.starts_with(verb)).count();
         assert_eq!((of_pieces.len(), count("write"), count("link")), (2, 1, 1), "{algo}: {of_pieces:?}");

@@ -6,10 +6,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
+#[path = "common/mixer.rs"]
+mod mixer;
 
 use std::sync::Arc;
 
 use common::settings;
+use mixer::Exact;
+use motley_algos::value_decomposition::vdn;
 use motley_algos::{Algorithm, Registry, UpdateContext};
 use motley_core::{ActionSpace, AgentSpec, FrameBuf, ObsSpace, Purpose, Status, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
@@ -114,22 +118,17 @@ fn vdn_finds_the_additive_fit() {
     assert!(game.greedy().iter().all(|a| *a > 0.0), "no agent's own best choice is the first");
 }
 
-/// T14: no monotone mixture is nearer than 288, and training ends in one of its local optima.
+/// T14: training ends in one of the local optima of the monotone class.
 #[test]
 fn qmix_ends_in_an_optimum_of_the_monotone_class() {
     for seed in [1, 2, 3] {
         let game = &mut Game::new("qmix", &QTRAN_GAME, &[], seed);
         let q = game.learn(800).utilities();
-        let mut mixer =
-            QmixMixer::new(QmixShape { state: 2, agents: 2, embed: 32, hyper: vec![64] }, &Stream::new(0, Purpose::Check, 0, 0));
-        let params = game.saved().f32s("mixer.params").unwrap();
-        mixer.set_params(|p| p.copy_from_slice(&params));
-        let fit = |a: usize, b: usize| {
-            let values = [q[0][a] as f32, q[1][b] as f32];
-            f64::from(mixer.forward(&Pool::serial(), &values, &[1.0; 2], &mut QmixWork::default())[0])
-        };
+        let shape = QmixShape { state: 2, agents: 2, embed: 32, hyper: vec![64] };
+        let mixer = Exact::new(&shape, &game.saved().f32s("mixer.params").unwrap(), &[1.0; 2]);
+        let fit = |a: usize, b: usize| mixer.value(&[q[0][a], q[1][b]]);
         let error = squared_error(&QTRAN_GAME, &fit);
-        assert!(error >= 288.0 - 1e-3, "seed {seed}: {error} is below what a monotone mixture can reach");
+        assert!(error >= 288.0 - 1e-6, "seed {seed}: {error} is below what a monotone mixture can reach");
         assert!([288.0, 315.43, 320.0].iter().any(|best| (error - best).abs() < 1.0), "seed {seed}: {error}");
     }
 }
@@ -221,26 +220,131 @@ fn joint_choices(sizes: &[usize]) -> Vec<Vec<usize>> {
         .fold(vec![Vec::new()], |all, n| all.iter().flat_map(|head| (0..*n).map(move |a| [&head[..], &[a]].concat())).collect())
 }
 
-/// T12: the tuple of the agents' own best choices is among the best joint choices, for the sum and for random mixers.
+/// The first of the largest values, and whether no other is as large.
+fn best(values: &[f64]) -> (usize, bool) {
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let at: Vec<usize> = (0..values.len()).filter(|k| values[*k] == most).collect();
+    (at[0], at.len() == 1)
+}
+
+/// T12 of the sum: joint choices are best for the team if and only if every agent's own part is best for it. Values are eighths, of which
+/// sums are exact: no slack, and ties as they come.
+#[test]
+fn sums_are_best_where_every_part_is() {
+    let mut rng = Stream::new(11, Purpose::Check, 0, 0);
+    let mut ties = 0;
+    for round in 0..200 {
+        let sizes: Vec<usize> = (0..1 + rng.below(4)).map(|_| 1 + rng.below(4) as usize).collect();
+        let q: Vec<Vec<f32>> = sizes.iter().map(|n| (0..*n).map(|_| rng.below(17) as f32 / 8.0 - 1.0).collect()).collect();
+        let most: Vec<f32> = q.iter().map(|q| q.iter().copied().fold(f32::NEG_INFINITY, f32::max)).collect();
+        let value = |joint: &[usize]| vdn::total(&joint.iter().zip(&q).map(|(a, q)| q[*a]).collect::<Vec<f32>>());
+        let all = joint_choices(&sizes);
+        let highest = all.iter().map(|joint| value(joint)).fold(f32::NEG_INFINITY, f32::max);
+        for joint in &all {
+            let parts = joint.iter().zip(&q).zip(&most).all(|((a, q), most)| q[*a] == *most);
+            assert_eq!(value(joint) == highest, parts, "round {round}: {joint:?} of {q:?}");
+        }
+        ties += usize::from(all.iter().filter(|joint| value(joint) == highest).count() > 1);
+    }
+    assert!(ties > 20, "{ties} rounds with ties");
+}
+
+/// T12 of the mixture, in double precision with |pre-activation| < 20: the tuple of the agents' own best choices is a best joint choice,
+/// and with positive weights the only one; raising a value never lowers the mixed one. The mixer that learns is this mixture.
 #[test]
 fn own_best_choices_are_the_teams() {
     let mut rng = Stream::new(12, Purpose::Check, 0, 0);
-    for round in 0..100 {
+    let (mut judged, mut strict) = (0, 0);
+    for round in 0..200 {
         let sizes: Vec<usize> = (0..1 + rng.below(3)).map(|_| 1 + rng.below(4) as usize).collect();
-        let q: Vec<Vec<f32>> = sizes.iter().map(|n| (0..*n).map(|_| 3.0 * rng.normal() as f32).collect()).collect();
+        let q: Vec<Vec<f64>> = sizes.iter().map(|n| (0..*n).map(|_| f64::from(rng.normal() as f32)).collect()).collect();
         let shape = QmixShape { state: 2, agents: sizes.len(), embed: 8, hyper: vec![6] };
-        let mut mixer = QmixMixer::new(shape, &rng.fork(round));
+        let mut mixer = QmixMixer::new(shape.clone(), &rng.fork(round));
         mixer.set_params(|p| p.iter_mut().for_each(|x| *x = rng.normal() as f32));
         let state = [rng.normal() as f32, rng.normal() as f32];
-        let own: Vec<usize> = q.iter().map(|q| motley_nn::dist::argmax(q, &vec![true; q.len()])).collect();
-        let values = |joint: &[usize]| joint.iter().zip(&q).map(|(a, q)| q[*a]).collect::<Vec<f32>>();
-        let mixed = |joint: &[usize]| mixer.forward(&Pool::serial(), &values(joint), &state, &mut QmixWork::default())[0];
-        let sum = |joint: &[usize]| values(joint).iter().sum::<f32>();
-        for joint in joint_choices(&sizes) {
-            assert!(mixed(&own) >= mixed(&joint) - 1e-5, "round {round}: {own:?} below {joint:?}");
-            assert!(sum(&own) >= sum(&joint) - 1e-5, "round {round}: {own:?} below {joint:?}");
+        let mut exact = Exact::new(&shape, mixer.params(), &state);
+        let values = |joint: &[usize]| joint.iter().zip(&q).map(|(a, q)| q[*a]).collect::<Vec<f64>>();
+        let all = joint_choices(&sizes);
+        if all.iter().any(|joint| exact.pre_activations(&values(joint)).iter().any(|x| x.abs() >= 20.0)) {
+            continue;
         }
+        judged += 1;
+        let (own, unique): (Vec<usize>, Vec<bool>) = q.iter().map(|q| best(q)).unzip();
+        let highest = exact.value(&values(&own));
+        let positive = exact.w1.iter().flatten().chain(&exact.w2).all(|w| *w > 1e-3);
+        for joint in &all {
+            let (at, value) = (values(joint), exact.value(&values(joint)));
+            assert!(highest >= value - 1e-9, "round {round}: {own:?} below {joint:?}");
+            if positive && unique.iter().all(|u| *u) && *joint != own {
+                assert!(highest > value, "round {round}: {joint:?} is as good as {own:?}");
+                strict += 1;
+            }
+            for i in 0..at.len() {
+                let mut raised = at.clone();
+                raised[i] += 0.25;
+                assert!(exact.value(&raised) >= value - 1e-9, "round {round}: raising {i} lowers {joint:?}");
+            }
+            let single: Vec<f32> = at.iter().map(|x| *x as f32).collect();
+            let found = f64::from(mixer.forward(&Pool::serial(), &single, &state, &mut QmixWork::default())[0]);
+            assert!((found - value).abs() < 1e-3 * value.abs().max(1.0), "round {round}: the mixer has {found} for {value}");
+        }
+        // A weight of 0 makes ties, and "only if" ends.
+        exact.w1[0].fill(0.0);
+        let mut other = own.clone();
+        other[0] = (own[0] + 1) % sizes[0];
+        assert_eq!(exact.value(&values(&other)), exact.value(&values(&own)));
     }
+    assert!(judged > 50 && strict > 500, "{judged} rounds, {strict} comparisons");
+}
+
+/// The squared error of `scale x + shift` to the game, with the best `shift` and the best `scale` (not below 0 where `monotone`).
+fn least_error(x: &[f64; 9], monotone: bool) -> f64 {
+    let y: [f64; 9] = std::array::from_fn(|k| QTRAN_GAME[k / 3][k % 3]);
+    let mean = |x: &[f64; 9]| x.iter().sum::<f64>() / 9.0;
+    let (mx, my) = (mean(x), mean(&y));
+    let variance: f64 = x.iter().map(|x| (x - mx).powi(2)).sum();
+    let common: f64 = x.iter().zip(&y).map(|(x, y)| (x - mx) * (y - my)).sum();
+    let scale = if variance > 0.0 { common / variance } else { 0.0 };
+    let scale = if monotone { scale.max(0.0) } else { scale };
+    x.iter().zip(&y).map(|(x, y)| (y - my - scale * (x - mx)).powi(2)).sum()
+}
+
+/// T14: no random monotone mixture with values fitted to it comes nearer than 288, and some come as near as that. The same search with signed
+/// weights goes far below: it would find what is not there.
+#[test]
+fn no_monotone_mixture_is_nearer_than_288() {
+    let mut rng = Stream::new(14, Purpose::Check, 0, 0);
+    let mut least = |monotone: bool| {
+        let mut best = f64::INFINITY;
+        for round in 0..60 {
+            let mut draw = |spread: f64| spread * rng.normal();
+            let sign = |w: f64| if monotone { w.abs() } else { w };
+            let w1 = (0..2).map(|_| (0..8).map(|_| sign(draw(1.0))).collect()).collect();
+            let mixer =
+                Exact { w1, b1: (0..8).map(|_| draw(2.0)).collect(), w2: (0..8).map(|_| sign(draw(1.0))).collect(), v: 0.0 };
+            let error = |q: &[f64; 6]| {
+                let x = std::array::from_fn(|k| mixer.value(&[q[k / 3], q[3 + k % 3]]));
+                least_error(&x, monotone)
+            };
+            // Half-way to the two forms that are known to be good: the first choice apart from the others, above or below.
+            let apart = [0.0, 6.0, -6.0][round % 3];
+            let mut q: [f64; 6] = std::array::from_fn(|k| draw(1.0) + if k % 3 == 0 { apart } else { 0.0 });
+            let mut found = error(&q);
+            for trial in 0..400 {
+                let step = [2.0, 0.5, 0.1][trial % 3];
+                let moved = q.map(|x| x + draw(step));
+                let now = error(&moved);
+                assert!(!monotone || now >= 288.0 - 1e-6, "round {round}: {now}");
+                if now < found {
+                    (q, found) = (moved, now);
+                }
+            }
+            best = best.min(found);
+        }
+        best
+    };
+    let (monotone, signed) = (least(true), least(false));
+    assert!(monotone < 290.0 && signed < 200.0, "{monotone} {signed}");
 }
 
 /// Acting is fed what the book says: observation, fingerprint, the last action since the episode's start, the member's one-hot;

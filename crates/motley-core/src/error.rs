@@ -67,6 +67,16 @@ pub enum ConfigError {
         /// The value as written.
         found: String,
     },
+    /// A value that asks for more than this machine has; another may have it. Said when nothing else is wrong.
+    #[error("{key} = {found}: {why}")]
+    Room {
+        /// The key.
+        key: String,
+        /// The value as written.
+        found: String,
+        /// What it takes, what there is, what to do.
+        why: String,
+    },
     /// A name (task, algorithm, preset) that is not registered.
     #[error("unknown {what} \"{name}\"{}", did_you_mean(.nearest))]
     UnknownName {

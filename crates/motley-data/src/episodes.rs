@@ -16,9 +16,7 @@ use crate::rollout::{Final, Lane, Rollout};
 
 mod save;
 
-pub use save::Saved;
-
-/// What cannot be stored or restored.
+/// What cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReplayError {
     /// More memory than there is.
@@ -36,9 +34,6 @@ pub enum ReplayError {
         /// Bytes that there are.
         available: u64,
     },
-    /// Saved counters that cannot be those of this replay.
-    #[error("the saved replay does not fit: {0}")]
-    Unfit(String),
 }
 
 /// What is kept of every episode.
@@ -193,13 +188,19 @@ pub struct EpisodeReplay {
     next: usize,
     waiting: Store,
     running: Vec<Running>,
+    /// Slots of a piece that is saved, and how often each piece was written to.
+    each: usize,
+    stamps: Vec<u64>,
 }
 
 impl EpisodeReplay {
     /// An empty replay. Ask [`EpisodeShape::check`] first.
     pub fn new(team: Arc<TeamSpec>, shape: EpisodeShape) -> Self {
         let widths = Widths::new(&team, shape);
+        let each = widths.slots_of_a_piece();
         Self {
+            each,
+            stamps: vec![0; shape.episodes.div_ceil(each)],
             ring: Store::new(shape.episodes, widths),
             ended: Vec::new(),
             next: 0,
@@ -290,6 +291,7 @@ impl EpisodeReplay {
 
     fn commit(&mut self, e: usize, terminated: bool) {
         let (slot, length) = (self.next, self.running[e].length);
+        self.stamps[slot / self.each] += 1;
         self.ring.copy_slot(slot, &self.waiting, e, length, self.widths);
         let ended = Ended { length, terminated };
         if slot == self.ended.len() {

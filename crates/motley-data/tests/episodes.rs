@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use motley_core::{ActionSpace, AgentSpec, FrameBuf, ObsSpace, Purpose, Status, Stream, TeamSpec};
-use motley_data::episodes::{EpisodeReplay, EpisodeShape, ReplayError, Saved};
+use motley_data::LoadError;
+use motley_data::episodes::{EpisodeReplay, EpisodeShape};
 use motley_data::rollout::Rollout;
 use proptest::prelude::*;
 
@@ -151,16 +153,33 @@ fn extend(replay: &mut EpisodeReplay, roll: &Rollout) {
     replay.extend(roll, &mut |e, t, into| into[0] = roll.lanes[e].actions[2 * t] + 0.25);
 }
 
-fn load(replay: &mut EpisodeReplay, saved: &Saved) -> Result<(), ReplayError> {
-    let pieces: Vec<&[u8]> = saved.pieces.iter().map(Vec::as_slice).collect();
-    replay.load(&saved.counters, &pieces, &saved.running)
+/// Everything that a replay holds.
+#[derive(Debug, Clone, PartialEq)]
+struct Saved {
+    counters: Vec<u64>,
+    pieces: Vec<Vec<u8>>,
+    running: Vec<u8>,
+}
+
+fn save(replay: &EpisodeReplay) -> Saved {
+    let piece = |k| {
+        let mut bytes = Vec::new();
+        replay.write_piece(k, &mut bytes);
+        bytes
+    };
+    let pieces = (0..replay.stamps().len()).map(piece).collect();
+    Saved { counters: replay.counters(), pieces, running: replay.unfinished() }
+}
+
+fn load(replay: &mut EpisodeReplay, saved: &Saved) -> Result<(), LoadError<Infallible>> {
+    replay.load(&saved.counters, saved.pieces.iter().map(Ok), &saved.running)
 }
 
 /// A second replay with the same content, by way of what is saved.
 fn copied(replay: &EpisodeReplay, shape: EpisodeShape) -> EpisodeReplay {
     let mut other = EpisodeReplay::new(team(), shape);
-    load(&mut other, &replay.save()).unwrap();
-    assert_eq!(other.save(), replay.save());
+    load(&mut other, &save(replay)).unwrap();
+    assert_eq!(save(&other), save(replay));
     other
 }
 
@@ -261,7 +280,7 @@ fn what_memory_cannot_hold_is_refused() {
     let small = EpisodeShape { episodes: 3, steps: 4, notes: 2 };
     let mut replay = EpisodeReplay::new(Arc::clone(&team), small);
     replay.extend(&whole(&team, 3, 4, 0), &mut |_, _, _| {});
-    let held: usize = replay.save().pieces.iter().map(Vec::len).sum();
+    let held: usize = save(&replay).pieces.iter().map(Vec::len).sum();
     assert_eq!(small.bytes(&team).unwrap(), held + 3 * 9);
     assert!(small.check(&team, small.bytes(&team).unwrap() as u64).is_ok());
 }
@@ -271,12 +290,13 @@ fn what_another_replay_saved_is_refused() {
     let shape = EpisodeShape { episodes: 3, steps: 4, notes: 0 };
     let bad: [&[u64]; 7] =
         [&[], &[0, 4, 0, 2, 2, 2, 2], &[3, 3, 0, 2, 2, 2], &[0, 1, 0, 2], &[1, 1, 0, 10], &[1, 1, 0, 0], &[0, 0, 1, 9]];
+    let of = |counters: &[u64]| Saved { counters: counters.to_vec(), pieces: Vec::new(), running: Vec::new() };
     for counters in bad {
-        assert!(EpisodeReplay::new(team(), shape).load(counters, &[], &[]).is_err(), "{counters:?}");
+        assert!(load(&mut EpisodeReplay::new(team(), shape), &of(counters)).is_err(), "{counters:?}");
     }
     let mut replay = EpisodeReplay::new(team(), shape);
     replay.extend(&whole(&team(), 2, 3, 0), &mut |_, _, _| {});
-    let good = replay.save();
+    let good = save(&replay);
     let [mut short, mut more, mut longer, mut running] = [0; 4].map(|_| good.clone());
     short.pieces[0].pop();
     more.pieces.push(Vec::new());
@@ -303,12 +323,14 @@ fn few_pieces_change_between_two_saves() {
     for k in 0..18 {
         replay.extend(&whole(&wide, 1, 1, k), &mut |_, _, _| {});
     }
-    let before = replay.save();
+    let (before, stamps) = (save(&replay), replay.stamps().to_vec());
     for k in 18..20 {
         replay.extend(&whole(&wide, 1, 1, k), &mut |_, _, _| {});
     }
-    let after = replay.save();
+    let after = save(&replay);
     assert_eq!((before.pieces.len(), after.pieces.len()), (4, 4));
     let same: Vec<bool> = before.pieces.iter().zip(&after.pieces).map(|(a, b)| a == b).collect();
     assert_eq!(same, [false, true, true, true]);
+    let kept: Vec<bool> = stamps.iter().zip(replay.stamps()).map(|(a, b)| a == b).collect();
+    assert_eq!(kept, same, "stamps say so");
 }

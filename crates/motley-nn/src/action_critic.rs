@@ -19,6 +19,8 @@ pub struct ActionCritic {
     name: String,
     twins: Vec<Twin>,
     norm: Option<ValueNorm>,
+    /// Actors climb the values that the networks put out, normalised or not.
+    raw: bool,
     grad: Vec<f32>,
     work: NetWork,
     input_work: Workspace,
@@ -73,7 +75,13 @@ impl ActionCritic {
         };
         let twins: Vec<Twin> = (0..twins).map(twin).collect();
         let len = twins.first().map_or(0, |t| t.net.params().len());
-        Self { name, twins, norm, grad: vec![0.0; len], work: NetWork::default(), input_work: Workspace::default(), engine }
+        let (work, input_work) = Default::default();
+        Self { name, twins, norm, raw: false, grad: vec![0.0; len], work, input_work, engine }
+    }
+
+    /// Lets actors climb normalised values as they are, not in the units of the rewards.
+    pub fn climb_normalized(&mut self) {
+        self.raw = true;
     }
 
     /// For logs and tensor names.
@@ -138,9 +146,10 @@ impl ActionCritic {
         Ok(metrics)
     }
 
-    /// Writes `d(-sum w Q) / dx`, `[rows, input]`, and returns `sum w Q`, both in the units of the rewards.
+    /// Writes `d(-sum w Q) / dx`, `[rows, input]`, and returns `sum w Q`, both in the units of the rewards, unless
+    /// [`ActionCritic::climb_normalized`] was asked for.
     pub fn climb(&mut self, pool: &Pool, x: &[f32], weight: &[f32], climb: Climb, dx: &mut [f32]) -> f64 {
-        let (shift, scale) = self.norm.as_ref().map_or((0.0, 1.0), |n| n.moments());
+        let (shift, scale) = self.norm.as_ref().filter(|_| !self.raw).map_or((0.0, 1.0), |n| n.moments());
         let total: f64 = weight.iter().copied().map(f64::from).sum();
         let rows = weight.len();
         if climb == Climb::First || self.twins.len() == 1 {

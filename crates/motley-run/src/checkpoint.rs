@@ -1,22 +1,20 @@
 //! Checkpoints as folder transactions: after a crash at any moment the last complete one loads.
 //!
 //! Order of a save: write `step-N.tmp-<pid>/` and sync it; read it back and compare hashes; rename it to `step-N/`; sync the
-//! folder above; replace `latest`; only then delete old ones. What is large and changes little by little lies in pieces named by
-//! their hashes; those that the checkpoint before holds too are linked.
+//! folder above; replace `latest`; only then delete old ones. What is large and changes little by little lies in pieces
+//! ([`crate::pieces`]), written one by one while the state is collected; those that the checkpoint before holds too are linked.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{self, Disk, replace_dir, temp_name, write_atomic};
 use crate::error::CheckpointError;
 use crate::manifest::{CheckpointInfo, FORMAT, FileEntry, Manifest};
+use crate::pieces::{PieceFiles, PieceFolder, reads_back};
 use crate::state::{StateReader, StateWriter};
 
 const STATE: &str = "state.safetensors";
-/// What stands behind the hash in the name of a piece's file.
-const PIECE: &str = ".piece";
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_LIMIT: u64 = 16 << 20;
 
@@ -99,12 +97,12 @@ impl CheckpointStore {
         &self.dir
     }
 
-    /// Saves a checkpoint and makes it the latest. A checkpoint of the same step is replaced. One process at a time (the
-    /// run's lock sees to that).
+    /// Saves a checkpoint and makes it the latest; `fill` gives the state, whose pieces go to the disk as they come. A checkpoint of
+    /// the same step is replaced. One process at a time (the run's lock sees to that).
     ///
     /// # Errors
     /// The disk refused; then earlier checkpoints and `latest` are as they were.
-    pub fn save(&self, info: &CheckpointInfo, state: &StateWriter) -> Result<Saved, CheckpointError> {
+    pub fn save(&self, info: &CheckpointInfo, fill: impl FnOnce(&mut StateWriter)) -> Result<Saved, CheckpointError> {
         let step = info.env_steps;
         let target = self.dir.join(step_name(step));
         let temp = temp_name(&target);
@@ -112,7 +110,7 @@ impl CheckpointStore {
             let made = self.disk.create_dir(&self.dir).and_then(|()| self.disk.sync_dir(disk::parent(&self.dir)));
             made.map_err(CheckpointError::io("create", &self.dir))?;
         }
-        let written = self.write(info, state, &temp, &target);
+        let written = self.write(info, fill, &temp, &target);
         if written.is_err() {
             // The first error is the one to tell; the next save removes what this cannot.
             let _ = self.disk.remove(&temp);
@@ -122,7 +120,31 @@ impl CheckpointStore {
         Ok(Saved { step, dir: target, bytes, warnings: self.prune(step) })
     }
 
-    fn write(&self, info: &CheckpointInfo, state: &StateWriter, temp: &Path, target: &Path) -> Result<u64, CheckpointError> {
+    fn write(
+        &self,
+        info: &CheckpointInfo,
+        fill: impl FnOnce(&mut StateWriter),
+        temp: &Path,
+        target: &Path,
+    ) -> Result<u64, CheckpointError> {
+        self.disk.remove(temp).map_err(CheckpointError::io("remove", temp))?;
+        self.disk.create_dir(temp).map_err(CheckpointError::io("create", temp))?;
+        let mut state = StateWriter::streaming(PieceFolder::new(Arc::clone(&self.disk), temp, self.before()));
+        fill(&mut state);
+        let (mut files, pieces) = state.finish_pieces()?;
+        let entry = self.write_state(&state, &temp.join(STATE))?;
+        files.insert(STATE.to_owned(), entry.clone());
+        let manifest = Manifest { format: FORMAT, motley: env!("CARGO_PKG_VERSION").to_owned(), info: info.clone(), files };
+        let manifest_path = temp.join(MANIFEST);
+        let encoded = manifest.encode().map_err(|e| CheckpointError::damaged(&manifest_path, e))?;
+        self.disk.write(&manifest_path, &[&encoded]).map_err(CheckpointError::io("write", &manifest_path))?;
+        self.disk.sync_dir(temp).map_err(CheckpointError::io("sync", temp))?;
+        self.verify(temp, &manifest, &entry)?;
+        replace_dir(&*self.disk, temp, target).map_err(CheckpointError::io("rename", temp))?;
+        Ok(entry.bytes + pieces)
+    }
+
+    fn write_state(&self, state: &StateWriter, path: &Path) -> Result<FileEntry, CheckpointError> {
         let (head, data) = state.parts()?;
         let mut parts = vec![head.as_slice()];
         parts.extend(data);
@@ -130,82 +152,15 @@ impl CheckpointStore {
         for part in &parts {
             hasher.update(part);
         }
-        let entry =
-            FileEntry { bytes: parts.iter().map(|p| p.len() as u64).sum(), blake3: hasher.finalize().to_hex().to_string() };
-        let mut files: BTreeMap<String, FileEntry> = [(STATE.to_owned(), entry.clone())].into();
-        for (hash, piece) in state.pieces() {
-            files.insert(format!("{hash}{PIECE}"), FileEntry { bytes: piece.len() as u64, blake3: hash.clone() });
-        }
-        let manifest = Manifest { format: FORMAT, motley: env!("CARGO_PKG_VERSION").to_owned(), info: info.clone(), files };
-        let manifest_path = temp.join(MANIFEST);
-        let encoded = manifest.encode().map_err(|e| CheckpointError::damaged(&manifest_path, e))?;
-
-        self.disk.remove(temp).map_err(CheckpointError::io("remove", temp))?;
-        self.disk.create_dir(temp).map_err(CheckpointError::io("create", temp))?;
-        let state_path = temp.join(STATE);
-        self.disk.write(&state_path, &parts).map_err(CheckpointError::io("write", &state_path))?;
-        let mut bytes = entry.bytes;
-        let before = self.piece_files();
-        for (hash, piece) in state.pieces() {
-            bytes += self.write_piece(&temp.join(format!("{hash}{PIECE}")), hash, piece, &before)?;
-        }
-        self.disk.write(&manifest_path, &[&encoded]).map_err(CheckpointError::io("write", &manifest_path))?;
-        self.disk.sync_dir(temp).map_err(CheckpointError::io("sync", temp))?;
-        self.verify(temp, &manifest, &entry)?;
-        replace_dir(&*self.disk, temp, target).map_err(CheckpointError::io("rename", temp))?;
-        Ok(bytes)
+        self.disk.write(path, &parts).map_err(CheckpointError::io("write", path))?;
+        Ok(FileEntry { bytes: parts.iter().map(|p| p.len() as u64).sum(), blake3: hasher.finalize().to_hex().to_string() })
     }
 
-    /// The folder of the latest checkpoint and the files of pieces that it lists.
-    fn piece_files(&self) -> Option<(PathBuf, BTreeMap<String, FileEntry>)> {
+    /// The folder of the latest checkpoint and the files that it lists.
+    fn before(&self) -> Option<(PathBuf, BTreeMap<String, FileEntry>)> {
         let dir = self.dir.join(step_name(self.latest().ok()??));
         let files = self.read_manifest(&dir).ok()?.files;
         Some((dir, files))
-    }
-
-    /// Links a piece that the checkpoint before holds, or writes it and reads it back; returns the bytes written.
-    fn write_piece(
-        &self,
-        path: &Path,
-        hash: &str,
-        piece: &[u8],
-        before: &Option<(PathBuf, BTreeMap<String, FileEntry>)>,
-    ) -> Result<u64, CheckpointError> {
-        let name = format!("{hash}{PIECE}");
-        if let Some((dir, files)) = before
-            && files.get(&name).is_some_and(|f| f.bytes == piece.len() as u64)
-            && self.disk.link(&dir.join(&name), path).is_ok()
-        {
-            return Ok(0);
-        }
-        self.disk.write(path, &[piece]).map_err(CheckpointError::io("write", path))?;
-        let (file, _) = self.disk.open(path).map_err(CheckpointError::io("read", path))?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file.take(piece.len() as u64 + 1)).map_err(CheckpointError::io("read", path))?;
-        if hasher.finalize().to_hex().as_str() == hash {
-            Ok(piece.len() as u64)
-        } else {
-            Err(CheckpointError::damaged(path, "it reads back differently"))
-        }
-    }
-
-    /// The pieces that a manifest lists. Names are hashes and nothing else, so that they never lead out of the folder.
-    fn read_pieces(&self, dir: &Path, manifest: &Manifest) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError> {
-        let mut pieces = BTreeMap::new();
-        for (name, entry) in &manifest.files {
-            let Some(hash) = name.strip_suffix(PIECE) else { continue };
-            let path = dir.join(MANIFEST);
-            if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) || hash != entry.blake3 {
-                return Err(CheckpointError::damaged(&path, format!("it lists \"{name}\", which is no piece's name")));
-            }
-            let path = dir.join(name);
-            let bytes = disk::read_exactly(&*self.disk, &path, entry.bytes).map_err(CheckpointError::io("read", &path))?;
-            if blake3::hash(&bytes).to_hex().as_str() != hash {
-                return Err(CheckpointError::damaged(&path, "its hash does not fit its content"));
-            }
-            pieces.insert(hash.to_owned(), bytes);
-        }
-        Ok(pieces)
     }
 
     /// Reads back what was written, before anything older may be deleted.
@@ -214,10 +169,7 @@ impl CheckpointStore {
             return Err(CheckpointError::damaged(&temp.join(MANIFEST), "it reads back differently"));
         }
         let path = temp.join(STATE);
-        let (file, _) = self.disk.open(&path).map_err(CheckpointError::io("read", &path))?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file.take(entry.bytes + 1)).map_err(CheckpointError::io("read", &path))?;
-        if hasher.finalize().to_hex().as_str() == entry.blake3 {
+        if reads_back(&*self.disk, &path, entry)? {
             Ok(())
         } else {
             Err(CheckpointError::damaged(&path, "it reads back differently"))
@@ -326,7 +278,7 @@ impl CheckpointStore {
             return Err(damaged(STATE, "its hash does not fit its content"));
         }
         let state = StateReader::from_bytes(bytes).map_err(|e| damaged(STATE, &e.to_string()))?;
-        let state = state.with_pieces(self.read_pieces(dir, &manifest)?);
+        let state = state.with_pieces(PieceFiles::open(Arc::clone(&self.disk), dir, &manifest, &dir.join(MANIFEST))?);
         Ok(Loaded { step, manifest, state, warnings: Vec::new() })
     }
 

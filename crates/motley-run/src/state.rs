@@ -12,6 +12,8 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use crate::error::{CheckpointError, Difference};
+use crate::manifest::FileEntry;
+use crate::pieces::{PieceFiles, PieceFolder, PieceHashes, PieceList, Pieces};
 
 /// Bytes of a safetensors header that are read at most.
 const HEADER_LIMIT: u64 = 16 << 20;
@@ -28,8 +30,7 @@ pub struct StateWriter {
     data: [Vec<u8>; 4],
     names: BTreeSet<String>,
     twice: Option<String>,
-    /// By hash, in hexadecimal.
-    pieces: BTreeMap<String, Vec<u8>>,
+    pieces: Pieces,
 }
 
 /// What stands before the hash of a piece where pieces lie in the state itself.
@@ -65,6 +66,11 @@ impl StateWriter {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with pieces that go to the folder of a checkpoint as they come.
+    pub(crate) fn streaming(folder: PieceFolder) -> Self {
+        Self { pieces: Pieces::Folder(folder), ..Self::default() }
     }
 
     /// A writer that puts `name.` before every name: `critic.save(&mut writer.scope("critic"))`.
@@ -118,18 +124,26 @@ impl StateWriter {
 
     /// Adds arrays of bytes that a checkpoint keeps in files of their own, named by their hashes: one that the checkpoint before holds
     /// too is linked, not written again. For what is large and changes little by little.
-    pub fn put_pieces(&mut self, name: &str, pieces: impl IntoIterator<Item = Vec<u8>>) {
-        let mut hashes = Vec::new();
-        for piece in pieces {
-            let hash = blake3::hash(&piece);
-            hashes.extend_from_slice(hash.as_bytes());
-            self.pieces.insert(hash.to_hex().to_string(), piece);
-        }
+    ///
+    /// There is one piece for each of `stamps`, numbers that change whenever their pieces do. `make(k, bytes)` appends piece `k`; it is
+    /// called for those that changed since `known` heard of them, and for those that the checkpoint before does not have.
+    pub fn put_pieces(&mut self, name: &str, stamps: &[u64], known: &PieceHashes, make: &mut dyn FnMut(usize, &mut Vec<u8>)) {
+        let hashes = self.pieces.take(stamps, known, make);
         self.put_u8(name, &hashes);
     }
 
-    pub(crate) fn pieces(&self) -> &BTreeMap<String, Vec<u8>> {
-        &self.pieces
+    /// The files of pieces that went to a folder, and the bytes that had to be written.
+    ///
+    /// # Errors
+    /// The first that befell a piece.
+    pub(crate) fn finish_pieces(&mut self) -> Result<(BTreeMap<String, FileEntry>, u64), CheckpointError> {
+        match std::mem::take(&mut self.pieces) {
+            Pieces::Folder(folder) => folder.finish(),
+            held @ Pieces::Held(_) => {
+                self.pieces = held;
+                Ok(Default::default())
+            }
+        }
     }
 
     /// Bytes of all entries together, without names and pieces.
@@ -164,10 +178,12 @@ impl StateWriter {
     /// # Errors
     /// [`CheckpointError::Duplicate`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
-        if !self.pieces.is_empty() {
+        if let Pieces::Held(held) = &self.pieces
+            && !held.is_empty()
+        {
             let (entries, data, names) = (self.entries.clone(), self.data.clone(), self.names.clone());
             let mut whole = Self { entries, data, names, twice: self.twice.clone(), ..Self::default() };
-            self.pieces.iter().for_each(|(hash, bytes)| whole.put_u8(&format!("{PIECE}{hash}"), bytes));
+            held.iter().for_each(|(hash, bytes)| whole.put_u8(&format!("{PIECE}{hash}"), bytes));
             return whole.to_bytes();
         }
         let (head, data) = self.parts()?;
@@ -181,7 +197,7 @@ pub struct StateReader {
     bytes: Arc<Vec<u8>>,
     entries: Arc<BTreeMap<String, (Dtype, Range<usize>)>>,
     prefix: String,
-    pieces: Arc<BTreeMap<String, Vec<u8>>>,
+    pieces: Option<Arc<PieceFiles>>,
 }
 
 impl StateReader {
@@ -193,35 +209,34 @@ impl StateReader {
         let damaged = |why: String| CheckpointError::damaged(Path::new("state"), why);
         let entries = tensor_table(&bytes).map_err(damaged)?;
         let entries = entries.into_iter().map(|e| (e.name, (e.dtype, e.data))).collect();
-        Ok(Self { bytes: Arc::new(bytes), entries: Arc::new(entries), prefix: String::new(), pieces: Arc::default() })
+        Ok(Self { bytes: Arc::new(bytes), entries: Arc::new(entries), prefix: String::new(), pieces: None })
     }
 
-    /// The same with pieces that lie in files of their own, by their hashes.
-    pub(crate) fn with_pieces(mut self, pieces: BTreeMap<String, Vec<u8>>) -> Self {
-        self.pieces = Arc::new(pieces);
-        self
+    /// The same with pieces that lie in files of their own.
+    pub(crate) fn with_pieces(self, pieces: PieceFiles) -> Self {
+        Self { pieces: Some(Arc::new(pieces)), ..self }
     }
 
-    /// The arrays of bytes that [`StateWriter::put_pieces`] was given.
+    pub(crate) fn piece_files(&self) -> Option<&PieceFiles> {
+        self.pieces.as_deref()
+    }
+
+    /// A piece that lies in the state itself.
+    pub(crate) fn piece_inside(&self, hash: &blake3::Hash) -> Option<&[u8]> {
+        self.entries.get(&format!("{PIECE}{}", hash.to_hex())).map(|(_, range)| &self.bytes[range.clone()])
+    }
+
+    /// The pieces that [`StateWriter::put_pieces`] was given, to be read one by one.
     ///
     /// # Errors
     /// [`CheckpointError::Entry`], also for a piece that is not there.
-    pub fn pieces(&self, name: &str) -> Result<Vec<&[u8]>, CheckpointError> {
+    pub fn pieces(&self, name: &str) -> Result<PieceList<'_>, CheckpointError> {
         let hashes = self.raw::<u8>(name, None)?;
         let (hashes, rest) = hashes.as_chunks::<32>();
         if !rest.is_empty() {
             return Err(self.wrong(name, "whole hashes of 32 bytes", format!("{} bytes more", rest.len())));
         }
-        let piece = |hash: &[u8; 32]| {
-            let hex = blake3::Hash::from_bytes(*hash).to_hex();
-            let inside = || Some(&self.bytes[self.entries.get(&format!("{PIECE}{hex}"))?.1.clone()]);
-            self.pieces
-                .get(hex.as_str())
-                .map(Vec::as_slice)
-                .or_else(inside)
-                .ok_or_else(|| self.wrong(name, format!("the piece {hex}"), "no such piece"))
-        };
-        hashes.iter().map(piece).collect()
+        PieceList::find(self, hashes).map_err(|hash| self.wrong(name, format!("the piece {}", hash.to_hex()), "no such piece"))
     }
 
     /// The entries whose names begin with `name.`, that beginning left out.
@@ -452,146 +467,4 @@ fn check_offsets(header: &[u8], data: u64) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn sample() -> StateWriter {
-        let mut w = StateWriter::new();
-        w.put_u8("flags", &[1, 0, 1]);
-        w.put_f32("w", &[1.5, -0.0, f32::NAN]);
-        {
-            let mut critic = w.scope("critic");
-            critic.put_f64("mean", &[0.1]);
-            critic.scope("adam").put_u64("t", &[u64::MAX]);
-            critic.put_text("name", "a/../b \"é\"");
-        }
-        w.put_f32("empty", &[]);
-        w
-    }
-
-    #[test]
-    fn scopes_nest_and_end() {
-        let r = StateReader::from_bytes(sample().to_bytes().unwrap()).unwrap();
-        let names: Vec<&str> = r.names().collect();
-        assert_eq!(names, ["critic.adam.t", "critic.mean", "critic.name", "empty", "flags", "w"]);
-        let critic = r.scope("critic");
-        assert_eq!(critic.names().collect::<Vec<_>>(), ["adam.t", "mean", "name"]);
-        assert_eq!(critic.scope("adam").u64("t").unwrap(), u64::MAX);
-        assert_eq!(critic.f64("mean").unwrap(), 0.1);
-        assert_eq!(critic.text("name").unwrap(), "a/../b \"é\"");
-        assert_eq!(r.u8s("flags").unwrap(), [1, 0, 1]);
-        assert!(r.has("empty") && !r.has("mean") && r.f32s("empty").unwrap().is_empty());
-        let bits: Vec<u32> = r.f32s("w").unwrap().iter().map(|x| x.to_bits()).collect();
-        assert_eq!(bits, [1.5f32, -0.0, f32::NAN].map(f32::to_bits));
-    }
-
-    #[test]
-    fn entries_are_copied_bit_for_bit() {
-        let r = StateReader::from_bytes(sample().to_bytes().unwrap()).unwrap();
-        let mut w = StateWriter::new();
-        ["w", "flags", "critic.mean", "critic.adam.t", "critic.name", "empty", "gone"]
-            .iter()
-            .for_each(|name| r.copy_to(name, &mut w));
-        let copy = StateReader::from_bytes(w.to_bytes().unwrap()).unwrap();
-        assert_eq!(copy.names().collect::<Vec<_>>(), r.names().collect::<Vec<_>>());
-        assert_eq!(copy.raw::<f32>("w", Some(3)).unwrap(), r.raw::<f32>("w", Some(3)).unwrap());
-        assert_eq!((copy.u64("critic.adam.t").unwrap(), copy.f64("critic.mean").unwrap()), (u64::MAX, 0.1));
-    }
-
-    #[test]
-    fn the_official_reader_agrees_and_all_is_aligned() {
-        let bytes = sample().to_bytes().unwrap();
-        let official = SafeTensors::deserialize(&bytes).unwrap();
-        assert_eq!(official.tensor("flags").unwrap().data(), [1, 0, 1]);
-        assert_eq!(official.tensor("critic.adam.t").unwrap().data(), [255; 8]);
-        assert_eq!(official.tensor("w").unwrap().shape(), [3]);
-        for entry in tensor_table(&bytes).unwrap() {
-            assert_eq!(entry.data.start * 8 % entry.dtype.bitsize(), 0, "{}", entry.name);
-        }
-    }
-
-    #[test]
-    fn wrong_lengths_types_and_names_are_told() {
-        let r = StateReader::from_bytes(sample().to_bytes().unwrap()).unwrap();
-        let mut out = [7.0f32; 2];
-        let text = r.f32s_into("w", &mut out).unwrap_err().to_string();
-        assert_eq!(text, "checkpoint entry \"w\": expected 2 values of F32, found 3 of F32");
-        assert_eq!(out, [7.0; 2]);
-        let text = r.scope("critic").f32s("mean").unwrap_err().to_string();
-        assert_eq!(text, "checkpoint entry \"critic.mean\": expected values of F32, found 1 of F64");
-        assert!(r.f64s("gone").unwrap_err().to_string().contains("no such entry"));
-        assert!(r.text("flags").is_ok() && r.scope("no").f32s("w").is_err());
-    }
-
-    #[test]
-    fn a_name_given_twice_is_an_error() {
-        let mut w = sample();
-        w.put_f32("w", &[]);
-        assert!(matches!(w.to_bytes(), Err(CheckpointError::Duplicate(n)) if n == "w"));
-        let mut w = StateWriter::new();
-        w.put_u8("__metadata__", &[]);
-        assert!(w.to_bytes().is_err());
-    }
-
-    #[test]
-    fn hostile_sizes_are_refused() {
-        let file = |header: &str, data: usize| {
-            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-            bytes.extend_from_slice(header.as_bytes());
-            bytes.resize(bytes.len() + data, 0);
-            StateReader::from_bytes(bytes)
-        };
-        let entry = |a: u64, b: u64, n: u64| format!(r#"{{"x":{{"dtype":"U8","shape":[{n}],"data_offsets":[{a},{b}]}}}}"#);
-        assert!(file(&entry(0, 4, 4), 4).is_ok());
-        assert!(file(&entry(0, 4, 4), 3).is_err());
-        assert!(file(&entry(0, u64::MAX - 4, u64::MAX - 4), 4).is_err());
-        assert!(file(&entry(4, 0, 4), 4).is_err());
-        assert!(file(&entry(0, 4, u64::MAX), 4).is_err());
-        assert!(file(&"[".repeat(100_000), 4).is_err());
-        let overlap =
-            r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#;
-        assert!(file(overlap, 4).is_err());
-        for length in [u64::MAX, 1 << 60, 17 << 20] {
-            assert!(StateReader::from_bytes(length.to_le_bytes().to_vec()).is_err());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn decode_encode_is_identity(
-            f32s in prop::collection::vec(any::<u32>(), 0..40),
-            f64s in prop::collection::vec(any::<u64>(), 0..40),
-            u8s in prop::collection::vec(any::<u8>(), 0..40),
-            name in "\\PC{0,12}",
-        ) {
-            let (f32s, f64s): (Vec<f32>, Vec<f64>) =
-                (f32s.into_iter().map(f32::from_bits).collect(), f64s.into_iter().map(f64::from_bits).collect());
-            let mut w = StateWriter::new();
-            w.scope("a").put_f32(&name, &f32s);
-            w.scope("b").put_f64(&name, &f64s);
-            w.scope("c").put_u8(&name, &u8s);
-            let r = StateReader::from_bytes(w.to_bytes().unwrap()).unwrap();
-            let bits = |xs: Vec<f32>| xs.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-            let bits64 = |xs: Vec<f64>| xs.into_iter().map(f64::to_bits).collect::<Vec<_>>();
-            prop_assert_eq!(bits(r.scope("a").f32s(&name).unwrap()), bits(f32s));
-            prop_assert_eq!(bits64(r.scope("b").f64s(&name).unwrap()), bits64(f64s));
-            prop_assert_eq!(r.scope("c").u8s(&name).unwrap(), u8s);
-        }
-
-        #[test]
-        fn any_bytes_give_an_answer(mut bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, at in 0usize..400, to in any::<u8>()) {
-            let _ = StateReader::from_bytes(bytes.clone());
-            let mut file = sample().to_bytes().unwrap();
-            let at = at % file.len();
-            file[at] = to;
-            file.truncate(cut.max(1));
-            file.append(&mut bytes);
-            if let Ok(reader) = StateReader::from_bytes(file) {
-                for name in reader.names() {
-                    let _ = (reader.f32s(name), reader.u8s(name), reader.f64s(name));
-                }
-            }
-        }
-    }
-}
+mod tests;

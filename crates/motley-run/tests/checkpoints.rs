@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose, Stream, TeamSpec};
-use motley_run::{CheckpointError, CheckpointInfo, CheckpointStore, Identity, RealDisk, StateWriter};
+use motley_run::{CheckpointError, CheckpointInfo, CheckpointStore, Identity, PieceHashes, RealDisk, StateWriter};
 use motley_testkit::disk::{DiskFault, FaultyDisk};
 use serde_json::Map;
 
@@ -32,12 +32,12 @@ fn info(step: u64) -> CheckpointInfo {
 }
 
 /// A state that tells which step it is of.
-fn state(step: u64) -> StateWriter {
-    let mut w = StateWriter::new();
-    w.put_u64("step", &[step]);
-    w.put_f32("weights", &vec![step as f32; 500]);
-    w.put_pieces("memory", pieces(step));
-    w
+fn state(step: u64) -> impl FnOnce(&mut StateWriter) {
+    move |w| {
+        w.put_u64("step", &[step]);
+        w.put_f32("weights", &vec![step as f32; 500]);
+        w.put_pieces("memory", &[0, step], &PieceHashes::default(), &mut |k, bytes| bytes.extend(&pieces(step)[k]));
+    }
 }
 
 /// One piece that never changes, one that does.
@@ -50,14 +50,15 @@ fn store(dir: &Path, keep: usize) -> CheckpointStore {
 }
 
 fn save(store: &CheckpointStore, step: u64) {
-    assert_eq!(store.save(&info(step), &state(step)).unwrap().warnings, Vec::<String>::new());
+    assert_eq!(store.save(&info(step), state(step)).unwrap().warnings, Vec::<String>::new());
 }
 
 fn loaded_step(store: &CheckpointStore) -> u64 {
     let loaded = store.load_latest().unwrap();
     assert_eq!(loaded.state.u64("step").unwrap(), loaded.step);
     assert_eq!(loaded.state.f32s("weights").unwrap(), vec![loaded.step as f32; 500]);
-    assert_eq!(loaded.state.pieces("memory").unwrap(), pieces(loaded.step));
+    let memory: Vec<_> = loaded.state.pieces("memory").unwrap().read().map(Result::unwrap).collect();
+    assert_eq!(memory, pieces(loaded.step));
     assert_eq!(loaded.manifest.info, info(loaded.step));
     loaded.step
 }
@@ -103,14 +104,12 @@ fn the_order_of_calls_is_durable() {
     let pid = std::process::id();
     // What the checkpoint before holds is linked.
     let [old, new] = pieces(2).map(|p| format!("{}.piece", blake3::hash(&p).to_hex()));
-    let mut of_pieces = [(old.clone(), format!("link {old} {old}")), (new.clone(), format!("write {new}"))];
-    of_pieces.sort();
     let expected = [
         format!("remove step-2.tmp-{pid}"),
         format!("create step-2.tmp-{pid}"),
+        format!("link {old} {old}"),
+        format!("write {new}"),
         "write state.safetensors".into(),
-        of_pieces[0].1.clone(),
-        of_pieces[1].1.clone(),
         "write manifest.json".into(),
         format!("sync step-2.tmp-{pid}"),
         format!("rename step-2.tmp-{pid} step-2"),
@@ -147,7 +146,7 @@ fn killed_at_any_call_the_last_complete_checkpoint_loads() {
             let real = store(dir, keep);
             save(&real, 10);
             save(&real, 20);
-            let done = CheckpointStore::new(real.dir(), keep, disk).save(&info(30), &state(30)).is_ok();
+            let done = CheckpointStore::new(real.dir(), keep, disk).save(&info(30), state(30)).is_ok();
             let found = loaded_step(&real);
             assert!(if done { found == 30 } else { found == 20 || found == 30 }, "found {found}");
             // The next save works and clears what the dead process left.
@@ -166,7 +165,7 @@ fn killed_while_replacing_a_checkpoint_of_the_same_step() {
     let calls = at_every_call(DiskFault::KillAt, |disk, dir| {
         let real = store(dir, 1);
         save(&real, 10);
-        let done = CheckpointStore::new(real.dir(), 1, disk).save(&info(10), &state(10)).is_ok();
+        let done = CheckpointStore::new(real.dir(), 1, disk).save(&info(10), state(10)).is_ok();
         assert_eq!(loaded_step(&real), 10);
         save(&real, 10);
         assert_eq!(entries(real.dir()), ["latest", "step-10"]);
@@ -179,7 +178,7 @@ fn killed_while_replacing_a_checkpoint_of_the_same_step() {
 fn killed_in_the_very_first_save_nothing_is_made_up() {
     at_every_call(DiskFault::KillAt, |disk, dir| {
         let real = store(dir, 1);
-        let done = CheckpointStore::new(real.dir(), 1, disk).save(&info(10), &state(10)).is_ok();
+        let done = CheckpointStore::new(real.dir(), 1, disk).save(&info(10), state(10)).is_ok();
         match real.load_latest() {
             Ok(loaded) => assert_eq!(loaded.step, 10),
             Err(error) => assert!(!done && matches!(error, CheckpointError::None(_)), "{error}"),
@@ -195,7 +194,7 @@ fn a_refusing_disk_leaves_the_previous_checkpoint() {
     let check = |disk: Arc<FaultyDisk>, dir: &Path| {
         let real = store(dir, 1);
         save(&real, 10);
-        let saved = CheckpointStore::new(real.dir(), 1, disk).save(&info(20), &state(20));
+        let saved = CheckpointStore::new(real.dir(), 1, disk).save(&info(20), state(20));
         let found = loaded_step(&real);
         match &saved {
             Ok(saved) => assert!(found == 20 && saved.warnings.len() <= 1),
@@ -247,6 +246,23 @@ fn every_flipped_byte_is_detected() {
         put(path, at, bytes[at]);
     }
     assert_eq!(loaded_step(&s), 20);
+}
+
+/// A piece that changes after its checkpoint was read is not taken for what it was.
+#[test]
+fn a_piece_is_verified_when_it_is_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = store(dir.path(), 1);
+    save(&s, 10);
+    let loaded = s.load_latest().unwrap();
+    let path = s.dir().join(format!("step-10/{}.piece", blake3::hash(&pieces(10)[1]).to_hex()));
+    put(&path, 17, 255);
+    let list = loaded.state.pieces("memory").unwrap();
+    let read: Vec<_> = list.read().collect();
+    assert!(list.len() == 2 && read[0].is_ok());
+    assert!(matches!(&read[1], Err(CheckpointError::Damaged { .. })), "{:?}", read[1]);
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(list.read().nth(1), Some(Err(CheckpointError::Io { .. }))));
 }
 
 #[test]
@@ -321,7 +337,7 @@ fn an_unreadable_best_stops_deletion_and_says_so() {
     let s = store(dir.path(), 1);
     save(&s, 10);
     std::fs::write(s.dir().join("best"), "step-1O").unwrap();
-    let saved = s.save(&info(20), &state(20)).unwrap();
+    let saved = s.save(&info(20), state(20)).unwrap();
     assert!(saved.warnings[0].contains("best"), "{:?}", saved.warnings);
     assert_eq!(s.steps().unwrap(), [10, 20]);
 }
@@ -351,9 +367,11 @@ fn child_saves_until_it_is_stopped() {
     let s = store(Path::new(&dir), 1);
     let from = s.latest().unwrap().unwrap_or(0);
     for step in from + 1..from + 100_000 {
-        let mut w = state(step);
-        w.put_f32("filler", &vec![step as f32; 100_000]);
-        if let Err(error) = s.save(&info(step), &w) {
+        let fill = |w: &mut StateWriter| {
+            state(step)(w);
+            w.put_f32("filler", &vec![step as f32; 100_000]);
+        };
+        if let Err(error) = s.save(&info(step), fill) {
             assert!(error.to_string().contains("cannot write"), "{error}");
             std::process::exit(42);
         }

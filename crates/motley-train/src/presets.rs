@@ -112,8 +112,8 @@ mod tests {
             for task in &preset.tasks {
                 let overrides = vec![format!("preset={}", preset.name)];
                 let request = Request { algo: preset.algo.clone(), task: task.clone(), overrides, ..Request::default() };
-                match request.plan(&registry) {
-                    Ok(plan) => assert_eq!(plan.preset.map(Preset::title), Some(preset.title())),
+                match request.plan_anywhere(&registry) {
+                    Ok((plan, _)) => assert_eq!(plan.preset.map(Preset::title), Some(preset.title())),
                     // Settings are read before an environment is made, so they are held to their keys all the same.
                     Err(ConfigError::Missing { .. }) => {}
                     Err(e) => panic!("{} on {task}: {e}", preset.title()),

@@ -164,8 +164,18 @@ impl Request {
     /// environment for its team and checks that the algorithm is defined for it.
     ///
     /// # Errors
-    /// An unknown name or key (with the nearest), a value out of range, an algorithm that cannot train the task.
+    /// An unknown name or key (with the nearest), a value out of range, an algorithm that cannot train the task, more memory than
+    /// this machine has.
     pub fn plan(&self, registry: &Registry) -> Result<Plan, ConfigError> {
+        here(self.plan_anywhere(registry)?)
+    }
+
+    /// As [`Request::plan`], for what is only looked at or run on another machine: what this one has no room for
+    /// ([`ConfigError::Room`]) comes beside the plan.
+    ///
+    /// # Errors
+    /// Those of [`Request::plan`], but for room.
+    pub fn plan_anywhere(&self, registry: &Registry) -> Result<(Plan, Option<ConfigError>), ConfigError> {
         let algorithm = registry.algorithms.get(&self.algo)?;
         let task = registry.tasks.get(&self.task)?;
         let mut settings = Settings::new(keys(&*algorithm, &*task));
@@ -213,7 +223,7 @@ impl Request {
             take_over(&mut settings, text, &Origin::CommandLine, retune).map_err(placed)?;
         }
         all_secrets(&settings)?;
-        finish(algorithm, task, settings, None)
+        here(finish(algorithm, task, settings, None)?)
     }
 }
 
@@ -371,12 +381,17 @@ fn again(algo: &str, task: &str, overrides: &[String]) -> Request {
     Request { algo: algo.into(), task: task.into(), overrides: overrides.to_vec(), ..Request::default() }
 }
 
+/// A plan for this machine, which must have room for it.
+fn here((plan, no_room): (Plan, Option<ConfigError>)) -> Result<Plan, ConfigError> {
+    no_room.map_or(Ok(plan), Err)
+}
+
 fn finish(
     algorithm: Arc<dyn AlgorithmSpec>,
     task: Arc<dyn Task>,
     mut settings: Settings,
     preset: Option<&'static Preset>,
-) -> Result<Plan, ConfigError> {
+) -> Result<(Plan, Option<ConfigError>), ConfigError> {
     let options = settings.section("task");
     let team = Arc::clone(task.make(&options)?.spec());
     let word: String = settings.get("task.reward")?;
@@ -384,7 +399,10 @@ fn finish(
     if word == "auto" {
         settings.set("task.reward", &reward.to_string().into(), Origin::Task(task.name()))?;
     }
-    algorithm.check(&team, &settings)?;
+    let no_room = match algorithm.check(&team, &settings) {
+        Err(error @ ConfigError::Room { .. }) => Some(error),
+        checked => checked.map(|()| None)?,
+    };
     if settings.get("overlap")? && !algorithm.learns_from_older(&settings)? {
         return Err(ConfigError::Incompatible {
             algo: algorithm.name().into(),
@@ -395,7 +413,7 @@ fn finish(
     }
     let maker = Arc::clone(&task);
     let make: MakeEnv = Arc::new(move || maker.make(&options));
-    Ok(Plan { algorithm, task, settings, preset, team, make })
+    Ok((Plan { algorithm, task, settings, preset, team, make }, no_room))
 }
 
 /// Reads a TOML file of settings.

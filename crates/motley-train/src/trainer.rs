@@ -549,9 +549,10 @@ impl Trainer {
         if !with_envs && self.exact_at == Some(self.counters.env_steps) {
             return true;
         }
-        let mut state = StateWriter::new();
-        self.algorithm.save(&mut state.scope("algorithm"));
-        self.collector.save(&self.roll, with_envs, &mut state.scope("collector"));
+        let fill = |state: &mut StateWriter| {
+            self.algorithm.save(&mut state.scope("algorithm"));
+            self.collector.save(&self.roll, with_envs, &mut state.scope("collector"));
+        };
         let mut counters = Map::new();
         counters.insert("updates".into(), json!(self.counters.updates));
         counters.insert("best".into(), json!(self.counters.best));
@@ -566,7 +567,7 @@ impl Trainer {
             logs: self.sinks.lengths(),
             exact_resume: with_envs,
         };
-        match self.store.save(&info, &state) {
+        match self.store.save(&info, fill) {
             Ok(saved) => {
                 self.exact_at = with_envs.then_some(self.counters.env_steps);
                 saved.warnings.into_iter().for_each(|w| see(&Event::Warning(w)));

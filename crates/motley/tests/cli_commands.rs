@@ -125,6 +125,18 @@ fn config_tells_every_value_and_its_origin() {
     assert!(settings.iter().all(|s| s["help"] != "" && s["accepts"] != ""));
 }
 
+/// A replay that this machine cannot hold may be right on another: it is printed, with a warning; to train is refused.
+#[test]
+fn config_prints_what_this_machine_has_no_room_for() {
+    for (algo, size) in [("hatd3", "algo.buffer_size=1000000000"), ("qmix", "algo.buffer_episodes=100000000")] {
+        let words = [algo, "mpe/simple_spread_v3", size];
+        let (code, out, err) = motley(&[&["config"], &words[..]].concat());
+        assert!(code == 0 && out.contains("algo.gamma"), "{err}");
+        assert!(err.contains("warning") && err.contains("available") && err.contains(size.split('=').next().unwrap()), "{err}");
+        refused(&[&["train"], &words[..]].concat(), &["bytes", "available"]);
+    }
+}
+
 /// What `config` prints is a file that gives the same settings back.
 #[test]
 fn config_prints_a_configuration_file() {

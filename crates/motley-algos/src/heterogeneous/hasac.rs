@@ -19,8 +19,9 @@
 //! Boxes have tanh-normal policies, choices the straight-through Gumbel-softmax. `H_i` is `-dim` for a box and
 //! `target_entropy ln |available|` for choices (0 as the published results had it). Deviations from the HARL code: the
 //! log-probability holds the box's scale and `-dim` is shifted by it, so that `H_i` means the same; the last hidden layer is squashed
-//! only by `net.last_activation=tanh`; where targets are normalised the actors climb denormalised values; rows of the dead do not count,
-//! one by one; next masks are the true final ones. The rewards within an n-step return carry no entropy, as in the code.
+//! only by `net.last_activation=tanh`; where targets are normalised the actors climb denormalised values (`algo.climb_normalized`);
+//! rows of the dead do not count, one by one (`algo.mask_dead`); next masks are the true final ones (`algo.next_masks`). The rewards
+//! within an n-step return carry no entropy, as in the code.
 
 use std::sync::Arc;
 
@@ -54,6 +55,12 @@ settings! {
         gumbel_temperature: f64 = 1.0, Kind::Float(1e-3, 1e3);
         /// Critics learn targets normalised by their running mean and deviation.
         normalize_targets: bool = false, Kind::Bool;
+        /// With normalised targets: actors climb the normalised values, as the reference code's do, not those in the units of the
+        /// rewards, beside which `alpha` means the same at any scale.
+        climb_normalized: bool = false, Kind::Bool;
+        /// Which actions are open after a time limit's cut: those of the episode's `final` frame, or, as in the reference code,
+        /// those after the `reset`.
+        next_masks: String = "final", Kind::Choice(&["final", "reset"]);
     }
 }
 
@@ -103,7 +110,8 @@ impl AlgorithmSpec for Hasac {
         let soft = SoftConfig::read(settings)?;
         let norm = soft.normalize_targets.then(|| ValueNorm::new(false));
         let shape = Shape { twins: 2, stochastic: true, per_agent: false, norm };
-        let core = OffPolicy::new(self.name(), team, settings, self.own_reward(), &shape, rng)?;
+        let mut core = OffPolicy::new(self.name(), team, settings, self.own_reward(), &shape, rng)?;
+        core.deviate(soft.next_masks == "reset", soft.climb_normalized);
         // Steps of a temperature are Adam's own, whatever the networks' clip and decay.
         let adam = AdamConfig { weight_decay: 0.0, max_grad_norm: 0.0, ..AdamConfig::read(settings)? };
         let temperature = || Temperature::new(soft.alpha as f32, adam.clone());

@@ -42,6 +42,8 @@ pub struct Layout {
     pub joint: usize,
     /// The joint action of the dead: their no-ops, or zeros.
     dead: Vec<f32>,
+    /// After a time limit's cut, what is available is told by the frame after the reset, not by the final one.
+    pub reset_masks: bool,
 }
 
 /// One end of a batch's transitions.
@@ -98,7 +100,7 @@ impl Layout {
                 head.encode(&vec![noop as f32; head.width()], &mut dead[block.clone()]);
             }
         }
-        Self { team: Arc::clone(team), groups, heads, blocks, joint, dead }
+        Self { team: Arc::clone(team), groups, heads, blocks, joint, dead, reset_masks: false }
     }
 
     /// What a dead agent's action counts as.
@@ -174,7 +176,8 @@ impl Side {
                             }
                         }
                         let into = &mut mask[b * mask_len..(b + 1) * mask_len];
-                        into.iter_mut().zip(replay.avail(*at, agent)).for_each(|(to, from)| *to = *from == 1);
+                        let masked = if layout.reset_masks { replay.after_reset(*at) } else { *at };
+                        into.iter_mut().zip(replay.avail(masked, agent)).for_each(|(to, from)| *to = *from == 1);
                         alive[b] = replay.alive(*at, agent);
                     }
                 }));

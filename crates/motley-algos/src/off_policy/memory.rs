@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Kind, Settings, Stream, TeamSpec, settings};
-use motley_data::replay::{Replay, Sample, Saved};
+use motley_data::LoadError;
+use motley_data::replay::{Replay, Sample};
 use motley_data::rollout::Rollout;
 use motley_nn::UpdateError;
-use motley_run::{CheckpointError, Difference, StateReader, StateWriter};
+use motley_run::{CheckpointError, Difference, PieceHashes, StateReader, StateWriter};
 
 use crate::algorithm::RewardMode;
 
@@ -43,10 +44,10 @@ pub(crate) fn check(team: &TeamSpec, settings: &Settings, reward: RewardMode, av
     let needed = Replay::bytes(team, config.buffer_size, columns(team, reward));
     let gib = |b: f64| b / f64::from(1 << 30);
     match available {
-        Some(available) if needed.is_none_or(|n| n as u64 > available) => Err(ConfigError::Value {
+        Some(available) if needed.is_none_or(|n| n as u64 > available) => Err(ConfigError::Room {
             key: "algo.buffer_size".into(),
-            expected: format!(
-                "a replay memory that fits: this one takes {:.1} GiB ({} bytes), {:.1} GiB are available",
+            why: format!(
+                "the replay memory takes {:.1} GiB ({} bytes), {:.1} GiB are available: lower the number of its slots",
                 needed.map_or(f64::INFINITY, |n| gib(n as f64)),
                 needed.map_or_else(|| "more than can be counted".to_owned(), |n| n.to_string()),
                 gib(available as f64)
@@ -69,6 +70,8 @@ pub struct Memory {
     config: ReplayConfig,
     reward: RewardMode,
     replay: Option<Replay>,
+    /// Of its pieces.
+    hashes: PieceHashes,
     /// Env steps collected.
     steps: u64,
     /// Updates that are due, with the fraction carried on.
@@ -80,7 +83,7 @@ pub struct Memory {
 impl Memory {
     /// Nothing yet.
     pub fn new(team: Arc<TeamSpec>, config: ReplayConfig, reward: RewardMode) -> Self {
-        Self { team, config, reward, replay: None, steps: 0, due: 0.0, updates: 0 }
+        Self { team, config, reward, replay: None, hashes: PieceHashes::default(), steps: 0, due: 0.0, updates: 0 }
     }
 
     /// Steps per environment between two updates.
@@ -142,9 +145,8 @@ impl Memory {
         w.put_u64("counters", &[self.steps, self.updates]);
         w.put_f64("due", &[self.due]);
         if let Some(replay) = &self.replay {
-            let Saved { rings, pieces } = replay.save();
-            w.put_u64("rings", &rings);
-            w.put_pieces("slots", pieces);
+            w.put_u64("rings", &replay.numbers());
+            w.put_pieces("slots", replay.stamps(), &self.hashes, &mut |k, bytes| replay.write_piece(k, bytes));
         }
     }
 
@@ -156,18 +158,22 @@ impl Memory {
         let mut counters = [0; 2];
         r.u64s_into("counters", &mut counters)?;
         let due = r.f64("due")?;
-        let mut replay = None;
+        let (mut replay, mut hashes) = (None, PieceHashes::default());
         if r.has("rings") {
-            let rings = r.u64s("rings")?;
+            let (rings, pieces) = (r.u64s("rings")?, r.pieces("slots")?);
             let mut held =
                 Replay::new(Arc::clone(&self.team), rings.len() / 4, self.config.buffer_size, columns(&self.team, self.reward));
-            held.load(&rings, &r.pieces("slots")?).map_err(|found| {
-                let expected = format!("a replay memory of algo.buffer_size = {} slots", self.config.buffer_size);
-                CheckpointError::Entry(Difference { name: "memory".into(), expected, found })
+            held.load(&rings, pieces.read()).map_err(|error| match error {
+                LoadError::Piece(error) => error,
+                LoadError::Unfit(found) => {
+                    let expected = format!("a replay memory of algo.buffer_size = {} slots", self.config.buffer_size);
+                    CheckpointError::Entry(Difference { name: "memory".into(), expected, found })
+                }
             })?;
+            hashes = pieces.known(held.stamps());
             replay = Some(held);
         }
-        ([self.steps, self.updates], self.due, self.replay) = (counters, due, replay);
+        ([self.steps, self.updates], self.due, self.replay, self.hashes) = (counters, due, replay, hashes);
         Ok(())
     }
 }

@@ -186,6 +186,15 @@ impl OffPolicy {
         decayed(self.config.lr, self.config.lr_decay, context.progress)
     }
 
+    /// Takes over what a reference code does otherwise: what is available after a time limit's cut is what the next episode begins with
+    /// (`reset_masks`), and actors climb values as normalised as critics learn them (`normalized`).
+    pub fn deviate(&mut self, reset_masks: bool, normalized: bool) {
+        self.layout.reset_masks = reset_masks;
+        if normalized {
+            self.critics.iter_mut().for_each(|unit| unit.critic.climb_normalized());
+        }
+    }
+
     /// The order of groups in one update.
     pub fn order(&self, random: bool, rng: &Stream) -> Vec<usize> {
         let groups = self.actors.len();
@@ -222,7 +231,7 @@ impl OffPolicy {
         thread_local! {
             static SCRATCH: RefCell<(NetScratch, Vec<f32>)> = RefCell::default();
         }
-        let actor = &self.actors[g];
+        let (actor, layout) = (&self.actors[g], &self.layout);
         let (net, head) = (if who == Who::Target { &self.targets[g] } else { &actor.net }, &actor.head);
         let side = if next { &batch.next } else { &batch.now };
         let rows = side.groups[g].alive.len();
@@ -246,7 +255,7 @@ impl OffPolicy {
                         let mask = &side.groups[g].mask[row * mask_len..(row + 1) * mask_len];
                         *log_prob = head.path(&out[k * output..(k + 1) * output], mask, noises, block);
                     } else {
-                        block.copy_from_slice(self.layout.dead_block(actor.members[row / batch.rows]));
+                        block.copy_from_slice(layout.dead_block(actor.members[row / batch.rows]));
                     }
                 }
             });

@@ -170,7 +170,11 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, notes: usize) -> 
     }
     let shape = config.replay_shape(team, notes);
     let available = available_memory().unwrap_or(u64::MAX);
-    shape.check(team, available).map_err(|e| ConfigError::Invalid(format!("algo.buffer_episodes: {e}")))
+    shape.check(team, available).map_err(|e| ConfigError::Room {
+        key: "algo.buffer_episodes".into(),
+        found: config.buffer_episodes.to_string(),
+        why: e.to_string(),
+    })
 }
 
 /// A mixed value is the team's: it cannot be learned from rewards of each agent's own.

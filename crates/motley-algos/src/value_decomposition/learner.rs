@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
-use motley_data::episodes::{EpisodeReplay, Note, Saved};
+use motley_data::LoadError;
+use motley_data::episodes::{EpisodeReplay, Note};
 use motley_data::rollout::Rollout;
 use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::optim::decayed;
@@ -12,7 +13,7 @@ use motley_nn::policy::ActingGroup;
 use motley_nn::qtran::ABSENT;
 use motley_nn::target::stride;
 use motley_nn::{Adam, AdamConfig, CrossGroup, Engine, Explore, Net, Pool, QmixMixer, Qtran, TeamPolicy, UpdateError};
-use motley_run::{CheckpointError, StateReader, StateWriter};
+use motley_run::{CheckpointError, PieceHashes, StateReader, StateWriter};
 
 use super::batch::EpisodeBatch;
 use super::config::{UtilityConfig, ValueConfig};
@@ -65,6 +66,8 @@ pub struct Learner {
     pub utilities: Vec<Utility>,
     /// Finished episodes.
     pub replay: EpisodeReplay,
+    /// Of its pieces.
+    hashes: PieceHashes,
     adam: Adam,
     /// Everything that learns, and its gradient, in one run each for a step.
     params: Vec<f32>,
@@ -135,6 +138,7 @@ impl Learner {
             engine: engine(settings)?,
             reward,
             utilities,
+            hashes: PieceHashes::default(),
             replay: EpisodeReplay::new(Arc::clone(team), config.replay_shape(team, needs.kept())),
             adam: Adam::new(learned, AdamConfig::read(settings)?),
             params: Vec::new(),
@@ -325,11 +329,11 @@ impl Learner {
         w.put_u64("counters", &[self.env_steps, self.updates]);
         w.put_f64("norms", &self.norms.iter().flat_map(RunningMeanStd::save).collect::<Vec<_>>());
         w.put_f32("fingerprint", &self.fingerprint);
-        let Saved { counters, pieces, running } = self.replay.save();
         let mut w = w.scope("replay");
-        w.put_u64("counters", &counters);
-        w.put_pieces("episodes", pieces);
-        w.put_u8("running", &running);
+        w.put_u64("counters", &self.replay.counters());
+        let make = &mut |k, bytes: &mut Vec<u8>| self.replay.write_piece(k, bytes);
+        w.put_pieces("episodes", self.replay.stamps(), &self.hashes, make);
+        w.put_u8("running", &self.replay.unfinished());
     }
 
     /// Reads what [`Learner::save`] wrote.
@@ -352,8 +356,13 @@ impl Learner {
         }
         r.f32s_into("fingerprint", &mut self.fingerprint)?;
         let r = r.scope("replay");
-        let loaded = self.replay.load(&r.u64s("counters")?, &r.pieces("episodes")?, &r.u8s("running")?);
-        loaded.map_err(|e| r.wrong("counters", "the numbers of this replay", e))
+        let pieces = r.pieces("episodes")?;
+        self.replay.load(&r.u64s("counters")?, pieces.read(), &r.u8s("running")?).map_err(|error| match error {
+            LoadError::Piece(error) => error,
+            unfit @ LoadError::Unfit(_) => r.wrong("counters", "the numbers of this replay", unfit),
+        })?;
+        self.hashes = pieces.known(self.replay.stamps());
+        Ok(())
     }
 }
 

@@ -64,6 +64,11 @@ impl AlgorithmSpec for Vdn {
     }
 }
 
+/// The team's value of joint choices, `sum_i Q_i(h_i, a_i)` (Sunehag et al. 2018), of the agents' own (`[agents]`).
+pub fn total(own: &[f32]) -> f32 {
+    own.iter().sum()
+}
+
 struct Sum {
     learner: Learner,
 }
@@ -84,7 +89,7 @@ impl Algorithm for Sum {
             let Some(batch) = learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             let (n, episodes) = (batch.agents, batch.episodes());
             let seen = learner.look(context.pool, &batch);
-            let sum = |values: &[f32], row: usize| values[row * n..(row + 1) * n].iter().sum::<f32>();
+            let sum = |values: &[f32], row: usize| total(&values[row * n..(row + 1) * n]);
             let total: Vec<f32> = (0..batch.rows()).map(|r| sum(&seen.chosen, r)).collect();
             // The frame after row r is row r + B.
             let y = batch.targets(&learner.config, 0, &|r| sum(&seen.next, r + episodes))?;

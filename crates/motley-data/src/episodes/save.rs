@@ -1,25 +1,14 @@
 //! Episodes on their way to a checkpoint and back, cut into pieces: the same slots of the ring, so that only pieces in which an episode was
 //! stored since differ from those saved before. Of every episode the frames and steps that it has are written, nothing behind
-//! them.
+//! them. Pieces are made and taken in one at a time.
 
 use std::ops::Range;
 
-use super::{Ended, EpisodeReplay, ReplayError, Running, Store, Widths};
+use super::{Ended, EpisodeReplay, Running, Store, Widths};
+use crate::LoadError;
 
 /// About how many bytes a piece has at most, where a single episode has not more.
 const PIECE: usize = 4 << 20;
-
-/// Everything that a replay holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Saved {
-    /// The slot written next, episodes stored, environments; then twice the length, plus one where it terminated, of each stored
-    /// episode; then the same of each environment's unfinished one, plus one where its start was seen and no hole since.
-    pub counters: Vec<u64>,
-    /// Stored episodes, slot after slot.
-    pub pieces: Vec<Vec<u8>>,
-    /// Unfinished episodes, environment after environment.
-    pub running: Vec<u8>,
-}
 
 impl Widths {
     /// Where the entries of a slot's first frames and steps lie in each column, in the order of [`Store`]'s fields.
@@ -30,6 +19,11 @@ impl Widths {
         let [obs, state, avail, alive, notes] = [self.obs, self.state, self.mask, self.agents, self.notes].map(frame);
         let [actions, log_probs, rewards] = [self.action, self.agents, self.agents].map(step);
         [obs, state, avail, alive, notes, actions, log_probs, rewards]
+    }
+
+    /// Slots of a piece.
+    pub(super) fn slots_of_a_piece(self) -> usize {
+        (PIECE / self.bytes(self.frames, self.frames - 1).max(1)).max(1)
     }
 
     /// Bytes that [`Store::write`] appends.
@@ -93,61 +87,84 @@ impl Running {
 }
 
 impl EpisodeReplay {
-    /// The slots of each piece.
-    fn cuts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let w = self.widths;
-        let (each, stored) = ((PIECE / w.bytes(w.frames, w.frames - 1).max(1)).max(1), self.ended.len());
-        (0..stored.div_ceil(each)).map(move |k| k * each..((k + 1) * each).min(stored))
+    /// The slots of piece `k`.
+    fn cut(&self, k: usize) -> Range<usize> {
+        k * self.each..((k + 1) * self.each).min(self.ended.len())
     }
 
-    /// A copy of all that it holds.
-    pub fn save(&self) -> Saved {
+    /// The slot written next, episodes stored, environments; then twice the length, plus one where it terminated, of each stored
+    /// episode; then the same of each environment's unfinished one, plus one where its start was seen and no hole since.
+    pub fn counters(&self) -> Vec<u64> {
         let mut counters = vec![self.next as u64, self.ended.len() as u64, self.running.len() as u64];
         counters.extend(self.ended.iter().map(|e| 2 * e.length as u64 + u64::from(e.terminated)));
         counters.extend(self.running.iter().map(|r| 2 * r.length as u64 + u64::from(r.whole)));
-        let piece = |slots: Range<usize>| {
-            let mut bytes = Vec::new();
-            slots.for_each(|slot| self.ring.write(slot, self.ended[slot].size(), self.widths, &mut bytes));
-            bytes
-        };
-        let mut running = Vec::new();
-        for (e, r) in self.running.iter().enumerate() {
-            self.waiting.write(e, r.size(), self.widths, &mut running);
-        }
-        Saved { counters, pieces: self.cuts().map(piece).collect(), running }
+        counters
     }
 
-    /// Takes in what a replay of the same team and shape saved.
+    /// A number for each piece of stored episodes that changes whenever the piece does.
+    pub fn stamps(&self) -> &[u64] {
+        &self.stamps[..self.ended.len().div_ceil(self.each)]
+    }
+
+    /// Appends piece `k`: stored episodes, slot after slot.
+    pub fn write_piece(&self, k: usize, bytes: &mut Vec<u8>) {
+        let size = |slot: usize| self.ended[slot].size();
+        bytes.reserve(self.cut(k).map(|slot| self.widths.bytes(size(slot).0, size(slot).1)).sum());
+        self.cut(k).for_each(|slot| self.ring.write(slot, size(slot), self.widths, bytes));
+    }
+
+    /// Unfinished episodes, environment after environment.
+    pub fn unfinished(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (e, r) in self.running.iter().enumerate() {
+            self.waiting.write(e, r.size(), self.widths, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Takes in what a replay of the same team and shape saved: counters, pieces of stored episodes, each let go of before the next is
+    /// asked for, unfinished ones.
     ///
     /// # Errors
-    /// [`ReplayError::Unfit`] for numbers that contradict each other or this replay's shape; it is then not to be used.
-    pub fn load(&mut self, counters: &[u64], pieces: &[&[u8]], running: &[u8]) -> Result<(), ReplayError> {
+    /// [`LoadError::Unfit`] for numbers that contradict each other or this replay's shape, [`LoadError::Piece`] for what `pieces` fails
+    /// with; it is then not to be used.
+    pub fn load<B: AsRef<[u8]>, E>(
+        &mut self,
+        counters: &[u64],
+        pieces: impl IntoIterator<Item = Result<B, E>>,
+        unfinished: &[u8],
+    ) -> Result<(), LoadError<E>> {
         self.load_counters(counters)?;
+        let (needed, mut found) = (self.stamps().len(), 0);
+        for piece in pieces {
+            let piece = piece.map_err(LoadError::Piece)?;
+            if found < needed {
+                self.load_piece(found, piece.as_ref())?;
+            }
+            found += 1;
+        }
+        if found != needed {
+            return Err(LoadError::Unfit(format!("it has {found} pieces where {needed} are needed")));
+        }
         let w = self.widths;
-        let sized = |what: String, found: usize, needed: usize| {
-            let unfit = || ReplayError::Unfit(format!("{what} has {found} bytes, its episodes have {needed}"));
-            if found == needed { Ok(()) } else { Err(unfit()) }
-        };
-        let cuts: Vec<_> = self.cuts().collect();
-        if cuts.len() != pieces.len() {
-            return Err(ReplayError::Unfit(format!("it has {} pieces where {} are needed", pieces.len(), cuts.len())));
-        }
-        for (k, (slots, mut piece)) in cuts.into_iter().zip(pieces.iter().copied()).enumerate() {
-            let needed = self.ended[slots.clone()].iter().map(|e| w.bytes(e.length + 1, e.length)).sum();
-            sized(format!("piece {k}"), piece.len(), needed)?;
-            slots.for_each(|slot| self.ring.read(slot, self.ended[slot].size(), w, &mut piece));
-        }
-        let needed = self.running.iter().map(|r| w.bytes(r.size().0, r.size().1)).sum();
-        sized("the part of unfinished episodes".into(), running.len(), needed)?;
-        let mut rest = running;
+        let bytes = self.running.iter().map(|r| w.bytes(r.size().0, r.size().1)).sum();
+        sized("the part of unfinished episodes", unfinished, bytes)?;
+        let mut rest = unfinished;
         for (e, r) in self.running.iter().enumerate() {
             self.waiting.read(e, r.size(), w, &mut rest);
         }
         Ok(())
     }
 
-    fn load_counters(&mut self, counters: &[u64]) -> Result<(), ReplayError> {
-        let unfit = |why: &str| ReplayError::Unfit(why.to_owned());
+    fn load_piece(&mut self, k: usize, mut piece: &[u8]) -> Result<(), String> {
+        let (slots, w) = (self.cut(k), self.widths);
+        sized(&format!("piece {k}"), piece, self.ended[slots.clone()].iter().map(|e| w.bytes(e.length + 1, e.length)).sum())?;
+        slots.for_each(|slot| self.ring.read(slot, self.ended[slot].size(), w, &mut piece));
+        Ok(())
+    }
+
+    fn load_counters(&mut self, counters: &[u64]) -> Result<(), String> {
+        let unfit = |why: &str| why.to_owned();
         let (&[next, stored, envs], rest) = counters.split_first_chunk::<3>().ok_or_else(|| unfit("counters are missing"))?;
         let whole = |n: u64| usize::try_from(n).ok();
         let (Some(next), Some(stored), Some(envs)) = (whole(next), whole(stored), whole(envs)) else {
@@ -169,4 +186,9 @@ impl EpisodeReplay {
         self.next = next;
         Ok(())
     }
+}
+
+/// Refuses bytes of another number than their episodes have.
+fn sized(what: &str, bytes: &[u8], needed: usize) -> Result<(), String> {
+    if bytes.len() == needed { Ok(()) } else { Err(format!("{what} has {} bytes, its episodes have {needed}", bytes.len())) }
 }

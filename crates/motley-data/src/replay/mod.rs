@@ -16,8 +16,6 @@ use crate::rollout::{Lane, Rollout};
 
 mod save;
 
-pub use save::Saved;
-
 /// A slot without a step: the newest frame, a final one, or the last before a hole.
 const FRAME: u8 = 0;
 const RUNNING: u8 = 1;
@@ -60,7 +58,7 @@ struct Ring {
 }
 
 /// The memory. Its size never changes; the oldest slots are overwritten.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Replay {
     team: Arc<TeamSpec>,
     rewards: usize,
@@ -77,6 +75,9 @@ pub struct Replay {
     record: usize,
     alive_at: usize,
     marks: usize,
+    /// Slots of a piece that is saved, and how often each piece was written to.
+    each: usize,
+    stamps: Vec<u64>,
 }
 
 impl Replay {
@@ -90,6 +91,7 @@ impl Replay {
         let record = reward_at + rewards;
         let alive_at = team.mask_len();
         let marks = alive_at + team.n() + 1;
+        let each = Self::slots_of_a_piece(envs, 4 * record + marks);
         Self {
             rewards,
             slots,
@@ -102,6 +104,8 @@ impl Replay {
             record,
             alive_at,
             marks,
+            each,
+            stamps: vec![0; slots.div_ceil(each)],
             team,
         }
     }
@@ -178,6 +182,16 @@ impl Replay {
         self.flags_of(at)[self.alive_at + i] == 1
     }
 
+    /// What the environment showed next where `at` is the last frame of an episode that a time limit cut: the first frame of the episode
+    /// after it. Any other place is returned as it is.
+    pub fn after_reset(&self, at: Place) -> Place {
+        let (lane, slot) = (at.lane as usize, at.slot as usize);
+        if self.kind(lane, slot) != FRAME || slot == self.rings[lane].head {
+            return at;
+        }
+        Place { slot: ((slot + 1) % self.slots) as u32, ..at }
+    }
+
     /// Takes in a rollout that goes on where the one before it ended. `pay` turns the agents' rewards of a step into those kept.
     /// Holes are left out: the step before one is followed by the last frame seen.
     ///
@@ -249,9 +263,16 @@ impl Replay {
         self.put_frame(e, frame);
     }
 
+    /// The record at the head of ring `e`, which is going to be written.
+    fn touch(&mut self, e: usize) -> usize {
+        let head = self.rings[e].head;
+        self.stamps[head / self.each] += 1;
+        e * self.slots + head
+    }
+
     /// Writes a frame to the head of ring `e`, which then holds no step.
     fn put_frame(&mut self, e: usize, (obs, state, avail, alive): (&[f32], &[f32], &[bool], &[bool])) {
-        let at = e * self.slots + self.rings[e].head;
+        let at = self.touch(e);
         let floats = &mut self.floats[at * self.record..(at + 1) * self.record];
         let flags = &mut self.flags[at * self.marks..(at + 1) * self.marks];
         floats[..obs.len()].copy_from_slice(obs);
@@ -272,7 +293,7 @@ impl Replay {
 
     /// Writes the step that was taken from the head's frame.
     fn put_step(&mut self, e: usize, lane: &Lane, t: usize, kind: u8) {
-        let at = e * self.slots + self.rings[e].head;
+        let at = self.touch(e);
         let actions = &lane.actions[t * self.team.action_len()..(t + 1) * self.team.action_len()];
         for i in 0..self.team.n() {
             let Range { start, end } = self.team.action_range(i);
@@ -311,7 +332,8 @@ impl Replay {
         sample
     }
 
-    /// Different places with a step. Drawing again what holds no step or was drawn already leaves every set equally likely.
+    /// Different places with a step, every set equally likely: drawing again what holds no step or was drawn already, or, where most are wanted,
+    /// by Floyd's method (Bentley and Floyd, "Programming pearls: a sample of brilliance", 1987).
     fn draw(&self, count: usize, rng: &mut Stream) -> Vec<Place> {
         let mut ends = Vec::with_capacity(self.rings.len());
         let mut total = 0;
@@ -329,10 +351,15 @@ impl Replay {
         let step = |at: &Place| self.kind(at.lane as usize, at.slot as usize) != FRAME;
         // Where most are wanted, chance would take long to find the last ones.
         if 2 * count > self.len() {
-            let mut all: Vec<Place> = (0..total).map(place).filter(step).collect();
-            rng.shuffle(&mut all);
-            all.truncate(count);
-            return all;
+            let all: Vec<Place> = (0..total).map(place).filter(step).collect();
+            let mut taken = HashSet::with_capacity(count);
+            let pick = |last: usize| {
+                let drawn = rng.below(last as u32 + 1) as usize;
+                let k = if taken.insert(drawn) { drawn } else { last };
+                taken.insert(k);
+                all[k]
+            };
+            return (all.len() - count..all.len()).map(pick).collect();
         }
         let mut taken = HashSet::with_capacity(count);
         let mut drawn = Vec::with_capacity(count);

@@ -36,6 +36,18 @@ impl RowLoss for Quadratic {
     }
 }
 
+/// `Q` itself.
+struct Value;
+
+impl RowLoss for Value {
+    fn rows(&self, _: usize, _: &[f32], dout: &mut [f32], _: &mut [f64]) {
+        dout.fill(1.0);
+    }
+    fn stats_len(&self) -> usize {
+        0
+    }
+}
+
 fn cases() -> Vec<(QmixShape, usize)> {
     let shape = |state, agents, embed, hyper: &[usize]| QmixShape { state, agents, embed, hyper: hyper.to_vec() };
     vec![
@@ -131,5 +143,9 @@ fn the_mixture_is_monotone() {
             raised[i] += 0.5;
             assert!(value(&raised) >= before - 1e-6, "{round} {i}");
         }
+        // The derivative is a sum of products of what is never negative: no slack.
+        let (mut dq, mut grad) = (q.clone(), vec![0.0; shape.param_len()]);
+        mixer.loss_grad(&Pool::serial(), &q, &s, 1, &Value, &mut dq, &mut grad, &mut [], &mut QmixWork::default());
+        assert!(dq.iter().all(|d| *d >= 0.0) && dq.iter().any(|d| *d > 0.0), "{round}: {dq:?}");
     }
 }

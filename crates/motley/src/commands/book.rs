@@ -296,8 +296,8 @@ fn command(row: &TaskRow, runs: &[RunRecord], registry: &Registry) -> Option<Str
     seeds.sort_unstable();
     let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
     let mut words = task_words(run);
-    let own = match request(&words, None).and_then(|r| Ok(r.plan(registry)?)) {
-        Ok(plan) => unlike(run, &plan.settings).map(|(k, v)| format!("{k}={}", word(v))).collect(),
+    let own = match request(&words, None).and_then(|r| Ok(r.plan_anywhere(registry)?)) {
+        Ok((plan, _)) => unlike(run, &plan.settings).map(|(k, v)| format!("{k}={}", word(v))).collect(),
         // A task that this build lacks: what tells the row from others of its algorithm.
         Err(_) => row.algo.split_once(" [").map(|(_, own)| vec![own.trim_end_matches(']').to_owned()]).unwrap_or_default(),
     };

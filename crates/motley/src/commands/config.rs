@@ -17,7 +17,10 @@ const VALUE_WIDTH: usize = 24;
 const ORIGIN_WIDTH: usize = 40;
 
 pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    let plan = request(&args.words, args.config.as_deref())?.plan(registry)?;
+    let (plan, no_room) = request(&args.words, args.config.as_deref())?.plan_anywhere(registry)?;
+    if let Some(error) = no_room {
+        out.warning(format!("this machine refuses to train with these settings: {error}"));
+    }
     let preset = plan.preset.map_or_else(|| "no preset".to_owned(), |p| format!("preset {}", p.title()));
     out.line(format!("# {} on {}: {preset}", plan.algorithm.name(), plan.task.name()));
     let rows = rows(&plan);
