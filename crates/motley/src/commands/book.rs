@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(comparable(&with("v3"), Metric::Return), None);
         assert_eq!(comparable(&with("v2"), Metric::WinRate), None);
         let penalty = run(r#"{"algo": "ippo", "task": "matrix/penalty", "seed": 1, "env_steps": 5,
-            "config": {"task": {"k": -100.0, "steps": 25}}, "evaluations": []}"#);
+            "config": {"task": {"k": -100.0, "steps": 25}, "net": {"share": "all", "agent_id": true}, "eval": {"stochastic": true}}, "evaluations": []}"#);
         assert_eq!(comparable(&penalty, Metric::Return).map(|p| p.value), Some(50.0), "-100.0 is -100");
     }
 
