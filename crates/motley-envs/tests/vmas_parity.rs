@@ -30,11 +30,8 @@ fn recorded_steps_are_repeated() {
         let report = check_trace(&name, &options, &path).unwrap();
         assert!(!report.failed(), "{name}: {report:#?}");
         assert_eq!(report.steps, 240, "{name}");
-        // Without joints everything agrees to 2e-7.
-        if !name.contains("joint") {
-            let worst = report.lines[..4].iter().map(|line| line.worst).fold(0.0, f64::max);
-            assert!(worst <= 2e-7, "{name}: {report:#?}");
-        }
+        let worst = report.lines[..4].iter().map(|line| line.worst).fold(0.0, f64::max);
+        assert!(worst <= 2e-7, "{name}: {report:#?}");
         compared += 1;
     }
     assert!(compared >= 9, "{compared} traces");

@@ -18,6 +18,7 @@ fn critic() -> ActionCritic {
         extra: 0,
         hidden_sizes: vec![5],
         activation: Activation::Tanh,
+        last_activation: None,
         feature_norm: false,
         layer_norm: false,
         recurrent: false,

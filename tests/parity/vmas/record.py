@@ -10,7 +10,6 @@ the trace goes on. vmas is a peer, run and never copied: it is GPL-3.
 """
 
 import ast
-import os
 import random
 import sys
 
@@ -21,14 +20,6 @@ import vmas
 ENVS, STEPS, HOLD, SEED = 2, 160, 15, 7
 # Beginnings of the names of agents whose scripts Motley has its own of.
 OWN_SCRIPTS = {"football": "agent_red"}
-
-# PyTorch's sine and cosine are one off in the last place for one angle in twenty, which stiff joints make visible. With
-# MOTLEY_EXACT_ANGLES=1 they are rounded correctly, as Motley's are.
-if os.environ.get("MOTLEY_EXACT_ANGLES"):
-    sin, cos = torch.sin, torch.cos
-    torch.sin = lambda x, **k: sin(x.double()).to(x.dtype)
-    torch.cos = lambda x, **k: cos(x.double()).to(x.dtype)
-    torch.Tensor.sin, torch.Tensor.cos = torch.sin, torch.cos
 
 
 def literal(text):

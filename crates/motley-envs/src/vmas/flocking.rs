@@ -4,6 +4,7 @@ use std::f64::consts::TAU;
 
 use motley_core::{ConfigError, Key, Kind, Stream, TaskOptions, settings};
 
+use super::elementary::direction;
 use super::lidar::Lidar;
 use super::scenario::{GOAL, INK, Row, Scenario, TOUCH, gain, paint, task_keys};
 use super::shape::{Shape, minus};
@@ -92,9 +93,8 @@ impl Scenario for Flocking {
     }
 
     fn before_physics(&self, world: &mut World) {
-        let (sin, cos) = (f64::from(world.memory[STEPS]) / 30.0).sin_cos();
         let target = self.target();
-        world.bodies[target].drive = [cos as f32, sin as f32];
+        world.bodies[target].drive = direction(world.memory[STEPS] / 30.0);
         world.memory[STEPS] += 1.0;
     }
 

@@ -1,6 +1,7 @@
 //! Range sensors: the distance to the nearest disc along rays.
 
-use super::shape::{Segment, Vec2, direction, dot, minus, norm, plus, times};
+use super::elementary::direction;
+use super::shape::{Segment, Vec2, dot, minus, norm, plus, times};
 use super::world::World;
 
 /// Rays of equal range in all directions.

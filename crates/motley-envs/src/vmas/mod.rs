@@ -15,6 +15,7 @@ mod controller;
 mod discovery;
 mod dispersion;
 mod dropout;
+mod elementary;
 mod env;
 mod flocking;
 mod football;

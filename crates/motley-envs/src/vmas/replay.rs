@@ -10,11 +10,8 @@ use crate::trace::{TraceLine, TraceReport};
 
 /// Numbers of a body in a trace: x, y, vx, vy, rot, ang_vel.
 const COLUMNS: usize = 6;
-/// Allowed differences of a step from the recorded state: positions, velocities, angles, angular velocities.
-const FREE: [f64; 4] = [2e-7, 1e-6, 2e-7, 1e-6];
-/// The same with joints. PyTorch's sine is one off in the last place for one angle in twenty, and a joint's stiffness makes some
-/// hundred times as much of it in each of ten or more sub-steps.
-const TIED: [f64; 4] = [1e-6, 1e-4, 1e-5, 5e-4];
+/// Allowed difference of positions, velocities, angles and angular velocities after a step from the recorded state.
+const MOVED: f64 = 2e-7;
 /// Of observations: rays that graze a disc magnify the last place.
 const SEEN: f64 = 1e-6;
 /// Of rewards, against 1 or their size: shaping is a difference of numbers of up to some hundreds.
@@ -227,10 +224,9 @@ impl Lines {
 pub fn check_trace(name: &str, options: &TaskOptions, npz: &Npz) -> Result<TraceReport, ConfigError> {
     let mut first = super::open(name, options)?;
     let trace = Trace::new(npz, &mut *first)?;
-    let allowed = if first.world().tied() { TIED } else { FREE };
     let kinds = ["positions", "velocities", "angles", "angular velocities"];
     let mut lines = Lines {
-        motion: std::array::from_fn(|k| TraceLine::new(kinds[k], Some(allowed[k]))),
+        motion: std::array::from_fn(|k| TraceLine::new(kinds[k], Some(MOVED))),
         obs: TraceLine::new("observations", Some(SEEN)),
         rewards: TraceLine::new("rewards, against 1 or their size", Some(PAID)),
         ends: TraceLine::new("ends", Some(0.0)),

@@ -105,13 +105,6 @@ pub fn distance(a: Vec2, b: Vec2) -> f32 {
     norm(minus(a, b))
 }
 
-/// The unit vector of an angle, each component rounded once.
-#[inline]
-pub fn direction(angle: f32) -> Vec2 {
-    let (sin, cos) = f64::from(angle).sin_cos();
-    [cos as f32, sin as f32]
-}
-
 /// 1, 0 or -1.
 #[inline]
 pub fn sign(x: f32) -> f32 {
@@ -210,6 +203,7 @@ pub fn core_below(outside: Vec2, surface: Vec2, centre: Vec2) -> (Vec2, f32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::elementary::direction;
     use super::*;
     use motley_core::{Purpose, Stream};
 

@@ -6,7 +6,8 @@
 use motley_core::{Color, Stream};
 
 use super::contact::{self, Kind};
-use super::shape::{Shape, Vec2, cross, direction, minus, norm, plus, times};
+use super::elementary::direction;
+use super::shape::{Shape, Vec2, cross, minus, norm, plus, times};
 
 /// Draws until a free place is found, at most so many times; then the last draw is taken.
 const TRIES: usize = 1000;
@@ -274,11 +275,6 @@ impl World {
     #[inline]
     pub fn between(&self, a: usize, b: usize) -> f32 {
         norm(minus(self.bodies[a].pos, self.bodies[b].pos))
-    }
-
-    /// Whether any bodies are tied by joints.
-    pub fn tied(&self) -> bool {
-        !self.joints.is_empty()
     }
 
     /// Whether two bodies overlap.
