@@ -9,7 +9,7 @@ use motley_view::{Image, gif, raster};
 /// Wide enough that the smallest robot on the largest field covers some pixels.
 const WIDTH: u32 = 500;
 
-/// The scenes of a few steps of uniformly drawn actions.
+/// The scenes of a few steps of uniformly drawn actions, allowed ones.
 fn play(task: &str) -> Vec<Scene> {
     let mut env = Registry::builtin().make(task, &[]).unwrap();
     let (spec, mut rng) = (env.spec().clone(), Stream::new(3, Purpose::Check, 0, 0));
@@ -18,12 +18,18 @@ fn play(task: &str) -> Vec<Scene> {
     let mut scenes = vec![env.scene().expect("a scene after a reset")];
     for _ in 0..12 {
         let mut flat = Vec::new();
-        for agent in &spec.agents {
+        for (i, agent) in spec.agents.iter().enumerate() {
+            let mut mask = &buf.avail[spec.mask_range(i)];
             match &agent.action {
                 ActionSpace::Box { low, high } => {
                     flat.extend(low.iter().zip(high).map(|(l, h)| rng.range(f64::from(*l), f64::from(*h)) as f32));
                 }
-                space => flat.extend(space.choices().iter().map(|n| rng.below(*n as u32) as f32)),
+                space => flat.extend(space.choices().iter().map(|n| {
+                    let (own, rest) = mask.split_at(*n);
+                    mask = rest;
+                    let allowed: Vec<usize> = (0..*n).filter(|k| own[*k]).collect();
+                    allowed[rng.below(allowed.len() as u32) as usize] as f32
+                })),
             }
         }
         let status = env.step(Actions::new(&spec, &flat), &mut buf.frame()).unwrap();

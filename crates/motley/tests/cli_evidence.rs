@@ -288,7 +288,7 @@ fn a_fraction_goes_on_as_the_run_that_it_began() {
     let reproduce = |part: &str, out: &str| {
         let words = format!("reproduce epymarl-penalty-0/ippo --seeds 1 --steps-fraction {part} --out {out} {SHORT}");
         let (code, told, err) = motley(dir.path(), &words);
-        assert!(code == 0 && told.contains("ippo without a preset, num_envs=10"), "{told} {err}");
+        assert!(code == 0 && told.contains("preset ippo/epymarl, num_envs=10"), "{told} {err}");
     };
     reproduce("0.0001", "parts");
     reproduce("0.0002", "parts");
