@@ -15,7 +15,7 @@ SCENARIOS = {
     "het_mass": 200, "give_way": 300, "multi_give_way": 300, "joint_passage": 300, "joint_passage_size": 300,
     "wind_flocking": 200, "passage": 100, "navigation": 100, "balance": 100, "wheel": 100, "transport": 100,
     "reverse_transport": 100, "dropout": 100, "dispersion": 100, "sampling": 100, "discovery": 100, "flocking": 100,
-    "ball_passage": 100, "ball_trajectory": 100, "buzz_wire": 100, "simple_spread": 100,
+    "ball_passage": 100, "ball_trajectory": 100, "buzz_wire": 100, "simple_spread": 100, "football": 500,
 }  # fmt: skip
 
 
