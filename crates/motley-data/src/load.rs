@@ -18,3 +18,23 @@ impl<E> From<String> for LoadError<E> {
         Self::Unfit(why)
     }
 }
+
+/// Has `place` take in piece by piece, each let go of before the next is asked for; there have to be `needed`.
+pub(crate) fn each_piece<B: AsRef<[u8]>, E>(
+    needed: usize,
+    pieces: impl IntoIterator<Item = Result<B, E>>,
+    mut place: impl FnMut(usize, &[u8]) -> Result<(), String>,
+) -> Result<(), LoadError<E>> {
+    let mut found = 0;
+    for piece in pieces {
+        let piece = piece.map_err(LoadError::Piece)?;
+        if found < needed {
+            place(found, piece.as_ref())?;
+        }
+        found += 1;
+    }
+    if found != needed {
+        return Err(LoadError::Unfit(format!("it has {found} pieces where {needed} are needed")));
+    }
+    Ok(())
+}

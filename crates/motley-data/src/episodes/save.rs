@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::{Ended, EpisodeReplay, Running, Store, Widths};
 use crate::LoadError;
+use crate::load::each_piece;
 
 /// About how many bytes a piece has at most, where a single episode has not more.
 const PIECE: usize = 4 << 20;
@@ -135,17 +136,7 @@ impl EpisodeReplay {
         unfinished: &[u8],
     ) -> Result<(), LoadError<E>> {
         self.load_counters(counters)?;
-        let (needed, mut found) = (self.stamps().len(), 0);
-        for piece in pieces {
-            let piece = piece.map_err(LoadError::Piece)?;
-            if found < needed {
-                self.load_piece(found, piece.as_ref())?;
-            }
-            found += 1;
-        }
-        if found != needed {
-            return Err(LoadError::Unfit(format!("it has {found} pieces where {needed} are needed")));
-        }
+        each_piece(self.stamps().len(), pieces, |k, piece| self.load_piece(k, piece))?;
         let w = self.widths;
         let bytes = self.running.iter().map(|r| w.bytes(r.size().0, r.size().1)).sum();
         sized("the part of unfinished episodes", unfinished, bytes)?;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{FRAME, Replay, Ring, TRUNCATED};
 use crate::LoadError;
+use crate::load::each_piece;
 
 /// About how many bytes a piece has.
 const PIECE: usize = 4 << 20;
@@ -66,17 +67,7 @@ impl Replay {
         pieces: impl IntoIterator<Item = Result<B, E>>,
     ) -> Result<(), LoadError<E>> {
         self.load_rings(rings)?;
-        let (needed, mut found) = (self.stamps().len(), 0);
-        for piece in pieces {
-            let piece = piece.map_err(LoadError::Piece)?;
-            if found < needed {
-                self.load_piece(found, piece.as_ref())?;
-            }
-            found += 1;
-        }
-        if found != needed {
-            return Err(LoadError::Unfit(format!("{found} pieces where {needed} are needed")));
-        }
+        each_piece(self.stamps().len(), pieces, |k, piece| self.load_piece(k, piece))?;
         for (e, ring) in self.rings.iter().enumerate() {
             let kinds = (1..=ring.filled).map(|back| self.kind(e, (ring.head + self.slots - back) % self.slots));
             if kinds.clone().any(|kind| kind > TRUNCATED) || kinds.filter(|kind| *kind != FRAME).count() != ring.steps {
