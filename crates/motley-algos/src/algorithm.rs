@@ -128,6 +128,13 @@ impl RewardMode {
         }
     }
 
+    /// Whether an agent's values end with it where rows of the dead are left out (`mask_dead`). They do where agents are paid apart. A team
+    /// that is paid together goes on being paid for what the dead did, so values follow them, and their rows are learned from: nothing
+    /// may be bootstrapped from what was never fitted.
+    pub fn ends_at_death(self, team: &TeamSpec, mask_dead: bool) -> bool {
+        mask_dead && self == Self::Own && team.reward == RewardKind::Own
+    }
+
     /// The reward of agent `i`.
     pub fn of(self, rewards: &[f64], i: usize) -> f64 {
         match self {

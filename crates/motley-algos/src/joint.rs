@@ -13,6 +13,7 @@ use motley_nn::choice_critic::ChoiceCriticConfig;
 use motley_nn::{ActScratch, AdamConfig, ChoiceCritic, Decision, Head, Mode, ObsBatch, Policy, Pool, TeamPolicy, UpdateError};
 
 use crate::actors::{self, NetConfig};
+use crate::algorithm::RewardMode;
 
 /// Where something that followed a step is kept.
 #[derive(Debug, Clone, Copy)]
@@ -202,13 +203,15 @@ impl<'a> Moments<'a> {
         all.chunks_exact(block.max(1)).flat_map(|b| &b[..kept]).copied().collect()
     }
 
-    /// Targets `[rows]` by a rule over the series of each environment, from values of the moments, `[moments]`.
+    /// Targets `[rows]` by a rule over the series of each environment, from values of the moments, `[moments]`. The death of `mortal`,
+    /// if one is named, ends its series.
     ///
     /// # Errors
     /// Series of unequal length: a fault of the program.
     pub fn returns(
         &self,
         values: &[f32],
+        mortal: Option<usize>,
         reward: impl Fn(&[f64]) -> f64,
         rule: impl Fn(&Series<'_, f64, f32>) -> Vec<f64>,
     ) -> Result<Vec<f32>, UpdateError> {
@@ -218,7 +221,9 @@ impl<'a> Moments<'a> {
         for (e, lane) in self.roll.lanes.iter().enumerate() {
             let range = e * steps..(e + 1) * steps;
             let rewards: Vec<f64> = lane.rewards.chunks_exact(n).map(&reward).collect();
-            let series = Series::new(&rewards, &values[range.clone()], &next[range], &lane.status, &lane.valid)
+            let own = mortal.map(|i| lane.status_of(i));
+            let status = own.as_ref().unwrap_or(&lane.status);
+            let series = Series::new(&rewards, &values[range.clone()], &next[range], status, &lane.valid)
                 .map_err(|e: SeriesError| UpdateError::Data(e.to_string()))?;
             all.extend(rule(&series).into_iter().map(|x| x as f32));
         }
@@ -326,9 +331,11 @@ impl JointCritic {
         groups: &[Vec<usize>],
         outputs: Option<usize>,
         settings: &Settings,
+        reward: RewardMode,
         rng: &Stream,
     ) -> Result<Vec<Self>, ConfigError> {
         let (net, config, adam) = (NetConfig::read(settings)?, ChoiceCriticConfig::read(settings)?, AdamConfig::read(settings)?);
+        let mask_dead = reward.ends_at_death(team, config.mask_dead);
         let engine = actors::engine(settings)?;
         let heads: Vec<Head> = team.agents.iter().map(|a| Head::for_space(&a.action, false, 1.0, 1.0)).collect();
         let one = |(g, members): (usize, &Vec<usize>)| {
@@ -345,7 +352,7 @@ impl JointCritic {
                 engine.clone(),
                 &rng.fork(g as u64),
             );
-            Self { input, mask_dead: config.mask_dead, critic }
+            Self { input, mask_dead, critic }
         };
         Ok(groups.iter().enumerate().map(one).collect())
     }
@@ -355,12 +362,17 @@ impl JointCritic {
         &self.input.members
     }
 
+    /// Agent `i` if its death ends its values ([`RewardMode::ends_at_death`]).
+    pub fn ends_with(&self, i: usize) -> Option<usize> {
+        self.mask_dead.then_some(i)
+    }
+
     /// Which rows the critic learns from, `[members * rows]`: those of `active`, or of the dead too.
     pub fn counts(&self, roll: &Rollout, active: &[bool]) -> Vec<bool> {
         if self.mask_dead {
             return active.to_vec();
         }
-        self.members().iter().flat_map(|_| roll.lanes.iter().flat_map(|l| &l.valid)).copied().collect()
+        roll.valid_rows().repeat(self.members().len())
     }
 
     /// Inputs with the choices that the others made, `[members * moments, input]`; without choices where `others` is false.

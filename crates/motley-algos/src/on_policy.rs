@@ -60,6 +60,7 @@ pub fn keys(share: &str) -> Vec<Key> {
 pub struct OnPolicy {
     team: Arc<TeamSpec>,
     config: OnPolicyConfig,
+    /// With `mask_dead` only where agents are paid apart, as [`RewardMode::ends_at_death`] has it.
     critic_config: CriticConfig,
     reward: RewardMode,
     source: Source,
@@ -75,6 +76,8 @@ pub struct Estimates {
     values: Vec<Values>,
     /// Per critic, `[members * rows]`.
     targets: Vec<Vec<f32>>,
+    /// Rows that values are learned on where actors value their own, `[members * rows]`; critics know theirs.
+    counts: Vec<Vec<bool>>,
     /// Per critic row (agent, or the one EP row), `[rows]`, not normalised.
     advantages: Vec<Vec<f32>>,
 }
@@ -123,7 +126,9 @@ impl OnPolicy {
         let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let net = NetConfig::read(settings)?;
         let adam = AdamConfig::read(settings)?;
-        let critic_config = CriticConfig::read(settings)?;
+        let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?;
+        let mut critic_config = CriticConfig::read(settings)?;
+        critic_config.mask_dead = reward.ends_at_death(team, critic_config.mask_dead);
         let groups = team.groups(&net.share).map_err(invalid)?;
         let engine = actors::engine(settings)?;
         let actors = Actors::new(algo, team, settings, rng)?;
@@ -147,7 +152,7 @@ impl OnPolicy {
             team: Arc::clone(team),
             config: OnPolicyConfig::read(settings)?,
             critic_config,
-            reward: RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?,
+            reward,
             source,
             actors,
             critics,
@@ -215,7 +220,8 @@ impl OnPolicy {
             _ => Truncation::Bootstrap,
         };
         let (n, gamma) = (self.team.n(), self.actors.gamma());
-        let mut estimates = Estimates { values: Vec::new(), targets: Vec::new(), advantages: vec![Vec::new(); n] };
+        let mut estimates =
+            Estimates { values: Vec::new(), targets: Vec::new(), counts: Vec::new(), advantages: vec![Vec::new(); n] };
         for (members, values) in self.values(pool, roll) {
             let (here, next) = (values.denormalized(), values.next_denormalized());
             let mut targets = Vec::with_capacity(here.len());
@@ -224,10 +230,12 @@ impl OnPolicy {
                     let at = (m * roll.envs() + e) * roll.steps();
                     let range = at..at + roll.steps();
                     let rewards: Vec<f64> = lane.rewards.chunks_exact(n).map(|r| self.reward.of(r, k)).collect();
-                    let series = Series::new(&rewards, &here[range.clone()], &next[range], &lane.status, &lane.valid)
+                    let own = self.critic_config.mask_dead.then(|| lane.status_of(k));
+                    let status = own.as_ref().unwrap_or(&lane.status);
+                    let series = Series::new(&rewards, &here[range.clone()], &next[range], status, &lane.valid)
                         .map_err(|e| UpdateError::Data(e.to_string()))?;
                     if self.config.returns == "n_step" {
-                        let returns = n_step(&series, gamma, self.config.n_step);
+                        let returns = n_step(&series, gamma, self.config.n_step, truncation);
                         estimates.advantages[k].extend(returns.iter().zip(&here[at..]).map(|(g, v)| (g - f64::from(*v)) as f32));
                         targets.extend(returns.iter().map(|x| *x as f32));
                     } else {
@@ -237,6 +245,8 @@ impl OnPolicy {
                     }
                 }
             }
+            let counts = |i: &usize| if self.critic_config.mask_dead { roll.active_rows(*i) } else { roll.valid_rows() };
+            estimates.counts.push(if self.critics.is_empty() { members.iter().flat_map(counts).collect() } else { Vec::new() });
             estimates.targets.push(targets);
             estimates.values.push(values);
         }
@@ -335,7 +345,7 @@ impl OnPolicy {
 impl Estimates {
     /// What the value output of actor `g` should put out, where actors value their own rows.
     pub fn goal<'a>(&'a self, g: usize, config: &'a CriticConfig) -> ValueGoal<'a> {
-        ValueGoal { targets: &self.targets[g], old: &self.values[g].here, config }
+        ValueGoal { targets: &self.targets[g], old: &self.values[g].here, counts: &self.counts[g], config }
     }
 }
 

@@ -7,10 +7,11 @@ mod common;
 use std::sync::Arc;
 
 use common::{Bench, Field, SMALL, Toy, settings};
+use motley_algos::RewardMode;
 use motley_algos::actors::{self, Actors};
 use motley_algos::joint::{JointCritic, Moments, taken};
 use motley_core::{ActionSpace, Purpose, Status, Stream};
-use motley_data::returns::n_step;
+use motley_data::returns::{Truncation, n_step};
 use motley_nn::{ChoiceCriticConfig, Net, NetScratch, Policy};
 
 fn rng() -> Stream {
@@ -28,7 +29,7 @@ fn built(toy: &Toy, overrides: &[&str]) -> (Actors, Vec<JointCritic>, Field) {
     let settings = settings(keys, &[&SMALL[..], overrides].concat());
     let actors = Actors::new("test", &toy.team(), &settings, &rng()).unwrap();
     let groups = [vec![0], vec![1], vec![2]];
-    let critics = JointCritic::build(&toy.team(), &groups, None, &settings, &rng()).unwrap();
+    let critics = JointCritic::build(&toy.team(), &groups, None, &settings, RewardMode::Common, &rng()).unwrap();
     let mut field = Field::new(toy.make(), 3, 20, actors.policy().memory_len(), 1, 1);
     field.collect(&actors.policy());
     (actors, critics, field)
@@ -43,7 +44,7 @@ fn moments_follow_their_steps() {
         let moments = Moments::new(roll, &actors.policy(), &rng()).unwrap();
         // With rewards 0 and gamma 1 a one-step return is the value of what followed: number the moments.
         let values: Vec<f32> = (0..moments.len()).map(|m| m as f32).collect();
-        let followers = moments.returns(&values, |_| 0.0, |series| n_step(series, 1.0, 1)).unwrap();
+        let followers = moments.returns(&values, None, |_| 0.0, |series| n_step(series, 1.0, 1, Truncation::Bootstrap)).unwrap();
         let mut beyond = Vec::new();
         for (row, next) in followers.iter().map(|m| *m as usize).enumerate() {
             let (e, t) = roll.at(row);
@@ -194,7 +195,7 @@ fn comas_critic_learns_the_payoffs() {
     let settings = settings(keys, &overrides[..2]);
     for i in 0..2 {
         let team = &bench.field.team;
-        let mut critics = JointCritic::build(team, &[vec![i]], None, &settings, &rng()).unwrap();
+        let mut critics = JointCritic::build(team, &[vec![i]], None, &settings, RewardMode::Common, &rng()).unwrap();
         critics[0].critic.load(&saved.scope(&format!("critic.{i}"))).unwrap();
         for other in 0..3 {
             // The state is both agents' constant observation.

@@ -7,8 +7,8 @@ mod common;
 use common::oracle::{Hand, by_hand, critic_net, normalized, plain_values};
 use common::{Bench, Field, SMALL, Toy, settings};
 use motley_algos::on_policy::{self, OnPolicy};
-use motley_algos::{Registry, RewardMode};
-use motley_core::{ActionSpace, Purpose, Stream};
+use motley_algos::{Registry, RewardMode, UpdateContext};
+use motley_core::{ActionSpace, Purpose, Status, Stream};
 use motley_data::rollout::Rollout;
 use motley_nn::{AdamConfig, Critic, CriticConfig, Engine, Policy, Source};
 use motley_run::{StateReader, StateWriter};
@@ -166,6 +166,8 @@ fn fp_advantages_are_the_agents_own_and_normalised_jointly() {
                 let all = &roll.lanes[e].rewards[3 * t..3 * t + 3];
                 if own { all[k] } else { all.iter().sum() }
             };
+            let mortal = mortal(roll, k);
+            let roll = if own { &mortal } else { roll };
             raw.extend(
                 by_hand(&Hand { roll, values: &values, reward: &reward, gamma: 0.9, lambda: 0.8, truncation: "bootstrap" }).0,
             );
@@ -177,6 +179,54 @@ fn fp_advantages_are_the_agents_own_and_normalised_jointly() {
             let found = core.advantages(&estimates, actor, &actor.rows(roll));
             close(&found, &expected[k * roll.rows()..(k + 1) * roll.rows()], &format!("{word} {}", actor.name));
         }
+    }
+}
+
+/// The rollout as an agent has it whose death ends its episode.
+fn mortal(roll: &Rollout, k: usize) -> Rollout {
+    let mut own = roll.clone();
+    let n = roll.team().n();
+    for lane in &mut own.lanes {
+        for t in 0..lane.status.len() {
+            if lane.status[t] == Status::Running && lane.alive[t * n + k] && !lane.alive[(t + 1) * n + k] {
+                lane.status[t] = Status::Terminated;
+            }
+        }
+    }
+    own
+}
+
+/// What is paid after an agent's death is part of its values where the team is paid together, which are then fitted there too; where agents
+/// are paid apart they end with it, unless `algo.mask_dead` is off.
+#[test]
+fn values_follow_the_dead_of_a_team_that_is_paid_together() {
+    for (own, mask, follows) in [(false, true, true), (true, true, false), (true, false, true)] {
+        let toy = Toy { deaths: true, own, ..Toy::discrete() };
+        let mask_dead = format!("algo.mask_dead={mask}");
+        let overrides = [&SMALL[..], &[&mask_dead, "algo.normalize_advantages=false"]].concat();
+        let settings = settings(on_policy::keys("none"), &overrides);
+        let rng = Stream::new(5, Purpose::Check, 0, 0);
+        let build = || OnPolicy::new("test", &toy.team(), &settings, Source::Obs, RewardMode::Own, &rng).unwrap();
+        let mut field = Field::new(toy.make(), 4, 20, build().policy().memory_len(), 1, 1);
+        field.collect(&build().policy());
+        let learned = |paid: f64| {
+            let (mut core, mut roll) = (build(), field.roll.clone());
+            for lane in &mut roll.lanes {
+                for t in (0..20).filter(|t| !lane.alive[t * 3 + 1]) {
+                    lane.rewards[t * 3..t * 3 + 3].fill(paid);
+                }
+            }
+            let estimates = core.estimate(&field.pool, &roll).unwrap();
+            let rows = core.actors[1].rows(&roll);
+            let advantages = core.advantages(&estimates, &core.actors[1], &rows);
+            let living: Vec<f32> = advantages.iter().zip(&rows.active).filter(|(_, a)| **a).map(|(x, _)| *x).collect();
+            assert!(living.len() > 5 && living.len() < 75);
+            let context = UpdateContext { pool: &field.pool, progress: 0.0, rng: rng.clone() };
+            core.fit_critics(&roll, &estimates, &context).unwrap();
+            (living, saved(&core).f32s("critic.1.params").unwrap())
+        };
+        let ((advantages, params), (others, moved)) = (learned(1.0), learned(-3.0));
+        assert_eq!((advantages != others, params != moved), (follows, follows), "paid apart {own}, {mask_dead}");
     }
 }
 

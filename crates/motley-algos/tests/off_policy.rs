@@ -156,7 +156,8 @@ impl<'a> Oracle<'a> {
         let actor = |i: usize| f64s(&self.saved, &format!("actor.{i}.target"));
         let joint: Vec<f64> = (0..self.n()).flat_map(|i| self.block(next, i, Some(&actor(i)))).collect();
         let least = (0..twins).map(|t| self.q(next, k, &joint, &format!("{t}.target"))).fold(f64::INFINITY, f64::min);
-        self.payment(b, k) + f64::from(self.sample.discount[b]) * least
+        let ended = self.toy.own && !self.replay.alive(next, k);
+        self.payment(b, k) + if ended { 0.0 } else { f64::from(self.sample.discount[b]) * least }
     }
 }
 
@@ -243,7 +244,8 @@ fn critics_step_down_their_error() {
                     let (mut sum, mut count) = (0.0, 0.0);
                     for (r, y) in goal.iter().enumerate() {
                         let (k, at) = (mine[r / batch.rows], oracle.sample.at[r % batch.rows]);
-                        if (per_agent || toy.fp) && !oracle.replay.alive(at, k) {
+                        // Who is paid together learns what comes after a death.
+                        if toy.own && !oracle.replay.alive(at, k) {
                             continue;
                         }
                         let state = oracle.replay.state(at, if toy.fp { k } else { 0 });

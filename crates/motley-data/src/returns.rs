@@ -168,11 +168,11 @@ where
     })
 }
 
-/// n-step returns, truncations bootstrapped, terminations not: `[T]`.
+/// n-step returns: `[T]`.
 ///
 /// `G_t = sum_{k<m} gamma^k r_{t+k} + gamma^m V(s_{t+m})` with `m = min(n, steps to the end)`, without the last term where
-/// the last step terminated. With `n = 0` the return is the value itself.
-pub fn n_step<R, V>(series: &Series<'_, R, V>, gamma: f64, n: usize) -> Vec<f64>
+/// the last step terminated, or was truncated and that is no time limit here. With `n = 0` the return is the value itself.
+pub fn n_step<R, V>(series: &Series<'_, R, V>, gamma: f64, n: usize, truncation: Truncation) -> Vec<f64>
 where
     R: Copy + Into<f64>,
     V: Copy + Into<f64>,
@@ -180,9 +180,13 @@ where
     let from = |t: usize| {
         let (mut sum, mut discount) = (0.0, 1.0);
         for at in t..t.saturating_add(n) {
+            let link = series.link(at, truncation);
+            if link == Link::Drop {
+                return sum + discount * series.value(at);
+            }
             sum += discount * series.reward(at);
             discount *= gamma;
-            match series.link(at, Truncation::Bootstrap) {
+            match link {
                 Link::Nothing | Link::Drop => return sum,
                 Link::Next if at - t + 1 < n => {}
                 Link::Next | Link::Bootstrap => return sum + discount * series.next_value(at),
@@ -238,9 +242,9 @@ mod tests {
         assert_eq!(discounted(&series, 0.5, Truncation::Bootstrap), [4.0, 6.0, 5.0, 4.0, 8.0]);
         assert_eq!(discounted(&series, 0.5, Truncation::HarlDrop), [2.0, 2.0, 5.0, 4.0, 8.0]);
         assert_eq!(discounted(&series, 0.5, Truncation::AsTerminal), [2.0, 2.0, 5.0, 4.0, 8.0]);
-        assert_eq!(n_step(&series, 0.5, 0), v);
-        assert_eq!(n_step(&series, 0.5, 1), [2.0, 6.0, 5.0, 4.0, 8.0]);
-        assert_eq!(n_step(&series, 0.5, usize::MAX), [4.0, 6.0, 5.0, 4.0, 8.0]);
+        assert_eq!(n_step(&series, 0.5, 0, Truncation::Bootstrap), v);
+        assert_eq!(n_step(&series, 0.5, 1, Truncation::Bootstrap), [2.0, 6.0, 5.0, 4.0, 8.0]);
+        assert_eq!(n_step(&series, 0.5, usize::MAX, Truncation::Bootstrap), [4.0, 6.0, 5.0, 4.0, 8.0]);
         // G2 = 3 + (4/2 + 4/2)/2 = 5, G0 = 1 + (2/2 + 6/2)/2 = 3.
         assert_eq!(td_lambda(&series, 0.5, 0.5), [3.0, 6.0, 5.0, 4.0, 8.0]);
     }
@@ -255,7 +259,7 @@ mod tests {
             assert_eq!((got.advantages, got.returns), (vec![2.0, 0.0, 3.0], vec![3.0, 0.0, 6.0]));
             assert_eq!(discounted(&series, 0.5, mode), [3.0, 0.0, 6.0]);
         }
-        assert_eq!(n_step(&series, 0.5, 3), [3.0, 0.0, 6.0]);
+        assert_eq!(n_step(&series, 0.5, 3, Truncation::Bootstrap), [3.0, 0.0, 6.0]);
         assert_eq!(td_lambda(&series, 0.5, 0.9), [3.0, 0.0, 6.0]);
         let ended = Series::new(&r, &v, &next, &[End, Go, Go], &[true, false, true]).unwrap();
         assert_eq!(gae(&ended, 0.5, 0.9, Truncation::Bootstrap).advantages[0], 0.0, "a termination stays one");
@@ -271,7 +275,10 @@ mod tests {
         assert!(error.contains("values has 7") && error.contains("200"), "{error}");
         let none: [f64; 0] = [];
         let empty = Series::new(&none, &none, &none, &[], &[]).unwrap();
-        assert!(gae(&empty, 0.9, 0.9, Truncation::Bootstrap).advantages.is_empty() && n_step(&empty, 0.9, 2).is_empty());
+        assert!(
+            gae(&empty, 0.9, 0.9, Truncation::Bootstrap).advantages.is_empty()
+                && n_step(&empty, 0.9, 2, Truncation::Bootstrap).is_empty()
+        );
     }
 
     #[derive(Debug, Clone)]
@@ -329,7 +336,7 @@ mod tests {
             let all: Vec<usize> = (0..c.r.len()).collect();
             let mixed: Vec<f64> = all.iter().map(|&t| mixture(t)).collect();
             let full: Vec<f64> = all.iter().map(|&t| g_n(t, 99)).collect();
-            close(&n_step(&series, gamma, n), &all.iter().map(|&t| g_n(t, n)).collect::<Vec<_>>());
+            close(&n_step(&series, gamma, n, Truncation::Bootstrap), &all.iter().map(|&t| g_n(t, n)).collect::<Vec<_>>());
             close(&discounted(&series, gamma, Truncation::Bootstrap), &full);
             close(&td_lambda(&series, gamma, lambda), &mixed);
             close(&gae(&series, gamma, lambda, Truncation::Bootstrap).returns, &mixed);
@@ -342,7 +349,7 @@ mod tests {
 
         /// Truncation as termination is what terminating there gives; dropping is a reward of V(s_t) and an end.
         #[test]
-        fn other_modes_are_rewritten_series(c in cases(), gamma in 0.0..1.0f64, lambda in 0.0..1.0f64) {
+        fn other_modes_are_rewritten_series(c in cases(), gamma in 0.0..1.0f64, lambda in 0.0..1.0f64, n in 1usize..6) {
             let series = Series::new(&c.r, &c.v, &c.next, &c.status, &c.valid).unwrap();
             let status: Vec<Status> = c.status.iter().map(|s| if *s == Cut { End } else { *s }).collect();
             let dropped: Vec<f64> = (0..c.r.len()).map(|t| if c.status[t] == Cut { c.v[t] } else { c.r[t] }).collect();
@@ -352,6 +359,7 @@ mod tests {
                 close(&a.advantages, &b.advantages);
                 close(&a.returns, &b.returns);
                 close(&discounted(&series, gamma, mode), &discounted(&other, gamma, Truncation::Bootstrap));
+                close(&n_step(&series, gamma, n, mode), &n_step(&other, gamma, n, Truncation::Bootstrap));
             }
         }
     }

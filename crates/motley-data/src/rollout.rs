@@ -190,6 +190,11 @@ impl Rollout {
         (0..self.rows()).map(|row| self.at(row)).map(|(e, t)| self.active(e, t, i)).collect()
     }
 
+    /// Which rows are no holes, `[E * T]`.
+    pub fn valid_rows(&self) -> Vec<bool> {
+        self.lanes.iter().flat_map(|lane| &lane.valid).copied().collect()
+    }
+
     /// Starts the next rollout where this one ended: slot T becomes slot 0.
     pub fn carry(&mut self) {
         let (steps, team) = (self.steps, Arc::clone(&self.team));
@@ -213,6 +218,17 @@ impl Lane {
     pub fn clear(&mut self) {
         self.spare.append(&mut self.finals);
         self.episodes.clear();
+    }
+
+    /// How each step ended for agent `i` of one paid by itself, `[T]`: its death ends its episode.
+    pub fn status_of(&self, i: usize) -> Vec<Status> {
+        let n = self.alive.len() / (self.status.len() + 1);
+        let alive = |t: usize| self.alive[t * n + i];
+        let own = |(t, status): (usize, &Status)| match status {
+            Status::Running if alive(t) && !alive(t + 1) => Status::Terminated,
+            status => *status,
+        };
+        self.status.iter().enumerate().map(own).collect()
     }
 
     /// Writes slot `t` from a frame.

@@ -21,7 +21,8 @@ settings! {
         target_update: f64 = 0.1, Kind::Float(1e-6, 1e9);
         /// `running` normalises targets, `none` leaves returns as they are.
         value_norm: String = "running", Kind::Choice(&["running", "none"]);
-        /// Whether rows of dead agents are left out of the loss.
+        /// Whether an agent's values end at its death where agents are paid apart. A team that is paid together is paid for what the
+        /// dead did, so there values follow them in any case.
         mask_dead: bool = true, Kind::Bool;
         /// Whether critics read the agent's own observation beside the state.
         critic_obs: bool = false, Kind::Bool;

@@ -39,7 +39,8 @@ settings! {
         value_norm: String = "running", Kind::Choice(&["running", "popart", "none"]);
         /// Target network for bootstrapped values: 0 none, below 1 the soft step per update, from 1 on a copy every that many updates.
         target_update: f64 = 0.0, Kind::Float(0.0, 1e9);
-        /// Whether rows of dead agents are left out of the loss where critics have a row per agent (FP state, observations).
+        /// Whether an agent's values end at its death where agents are paid apart and critics have a row per agent (FP state,
+        /// observations). A team that is paid together is paid for what the dead did, so there values follow them in any case.
         mask_dead: bool = true, Kind::Bool;
         /// Before the first statistics: `identity`, or the reference's factor of 0.1 (`harl`).
         value_norm_start: String = "identity", Kind::Choice(&["identity", "harl"]);
@@ -395,10 +396,13 @@ impl Critic {
             let after = self.norm.moments();
             let find = |name: &str| self.net.entry(name).map(crate::net::Entry::range);
             if let (Some(weight), Some(bias)) = (find("output.weight"), find("output.bias")) {
-                self.net.set_params(|params| {
-                    let (head, tail) = params.split_at_mut(bias.start);
-                    pop_art(&mut head[weight], &mut tail[..bias.end - bias.start], before, after);
-                });
+                // A target's outputs are read in the same units.
+                for net in [Some(&mut self.net), self.target.as_mut().map(Target::net_mut)].into_iter().flatten() {
+                    net.set_params(|params| {
+                        let (head, tail) = params.split_at_mut(bias.start);
+                        pop_art(&mut head[weight.clone()], &mut tail[..bias.end - bias.start], before, after);
+                    });
+                }
             }
         }
     }
@@ -461,6 +465,56 @@ impl RowLoss for ValueLoss<'_> {
             let (value, slope) = value_term(regression, *v, self.old[r], self.goal[r], clip);
             *d = self.scale * self.weight[r] * slope;
             stats[0] += f64::from(value * self.weight[r]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use motley_core::{ActionSpace, AgentSpec, Purpose, Settings};
+    use motley_kernels::Activation;
+
+    use super::*;
+    use crate::init::Init;
+
+    /// Moving statistics leave what the network and its target say in the units of the rewards.
+    #[test]
+    fn pop_art_preserves_the_outputs_of_the_target_too() {
+        let agent = AgentSpec::new("a", "kind", ObsSpace::vector(3), ActionSpace::Discrete(2));
+        let team = TeamSpec::new("test/one", vec![agent]);
+        let config = CriticConfig::read(&Settings::new(CriticConfig::keys())).unwrap();
+        let config = CriticConfig { value_norm: "popart".into(), target_update: 100.0, ..config };
+        let rng = Stream::new(3, Purpose::Check, 0, 0);
+        let spec = NetSpec {
+            obs: ObsSpace::vector(3),
+            extra: 0,
+            hidden_sizes: vec![8],
+            activation: Activation::Relu,
+            last_activation: None,
+            feature_norm: true,
+            layer_norm: true,
+            recurrent: false,
+            output: 1,
+            output_gain: 1.0,
+            init: Init::Orthogonal,
+            free: Vec::new(),
+        };
+        let (adam, engine) = (AdamConfig::read(&Settings::new(AdamConfig::keys())).unwrap(), Engine::default());
+        let mut critic = Critic::new(&team, Source::Obs, vec![0], spec, false, config, adam, engine, &rng).unwrap();
+        let said = |critic: &Critic| -> Vec<f32> {
+            let target = critic.target.as_ref().map(Target::net).unwrap();
+            let one = |net: &Net| {
+                let mut out = [0.0];
+                net.forward(&[0.3, -1.0, 2.0], 1, &mut [], &mut out, &mut NetScratch::default());
+                critic.norm.denormalize(out[0])
+            };
+            vec![one(&critic.net), one(target)]
+        };
+        critic.learn_norm(&[1.0, 2.0, 4.0]);
+        let before = said(&critic);
+        critic.learn_norm(&[50.0, -30.0, 80.0]);
+        for (b, a) in before.iter().zip(said(&critic)) {
+            assert!((b - a).abs() < 1e-3 * (1.0 + b.abs()), "{b} became {a}");
         }
     }
 }

@@ -71,6 +71,11 @@ impl Target {
         &self.net
     }
 
+    /// The copy, to be changed as its original is.
+    pub fn net_mut(&mut self) -> &mut Net {
+        &mut self.net
+    }
+
     /// After an update of `online`: a [`stride`] by `rate`.
     pub fn follow(&mut self, online: &Net, rate: f64) {
         self.updates += 1;

@@ -114,6 +114,8 @@ struct Learner {
     /// One per group, with its members.
     locals: Vec<(Vec<usize>, Dueling)>,
     pace: Pace,
+    /// [`RewardMode::ends_at_death`].
+    mortal: bool,
     agent_id: bool,
 }
 
@@ -143,6 +145,7 @@ impl Learner {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
             layout: Layout::new(team, groups, heads),
             pace: Pace::new(config.target_update),
+            mortal: reward.ends_at_death(team, config.mask_dead),
             config,
             random_order: OrderConfig::read(settings)?.order == "random",
             rows: (0..team.state.rows(team.n())).collect(),
@@ -195,9 +198,9 @@ impl Learner {
         let goals: Vec<Goal> = (0..self.rows.len() * batch.rows)
             .map(|r| {
                 let (k, b) = (self.rows[r / batch.rows], r % batch.rows);
-                let discount = batch.discount(b);
+                let discount = if self.mortal && !batch.next.alive(k, b) { 0.0 } else { batch.discount(b) };
                 let future = if discount == 0.0 { 0.0 } else { discount * values[r * joints + self.joint_of(&next, b)] };
-                let counts = !self.config.mask_dead || self.rows.len() == 1 || batch.now.alive(k, b);
+                let counts = !self.mortal || batch.now.alive(k, b);
                 Goal { pick: self.done(batch, b), goal: batch.payment(b, k) + future, weight: f32::from(u8::from(counts)) }
             })
             .collect();

@@ -20,7 +20,7 @@
 //! `target_entropy ln |available|` for choices (0 as the published results had it). Deviations from the HARL code: the
 //! log-probability holds the box's scale and `-dim` is shifted by it, so that `H_i` means the same; the last hidden layer is squashed
 //! only by `net.last_activation=tanh`; where targets are normalised the actors climb denormalised values (`algo.climb_normalized`);
-//! rows of the dead do not count, one by one (`algo.mask_dead`); next masks are the true final ones (`algo.next_masks`). The rewards
+//! where agents are paid apart, values end at an agent's death (`algo.mask_dead`); next masks are the true final ones (`algo.next_masks`). The rewards
 //! within an n-step return carry no entropy, as in the code.
 
 use std::sync::Arc;

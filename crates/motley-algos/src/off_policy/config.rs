@@ -64,8 +64,8 @@ settings! {
         value_loss: String = "squared", Kind::Choice(&["squared", "huber"]);
         /// Threshold of the Huber loss.
         huber_delta: f64 = 10.0, Kind::Float(1e-6, 1e9);
-        /// Whether critics with a row per agent leave out the rows of the dead. They bootstrap from such rows all the same: `false`
-        /// fits them too, which a team that is paid together after a death may want.
+        /// Whether an agent's values end at its death where agents are paid apart and critics have a row per agent. A team that is
+        /// paid together is paid for what the dead did, so there values follow them in any case.
         mask_dead: bool = true, Kind::Bool;
     }
 }

@@ -15,7 +15,7 @@ pub use config::{ApartConfig, OffNetConfig, OffPolicyConfig, PathConfig, Shape, 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Metrics, Settings, StateSpace, Stream, TeamSpec};
+use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::action_critic::{Climb, Fit, load_params};
 use motley_nn::optim::decayed;
@@ -53,6 +53,8 @@ pub struct OffPolicy {
     critics: Vec<Unit>,
     pace: Pace,
     per_agent: bool,
+    /// [`RewardMode::ends_at_death`].
+    mortal: bool,
 }
 
 /// What a group does on a batch.
@@ -143,6 +145,7 @@ impl OffPolicy {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
             team: Arc::clone(team),
             pace: Pace::new(config.target_update),
+            mortal: reward.ends_at_death(team, config.mask_dead),
             config,
             targets: actors.iter().map(|a| a.net.clone()).collect(),
             actors,
@@ -279,19 +282,18 @@ impl OffPolicy {
             let x = self.layout.critic_input(&batch.next, &unit.rows, joint);
             let mut y = unit.critic.target_values(pool, &x, unit.rows.len() * batch.rows);
             for (r, q) in y.iter_mut().enumerate() {
-                let b = r % batch.rows;
-                let discount = batch.discount(b);
+                let (b, k) = (r % batch.rows, unit.rows[r / batch.rows]);
+                let discount = if self.mortal && !batch.next.alive(k, b) { 0.0 } else { batch.discount(b) };
                 // What follows a termination may be anything.
                 let future = if discount == 0.0 { 0.0 } else { discount * (*q + bonus.map_or(0.0, |x| x[b])) };
-                *q = batch.payment(b, unit.rows[r / batch.rows]) + future;
+                *q = batch.payment(b, k) + future;
             }
             y
         };
         self.critics.iter().map(of).collect()
     }
 
-    /// One step of every critic towards [`OffPolicy::targets`]. The row of an agent that was dead before the step does not count,
-    /// unless `algo.mask_dead` is off.
+    /// One step of every critic towards [`OffPolicy::targets`]. Where an agent's values end at its death, its row after that does not count.
     ///
     /// # Errors
     /// [`UpdateError`].
@@ -304,10 +306,9 @@ impl OffPolicy {
     ) -> Result<(), UpdateError> {
         let lr = decayed(self.config.critic_lr, self.config.lr_decay, context.progress);
         let regression = self.config.regression();
-        let per_row = self.config.mask_dead && (self.per_agent || matches!(self.team.state, StateSpace::Fp(_)));
         for (unit, goal) in self.critics.iter_mut().zip(goals) {
             let x = self.layout.critic_input(&batch.now, &unit.rows, &batch.joint);
-            let counts = |r: usize| !per_row || batch.now.alive(unit.rows[r / batch.rows], r % batch.rows);
+            let counts = |r: usize| !self.mortal || batch.now.alive(unit.rows[r / batch.rows], r % batch.rows);
             let weight: Vec<f32> = (0..goal.len()).map(|r| f32::from(u8::from(counts(r)))).collect();
             let m = unit.critic.fit(context.pool, Fit { x: &x, goal, weight: &weight, regression }, lr)?;
             metrics.merge(&format!("loss/{}/", unit.critic.name()), &m);

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
-use motley_data::returns::{Series, n_step, td_lambda};
+use motley_data::returns::{Series, Truncation, n_step, td_lambda};
 use motley_data::rollout::Rollout;
 use motley_data::stats::normalize_masked;
 use motley_nn::choice_critic::{ChoiceCriticConfig, Taken};
@@ -83,12 +83,13 @@ impl AlgorithmSpec for Coma {
         self.check(team, settings)?;
         let actors = Actors::new(self.name(), team, settings, rng)?;
         let groups: Vec<Vec<usize>> = actors.iter().map(|a| a.members.clone()).collect();
+        let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward())?;
         Ok(Box::new(Learner {
-            critics: JointCritic::build(team, &groups, None, settings, &rng.fork(1_000_000))?,
+            critics: JointCritic::build(team, &groups, None, settings, reward, &rng.fork(1_000_000))?,
             actors,
             config: ComaConfig::read(settings)?,
             critic_lr: ChoiceCriticConfig::read(settings)?.critic_lr,
-            reward: RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward())?,
+            reward,
         }))
     }
 }
@@ -129,7 +130,12 @@ impl Algorithm for Learner {
             let later = taken(&joint.critic.target_values(pool, &x), &own);
             let mut targets = Vec::new();
             for (&i, later) in joint.members().iter().zip(later.chunks_exact(moments.len())) {
-                targets.extend(moments.returns(later, |r| reward.of(r, i), |series| config.targets(series, gamma))?);
+                targets.extend(moments.returns(
+                    later,
+                    joint.ends_with(i),
+                    |r| reward.of(r, i),
+                    |series| config.targets(series, gamma),
+                )?);
             }
             // From here on the rollout's rows alone, member after member, as the actor has them.
             let (x, own) = (moments.rows(members, &x), moments.rows(members, &own));
@@ -168,7 +174,7 @@ impl Algorithm for Learner {
 impl ComaConfig {
     fn targets(&self, series: &Series<'_, f64, f32>, gamma: f64) -> Vec<f64> {
         match self.returns.as_str() {
-            "n_step" => n_step(series, gamma, self.n_step),
+            "n_step" => n_step(series, gamma, self.n_step, Truncation::Bootstrap),
             _ => td_lambda(series, gamma, self.td_lambda),
         }
     }

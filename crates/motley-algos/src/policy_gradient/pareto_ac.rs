@@ -24,7 +24,7 @@
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
-use motley_data::returns::n_step;
+use motley_data::returns::{Truncation, n_step};
 use motley_data::rollout::Rollout;
 use motley_nn::choice_critic::{ChoiceCriticConfig, Taken};
 use motley_nn::{Objective, TeamPolicy, UpdateError};
@@ -107,14 +107,15 @@ impl AlgorithmSpec for ParetoAc {
         let config = ParetoConfig::read(settings)?;
         let actors = Actors::new(self.name(), team, settings, rng)?;
         let groups: Vec<Vec<usize>> = actors.iter().map(|a| a.members.clone()).collect();
+        let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward())?;
         let baselines = if config.gradient == "sampled" { &groups[..] } else { &[] };
         Ok(Box::new(Learner {
-            critics: JointCritic::build(team, &groups, None, settings, &rng.fork(1_000_000))?,
-            baselines: JointCritic::build(team, baselines, Some(1), settings, &rng.fork(2_000_000))?,
+            critics: JointCritic::build(team, &groups, None, settings, reward, &rng.fork(1_000_000))?,
+            baselines: JointCritic::build(team, baselines, Some(1), settings, reward, &rng.fork(2_000_000))?,
             actors,
             config,
             critic_lr: ChoiceCriticConfig::read(settings)?.critic_lr,
-            reward: RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward())?,
+            reward,
         }))
     }
 }
@@ -158,7 +159,12 @@ impl Algorithm for Learner {
             let later = taken(&joint.best_responses(pool, &moments, true, all, 0.0), &own);
             let mut targets = Vec::new();
             for (&i, later) in joint.members().iter().zip(later.chunks_exact(moments.len())) {
-                targets.extend(moments.returns(later, |r| reward.of(r, i), |series| n_step(series, gamma, config.n_step))?);
+                targets.extend(moments.returns(
+                    later,
+                    joint.ends_with(i),
+                    |r| reward.of(r, i),
+                    |series| n_step(series, gamma, config.n_step, Truncation::Bootstrap),
+                )?);
             }
             // From here on the rollout's rows alone, member after member, as the actor has them.
             let best = moments.rows(members, &joint.best_responses(pool, &moments, false, all, config.tie_break));

@@ -2,7 +2,7 @@
 
 use motley_core::Status;
 use motley_data::episodes::EpisodeReplay;
-use motley_data::returns::{Series, n_step, td_lambda};
+use motley_data::returns::{Series, Truncation, n_step, td_lambda};
 use motley_nn::{Pool, UpdateError};
 
 use super::config::ValueConfig;
@@ -126,7 +126,7 @@ impl EpisodeBatch {
             // No target reads the value of the state itself.
             let series = Series::new(&rewards, &follows, &follows, &status, &vec![true; length])
                 .map(|s| match config.returns.as_str() {
-                    "n_step" => n_step(&s, config.gamma, config.n_step),
+                    "n_step" => n_step(&s, config.gamma, config.n_step, Truncation::Bootstrap),
                     _ => td_lambda(&s, config.gamma, config.td_lambda),
                 })
                 .map_err(|e| UpdateError::Data(e.to_string()))?;

@@ -50,18 +50,17 @@ impl RowLoss for ActorLoss<'_> {
         let (sums, d_free) = stats.split_at_mut(STATS);
         for (k, (row, d_row)) in out.chunks_exact(self.output).zip(d_out.chunks_exact_mut(self.output)).enumerate() {
             let r = self.indices[start + k];
-            if !self.all.active[r] {
-                d_row.fill(0.0);
-                continue;
-            }
+            d_row.fill(0.0);
             let ((out, value), (d_out, rest)) = (row.split_at(own), d_row.split_at_mut(own));
-            rest.fill(0.0);
-            if let Some(goal) = self.goal {
+            if let Some(goal) = self.goal.filter(|g| g.counts[r]) {
                 let (regression, clip) = goal.config.regression();
                 let (loss, slope) = value_term(regression, value[0], goal.old[r], goal.targets[r], clip);
                 let coef = goal.config.value_coef as f32;
                 sums[6] += f64::from(coef * loss);
                 rest[0] = self.scale * coef * slope;
+            }
+            if !self.all.active[r] {
+                continue;
             }
             let mask = self.all.mask(r);
             let raw = &self.all.raw[r * width..(r + 1) * width];

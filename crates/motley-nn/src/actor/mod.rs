@@ -363,8 +363,7 @@ impl Actor {
             surrogate += f64::from(Objective::Ratio.term(log_prob, all.old[r], weight[r]).value);
             let kl = self.head.kl(&old.out[row.clone()], &old.free, &out[row], self.net.free(), mask, kl);
             divergence.mean += kl;
-            // Not f64::max, which would forget a NaN.
-            divergence.max = if kl <= divergence.max { divergence.max } else { kl };
+            divergence.max = larger(divergence.max, kl);
             count += 1;
         }
         divergence.mean /= count.max(1) as f64;
@@ -489,6 +488,11 @@ pub struct Divergence {
     pub max: f64,
 }
 
+/// The larger of two, NaN if either is (`f64::max` would forget it).
+fn larger(a: f64, b: f64) -> f64 {
+    if b.is_nan() || b > a { b } else { a }
+}
+
 fn describe(stats: &[f64], count: f64, grad_norm: f64, applied: bool) -> Metrics {
     let mut m = Metrics::new();
     m.add("policy", -stats[0] / count);
@@ -500,4 +504,20 @@ fn describe(stats: &[f64], count: f64, grad_norm: f64, applied: bool) -> Metrics
     m.add("grad_norm", grad_norm);
     m.add("skipped_steps", f64::from(u8::from(!applied)));
     m
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_larger_never_forgets_what_is_no_number() {
+        let of = |kls: &[f64]| kls.iter().copied().fold(0.0, larger);
+        assert_eq!(of(&[0.1, 0.3, 0.2]), 0.3);
+        for at in 0..3 {
+            let mut kls = [0.1, 0.3, 0.2];
+            kls[at] = f64::NAN;
+            assert!(of(&kls).is_nan(), "at {at}");
+        }
+    }
 }

@@ -25,6 +25,8 @@ pub struct ValueGoal<'a> {
     pub targets: &'a [f32],
     /// Values before the update, for the clipped loss, `[members * rows]`.
     pub old: &'a [f32],
+    /// Rows whose values are learned, `[members * rows]`: where a team is paid together those of the dead too.
+    pub counts: &'a [bool],
     /// Which loss, and its weight; targets are not normalised.
     pub config: &'a CriticConfig,
 }
@@ -175,7 +177,7 @@ mod tests {
         let config = CriticConfig { value_coef: 0.7, value_clip: 0.0, ..config };
         let objective = Objective::Ratio;
         let ascent = Ascent { objective: &objective, weight: &[0.8, -1.5], entropy_coef: 0.1, lr: 0.0 };
-        let goal = ValueGoal { targets: &[1.0, -2.0], old: &[0.0, 0.0], config: &config };
+        let goal = ValueGoal { targets: &[1.0, -2.0], old: &[0.0, 0.0], counts: &[true, true], config: &config };
         let loss =
             ActorLoss { head: &head, output: 4, free: &[], all: &all, indices: &[0, 1], ascent, scale: 0.5, goal: Some(goal) };
         let out = [0.2, -0.4, 0.3, 0.6, -0.1, 0.5, 0.9, -0.7];
