@@ -129,7 +129,7 @@ impl Learner {
         let refuse = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let mut locals = Vec::new();
         for (g, members) in team.groups(&net.share).map_err(refuse)?.into_iter().enumerate() {
-            let name = members.iter().map(|i| team.agents[*i].name.as_str()).collect::<Vec<_>>().join("+");
+            let name = team.names(&members);
             let extra = if net.agent_id && members.len() > 1 { members.len() } else { 0 };
             let spec = NetSpec { obs: team.agents[members[0]].obs.clone(), extra, ..net_spec(&net) };
             let local = make(name, spec, joint.sizes()[members[0]], g as u64);

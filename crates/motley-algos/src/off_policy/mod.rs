@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Metrics, Settings, StateSpace, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_nn::action_critic::{Climb, Fit, load_params};
+use motley_nn::action_critic::{Climb, Fit};
 use motley_nn::optim::decayed;
 use motley_nn::target::{Pace, follow};
+use motley_nn::weights::load_params;
 use motley_nn::{
     ActionCritic, Actor, AdamConfig, Explore, Head, Net, NetScratch, NetSpec, Noise, Pool, RowLoss, TeamPolicy, UpdateError,
 };
