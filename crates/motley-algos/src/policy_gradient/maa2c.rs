@@ -24,7 +24,7 @@ use crate::on_policy::{self, OnPolicy, Passes};
 use crate::schedule;
 
 settings! {
-    /// How actors climb.
+    /// How actors climb by advantages without a clip.
     pub struct A2cConfig in "algo" {
         /// Passes of an actor over each rollout, importance-weighted after the first.
         a2c_epochs: usize = 1, Kind::Int(1, 1000);
