@@ -17,7 +17,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Objective, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy, Passes};
 use crate::policy_gradient::maa2c::A2cConfig;
@@ -74,8 +74,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

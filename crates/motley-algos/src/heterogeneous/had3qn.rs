@@ -38,7 +38,7 @@ use motley_nn::{AdamConfig, Dueling, Explore, Head, NetSpec, Pool, TeamPolicy, U
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::engine;
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::batch::{Batch, Group, Layout, Side};
 use crate::off_policy::joint::JointActions;
@@ -253,8 +253,8 @@ impl Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.memory.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

@@ -32,7 +32,7 @@ use motley_nn::action_critic::Climb;
 use motley_nn::{Adam, AdamConfig, Explore, Noise, TeamPolicy, UpdateError, ValueNorm};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::batch::Batch;
 use crate::off_policy::{self, Ascent, Drawn, OffPolicy, Shape, Who};
@@ -222,8 +222,8 @@ impl Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        self.core.collect()
+    fn rollout_steps(&self) -> usize {
+        self.core.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

@@ -25,7 +25,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Explore, Noise, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::{self, OffPolicy, PathConfig, Shape, Who};
 
@@ -105,8 +105,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        self.core.collect()
+    fn rollout_steps(&self) -> usize {
+        self.core.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

@@ -26,7 +26,7 @@ use motley_nn::dist::KlKind;
 use motley_nn::{Actor, ActorRows, Cut, Pick, Pool, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy};
 use crate::schedule;
@@ -97,8 +97,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

@@ -27,7 +27,7 @@ use motley_nn::{
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::{GraphConfig, engine};
-use crate::algorithm::{Collect, RewardMode, UpdateContext};
+use crate::algorithm::{RewardMode, UpdateContext};
 use batch::{Batch, Group, Layout};
 use memory::{Memory, ReplayConfig};
 
@@ -151,11 +151,6 @@ impl OffPolicy {
             per_agent: shape.per_agent,
             layout,
         })
-    }
-
-    /// What is collected between two updates.
-    pub fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.memory.rollout_steps() }
     }
 
     /// A copy of the actors that acts: at random during warm-up, then as `explore` says.

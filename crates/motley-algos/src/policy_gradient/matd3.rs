@@ -22,7 +22,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Explore, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::hatd3::Td3Config;
 use crate::off_policy::{self, OffPolicy, PathConfig, Shape, Who};
 use crate::policy_gradient::maddpg::TeammatesConfig;
@@ -81,8 +81,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        self.core.collect()
+    fn rollout_steps(&self) -> usize {
+        self.core.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

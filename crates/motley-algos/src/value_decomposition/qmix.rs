@@ -24,7 +24,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::Needs;
 use super::{EpisodeBatch, Learner, check, check_team_reward, keys, report};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 
 settings! {
     /// The mixer.
@@ -136,8 +136,8 @@ impl RowLoss for Squared<'_> {
 }
 
 impl Algorithm for Mixed {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.learner.config.rollout_steps }
+    fn rollout_steps(&self) -> usize {
+        self.learner.config.rollout_steps
     }
 
     fn policy(&self) -> TeamPolicy {

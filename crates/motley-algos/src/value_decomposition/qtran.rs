@@ -28,7 +28,7 @@ use super::config::UtilityConfig;
 use super::learner::Needs;
 use super::utility::{Seen, Utility};
 use super::{EpisodeBatch, Learner, add, check, check_team_reward, keys, report, squared_error};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 
 settings! {
     /// The joint networks and what ties the agents' values to them.
@@ -187,8 +187,8 @@ impl Tied {
 }
 
 impl Algorithm for Tied {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.learner.config.rollout_steps }
+    fn rollout_steps(&self) -> usize {
+        self.learner.config.rollout_steps
     }
 
     fn policy(&self) -> TeamPolicy {
