@@ -62,7 +62,7 @@ impl AlgorithmSpec for Haa2c {
         Ok(Box::new(Learner {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
             a2c: A2cConfig::read(settings)?,
-            random_order: OrderConfig::read(settings)?.order == "random",
+            order: OrderConfig::read(settings)?,
         }))
     }
 }
@@ -70,7 +70,7 @@ impl AlgorithmSpec for Haa2c {
 struct Learner {
     core: OnPolicy,
     a2c: A2cConfig,
-    random_order: bool,
+    order: OrderConfig,
 }
 
 impl Algorithm for Learner {
@@ -83,11 +83,10 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, a2c, random_order } = self;
+        let Self { core, a2c, order } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
-        let groups = core.actors.len();
-        let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
+        let order = order.draw(core.actors.len(), &context.rng.fork(0));
         let passes = Passes {
             epochs: a2c.a2c_epochs,
             cut: core.cut(a2c.minibatches),
