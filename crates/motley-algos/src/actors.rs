@@ -159,20 +159,8 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), Con
 pub(crate) fn check_groups(algo: &str, team: &TeamSpec, share: &Share) -> Result<(), ConfigError> {
     let incompatible = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
     for group in team.groups(share).map_err(incompatible)? {
+        team.check_alike(&group).map_err(incompatible)?;
         let first = &team.agents[group[0]];
-        if let Some(odd) =
-            group.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
-        {
-            return Err(incompatible(format!(
-                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
-                first.name,
-                first.obs.shape,
-                first.action.describe(),
-                odd.name,
-                odd.obs.shape,
-                odd.action.describe()
-            )));
-        }
         if first.obs.is_image() && first.obs.shape[..2].iter().any(|d| *d < 3) {
             return Err(incompatible(format!("images of {:?} are smaller than the 3 x 3 convolution", first.obs.shape)));
         }

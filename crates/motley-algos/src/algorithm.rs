@@ -6,18 +6,8 @@ use std::sync::Arc;
 use motley_core::error::nearest;
 use motley_core::{ConfigError, Key, Metrics, RewardKind, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_nn::{Policy, Pool, TeamPolicy, UpdateError};
+use motley_nn::{Pool, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
-
-/// What an algorithm wants collected between two updates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Collect {
-    /// A fixed number of steps of every environment.
-    Rollout {
-        /// Steps per environment.
-        steps: usize,
-    },
-}
 
 /// What an update is given beside its data.
 #[derive(Debug)]
@@ -32,8 +22,8 @@ pub struct UpdateContext<'a> {
 
 /// A learner.
 pub trait Algorithm: Send {
-    /// What it wants collected.
-    fn collect(&self) -> Collect;
+    /// Steps of every environment that it wants collected between two updates.
+    fn rollout_steps(&self) -> usize;
 
     /// The present policy, packed for acting.
     fn policy(&self) -> TeamPolicy;
@@ -219,9 +209,4 @@ impl Registry {
             nearest: nearest(name, self.specs.iter().map(|s| s.name())),
         })
     }
-}
-
-/// The policy of an algorithm as the trait object that acting code takes.
-pub fn shared_policy(algorithm: &dyn Algorithm) -> Arc<dyn Policy> {
-    Arc::new(algorithm.policy())
 }

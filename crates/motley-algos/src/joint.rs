@@ -340,10 +340,9 @@ impl JointCritic {
         let heads: Vec<Head> = team.agents.iter().map(|a| Head::for_space(&a.action, false, 1.0, 1.0)).collect();
         let one = |(g, members): (usize, &Vec<usize>)| {
             let obs = if config.critic_obs { team.agents[members[0]].obs.size() } else { 0 };
-            let names: Vec<&str> = members.iter().map(|&i| team.agents[i].name.as_str()).collect();
             let input = JointInput { team: Arc::clone(team), heads: heads.clone(), members: members.clone(), obs };
             let critic = ChoiceCritic::new(
-                format!("critic of {}", names.join("+")),
+                format!("critic of {}", team.names(members)),
                 input.width(),
                 outputs.unwrap_or_else(|| input.heads[members[0]].joint_choices()),
                 actors::critic_spec(&net),

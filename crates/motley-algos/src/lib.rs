@@ -15,4 +15,4 @@ pub mod trust_region;
 pub mod unified;
 pub mod value_decomposition;
 
-pub use algorithm::{Algorithm, AlgorithmSpec, Collect, Registry, RewardMode, UpdateContext};
+pub use algorithm::{Algorithm, AlgorithmSpec, Registry, RewardMode, UpdateContext};

@@ -53,7 +53,8 @@ pub fn sequential(
         let weight: Vec<f32> = advantage.iter().enumerate().map(|(r, a)| factor[r % rows.rows] * a).collect();
         let actor = &mut core.actors[g];
         let mut m = train(g, actor, &rows, &weight)?;
-        // The rollout was acted with the weights before training, so its log-probabilities are the old ones.
+        // The ratio is to the log-probabilities that the rollout recorded: those before training, or, where rollouts overlap with
+        // learning, those of the policy one update older, as in the surrogate that `train` climbs.
         let after = actor.log_probs(pool, roll, &rows);
         multiply(&mut factor, &rows, &after);
         m.add("factor_max", f64::from(factor.iter().copied().fold(0.0, f32::max)));

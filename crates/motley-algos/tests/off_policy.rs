@@ -30,7 +30,7 @@ fn core(toy: &Toy, shape: &Shape, overrides: &[&str]) -> (OffPolicy, Pool) {
     let policy = core.policy(motley_nn::Explore::Noise(0.3));
     for _ in 0..3 {
         field.collect(&policy);
-        core.remember(&field.roll);
+        core.ground.memory.remember(&field.roll);
         field.roll.carry();
     }
     (core, field.pool)
@@ -75,7 +75,7 @@ struct Oracle<'a> {
 
 impl<'a> Oracle<'a> {
     fn new(toy: &'a Toy, core: &'a OffPolicy, per_agent: bool, rng: &Stream) -> Self {
-        let (replay, sample) = core.memory.sample(rng).unwrap();
+        let (replay, sample) = core.ground.memory.sample(rng).unwrap();
         Self { toy, core, saved: saved(core), replay, sample, per_agent, weights: Default::default() }
     }
 
@@ -183,7 +183,7 @@ fn targets_are_the_equations() {
     for (toy, per_agent) in toys() {
         let twins = 1 + usize::from(toy.fp);
         let (core, pool) = core(&toy, &shape(twins, false, per_agent), &["algo.target_update=0.5"]);
-        let batch = core.batch(&pool, &rng()).unwrap();
+        let batch = core.ground.batch(&pool, &rng()).unwrap();
         let mut joint = vec![f32::NAN; batch.rows * joint_len(&toy)];
         core.act(&pool, &batch, Who::Target, true, Noise::Zero, &rng(), &mut joint);
         let found = core.targets(&pool, &batch, &joint, None).concat();
@@ -229,7 +229,7 @@ fn close(found: &[f64], value: impl Fn(&[f64]) -> f64, at: &[f64], what: &str) {
 fn critics_step_down_their_error() {
     for (toy, per_agent) in toys() {
         let (mut core, pool) = core(&toy, &shape(2, false, per_agent), &["algo.critic_lr=0.0"]);
-        let batch = core.batch(&pool, &rng()).unwrap();
+        let batch = core.ground.batch(&pool, &rng()).unwrap();
         let critics = if per_agent { 3 } else { 1 };
         let rows = Oracle::new(&toy, &core, per_agent, &rng()).rows();
         let goals: Vec<Vec<f32>> = (0..critics)
@@ -279,7 +279,7 @@ fn targets_follow_softly_or_as_copies() {
     for (rate, left) in [("0.25", [0.75, 0.5625, 0.421_875]), ("1", [0.0; 3]), ("3", [1.0, 1.0, 0.0])] {
         let rate = format!("algo.target_update={rate}");
         let (mut core, pool) = core(&toy, &shape(2, false, false), &[&rate]);
-        let batch = core.batch(&pool, &rng()).unwrap();
+        let batch = core.ground.batch(&pool, &rng()).unwrap();
         core.fit(&context(&pool), &batch, &[vec![1.0; batch.rows]], &mut Metrics::new()).unwrap();
         core.actors[1].net.set_params(|p| p.iter_mut().for_each(|x| *x += 0.5));
         let before = spread(&core);
@@ -323,7 +323,7 @@ fn actors_step_up_their_critic() {
     for (toy, per_agent) in toys() {
         for (stochastic, current) in [(false, true), (false, false), (true, true)] {
             let (mut core, pool) = core(&toy, &shape(2, stochastic, per_agent), &[]);
-            let batch = core.batch(&pool, &rng()).unwrap();
+            let batch = core.ground.batch(&pool, &rng()).unwrap();
             let mut joint = batch.joint.clone();
             let drawn = core.act(&pool, &batch, Who::Online, false, Noise::Policy, &rng(), &mut joint);
             let base = if current { &joint } else { &batch.joint };
@@ -379,7 +379,7 @@ fn order_is_what_sets_the_schemes_apart() {
     let toy = Toy::new(&vec![ActionSpace::uniform_box(2, -1.0, 1.0); 3]);
     let run = |scheme: &str| {
         let (mut core, pool) = core(&toy, &shape(1, false, false), &[]);
-        let batch = core.batch(&pool, &rng()).unwrap();
+        let batch = core.ground.batch(&pool, &rng()).unwrap();
         let ascent = Ascent { climb: Climb::First, alpha: 0.0, gumbel: 1.0, logit_penalty: 0.0, lr: 0.05 };
         let mut m = Metrics::new();
         match scheme {

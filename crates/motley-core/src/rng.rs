@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a stream is for. The number is part of the name of the stream: never reuse one.
+/// What a stream is for. The number is part of the name of the stream: never reuse one (9, 10 and 13 were others').
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
@@ -14,28 +14,22 @@ pub enum Purpose {
     Init = 1,
     /// Episodes of training environments.
     Episode = 2,
-    /// Action sampling during collection.
+    /// What collection draws: actions from policies, exploration, random actions of a warm-up.
     Act = 3,
-    /// Minibatch permutations.
+    /// What updates draw: minibatches, batches from replay, the order of agents, noise inside losses.
     Shuffle = 4,
-    /// The order in which agents are updated.
+    /// The orders in which agents of exact games move.
     Order = 5,
     /// Episodes of evaluation.
     EvalEpisode = 6,
     /// Action sampling during evaluation.
     EvalAct = 7,
-    /// Exploration noise and warm-up actions.
-    Explore = 8,
-    /// Draws from replay memory.
-    Replay = 9,
-    /// Noise inside losses (target smoothing, reparameterised samples).
-    Loss = 10,
+    /// Settings of a random search, trial by trial.
+    Search = 8,
     /// Bootstrap resampling in statistics.
     Bootstrap = 11,
     /// Checks and tests.
     Check = 12,
-    /// Recovery of a failed environment.
-    Recover = 13,
 }
 
 /// The whole state of a [`Stream`].

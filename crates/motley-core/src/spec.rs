@@ -347,6 +347,31 @@ impl TeamSpec {
         }
     }
 
+    /// The names of agents, joined by `+`.
+    pub fn names(&self, members: &[usize]) -> String {
+        members.iter().map(|&i| self.agents[i].name.as_str()).collect::<Vec<_>>().join("+")
+    }
+
+    /// Whether agents can share a network: they must observe and act in equal spaces.
+    ///
+    /// # Errors
+    /// The first agent that differs from the first of `members`, with both their spaces.
+    pub fn check_alike(&self, members: &[usize]) -> Result<(), String> {
+        let mut agents = members.iter().map(|&i| &self.agents[i]);
+        let Some(first) = agents.next() else { return Ok(()) };
+        agents.find(|a| a.obs.shape != first.obs.shape || a.action != first.action).map_or(Ok(()), |odd| {
+            Err(format!(
+                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
+                first.name,
+                first.obs.shape,
+                first.action.describe(),
+                odd.name,
+                odd.obs.shape,
+                odd.action.describe()
+            ))
+        })
+    }
+
     /// The team as one agent, `team`, that observes and does what all of them do together: flat observations, actions and masks are
     /// laid out alike in both.
     ///
@@ -463,5 +488,17 @@ mod tests {
         assert!(team.groups(&list(&[&["a"], &["b"]])).is_err_and(|e| e.contains("\"c\"")));
         assert!(team.groups(&list(&[&["a", "a"], &["b", "c"]])).is_err_and(|e| e.contains("twice")));
         assert!(team.groups(&list(&[&["z"]])).is_err_and(|e| e.contains("\"z\"")));
+    }
+
+    #[test]
+    fn only_equal_spaces_are_alike() {
+        let agent = |name: &str, obs: usize, choices: usize| {
+            AgentSpec::new(name, "kind", ObsSpace::vector(obs), ActionSpace::Discrete(choices))
+        };
+        let team = TeamSpec::new("test/alike", vec![agent("a", 2, 3), agent("b", 2, 4), agent("c", 2, 3), agent("d", 1, 3)]);
+        assert_eq!((team.check_alike(&[]), team.check_alike(&[1]), team.check_alike(&[0, 2])), (Ok(()), Ok(()), Ok(())));
+        assert!(team.check_alike(&[0, 2, 1]).is_err_and(|e| e.contains("\"a\" (") && e.contains("\"b\" (")));
+        assert!(team.check_alike(&[2, 3]).is_err_and(|e| e.contains("\"c\" (") && e.contains("\"d\" (")));
+        assert_eq!(team.names(&[2, 0]), "c+a");
     }
 }

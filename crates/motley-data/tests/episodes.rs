@@ -234,7 +234,7 @@ proptest! {
             roll.lanes[0].put_final(t, &buf.frame());
         }
         replay.extend(&roll, &mut |_, _, _| {});
-        match replay.sample(count, &mut Stream::new(seed, Purpose::Replay, 0, 0)) {
+        match replay.sample(count, &mut Stream::new(seed, Purpose::Check, 0, 0)) {
             None => prop_assert!(count > stored),
             Some(mut picked) => {
                 prop_assert_eq!(picked.len(), count);
@@ -258,7 +258,7 @@ fn samples_are_uniform() {
     }
     replay.extend(&roll, &mut |_, _, _| {});
     let mut counts = std::collections::BTreeMap::<_, u32>::new();
-    let mut rng = Stream::new(1, Purpose::Replay, 0, 0);
+    let mut rng = Stream::new(1, Purpose::Check, 0, 0);
     for _ in 0..100_000 {
         let mut pair = replay.sample(2, &mut rng).unwrap();
         pair.sort_unstable();

@@ -12,6 +12,7 @@ use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::NetWork;
 use crate::target::follow;
 use crate::value_norm::ValueNorm;
+use crate::weights::load_params;
 
 /// One Q-function: a network or twins (Fujimoto et al. 2018), with target copies.
 #[derive(Debug)]
@@ -134,10 +135,7 @@ impl ActionCritic {
             let mut stats = [0.0; 2];
             let batch = Batch { x: fit.x, rows: fit.goal.len(), sequence: None };
             twin.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
-            let Twin { net, adam, .. } = twin;
-            let mut report = Ok(None);
-            net.set_params(|params| report = adam.step(&self.name, params, &self.grad, lr).map(Some));
-            let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+            let report = twin.net.step(&mut twin.adam, &self.name, &self.grad, lr)?;
             metrics.add("td", stats[0] / f64::from(total));
             metrics.add("q", stats[1] / f64::from(total));
             metrics.add("grad_norm", report.grad_norm);
@@ -215,17 +213,6 @@ fn forward(net: &Net, pool: &Pool, x: &[f32], rows: usize) -> Vec<f32> {
     let mut out = vec![0.0; rows * net.output_len()];
     net.forward_all(pool, x, rows, &mut out);
     out
-}
-
-/// Reads a network's parameters.
-///
-/// # Errors
-/// An entry that is missing or of another length.
-pub fn load_params(net: &mut Net, r: &StateReader, name: &str) -> Result<(), CheckpointError> {
-    let mut params = net.params().to_vec();
-    r.f32s_into(name, &mut params)?;
-    net.set_params(|p| p.copy_from_slice(&params));
-    Ok(())
 }
 
 /// Statistics: `sum w l`, `sum w Q`.

@@ -9,6 +9,7 @@ use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::NetWork;
 use crate::target::Target;
 use crate::value_norm::ValueNorm;
+use crate::weights::load_params;
 
 settings! {
     /// Settings of an [`ChoiceCritic`].
@@ -81,7 +82,7 @@ impl ChoiceCritic {
         let net = Net::new(plain, rng);
         Self {
             name,
-            target: Target::new(net.clone()),
+            target: Target::new(net.clone(), config.target_update),
             norm: ValueNorm::new(false),
             adam: Adam::new(net.params().len(), adam),
             config,
@@ -139,15 +140,12 @@ impl ChoiceCritic {
             let mut stats = [0.0; 1];
             let batch = Batch { x: taken.x, rows: goal.len(), sequence: None };
             self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
-            let Self { net, adam, grad, name, .. } = self;
-            let mut report = Ok(None);
-            net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
-            let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+            let report = self.net.step(&mut self.adam, &self.name, &self.grad, lr)?;
             metrics.add("value", stats[0] / kept.len() as f64);
             metrics.add("grad_norm", report.grad_norm);
             metrics.add("skipped_steps", f64::from(u8::from(!report.applied)));
         }
-        self.target.follow(&self.net, self.config.target_update);
+        self.target.follow(&self.net);
         Ok(metrics)
     }
 
@@ -164,13 +162,10 @@ impl ChoiceCritic {
     /// # Errors
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        let mut params = self.net.params().to_vec();
-        r.f32s_into("params", &mut params)?;
+        load_params(&mut self.net, r, "params")?;
         self.target.load(r)?;
         self.norm.load(r)?;
-        self.adam.load(&r.scope("adam"))?;
-        self.net.set_params(|p| p.copy_from_slice(&params));
-        Ok(())
+        self.adam.load(&r.scope("adam"))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::pick::{Cut, Pick};
 use crate::policy::{fill_input, fill_shown};
 use crate::target::Target;
 use crate::value_norm::{ValueNorm, pop_art};
+use crate::weights::load_params;
 
 settings! {
     /// Settings of a [`Critic`].
@@ -158,7 +159,7 @@ impl Critic {
         let net = Net::new(spec, rng);
         let name = match (source, team.state) {
             (Source::State, StateSpace::Ep(_)) => "critic".to_owned(),
-            _ => format!("critic of {}", members.iter().map(|&i| team.agents[i].name.as_str()).collect::<Vec<_>>().join("+")),
+            _ => format!("critic of {}", team.names(&members)),
         };
         Ok(Self {
             name,
@@ -167,7 +168,7 @@ impl Critic {
             members,
             agent_id,
             norm: ValueNorm::new(config.value_norm_start == "harl"),
-            target: (config.target_update > 0.0).then(|| Target::new(net.clone())),
+            target: (config.target_update > 0.0).then(|| Target::new(net.clone(), config.target_update)),
             adam: Adam::new(net.params().len(), adam),
             grad: vec![0.0; net.params().len()],
             carry: Vec::new(),
@@ -196,7 +197,7 @@ impl Critic {
     /// The same critic with a network that hears its agent's neighbours.
     pub fn on_graph(mut self, graph: Arc<Graph>, adam: AdamConfig, rng: &Stream) -> Self {
         self.net = Net::on_graph(self.net.spec().clone(), graph, rng);
-        self.target = self.target.map(|_| Target::new(self.net.clone()));
+        self.target = self.target.map(|_| Target::new(self.net.clone(), self.config.target_update));
         self.adam = Adam::new(self.net.params().len(), adam);
         self.grad = vec![0.0; self.net.params().len()];
         self
@@ -317,7 +318,7 @@ impl Critic {
             }
         }
         if let Some(target) = &mut self.target {
-            target.follow(&self.net, self.config.target_update);
+            target.follow(&self.net);
         }
         Ok(metrics)
     }
@@ -375,10 +376,7 @@ impl Critic {
         let mut stats = [0.0; 1];
         let batch = Batch { x, rows: indices.len(), sequence };
         self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
-        let Self { net, adam, grad, name, .. } = self;
-        let mut report = Ok(None);
-        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
-        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+        let report = self.net.step(&mut self.adam, &self.name, &self.grad, lr)?;
         let mut m = Metrics::new();
         m.add("value", stats[0] / kept.len() as f64);
         m.add("grad_norm", report.grad_norm);
@@ -423,16 +421,13 @@ impl Critic {
     /// # Errors
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        let mut params = self.net.params().to_vec();
-        r.f32s_into("params", &mut params)?;
+        load_params(&mut self.net, r, "params")?;
         self.carry = r.f32s("carry")?;
         if let Some(target) = &mut self.target {
             target.load(r)?;
         }
         self.norm.load(r)?;
-        self.adam.load(&r.scope("adam"))?;
-        self.net.set_params(|p| p.copy_from_slice(&params));
-        Ok(())
+        self.adam.load(&r.scope("adam"))
     }
 }
 

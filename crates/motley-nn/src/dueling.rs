@@ -7,12 +7,12 @@ use motley_core::{Metrics, Stream};
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::action_critic::load_params;
 use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::NetWork;
 use crate::target::follow;
+use crate::weights::load_params;
 
 /// A dueling network with its target copy.
 #[derive(Debug)]
@@ -155,10 +155,7 @@ impl Dueling {
         let batch = Batch { x, rows: x.len() / self.net.input_len(), sequence: None };
         self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
         Crossing::of(&self.net, self.stream, self.actions).clear(&mut self.grad);
-        let Self { net, adam, grad, name, .. } = self;
-        let mut report = Ok(None);
-        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
-        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
+        let report = self.net.step(&mut self.adam, &self.name, &self.grad, lr)?;
         metrics.add("td", stats[0] / f64::from(total));
         metrics.add("q", stats[1] / f64::from(total));
         metrics.add("grad_norm", report.grad_norm);

@@ -1,7 +1,7 @@
 //! Networks, distributions, optimisers and teams of policies.
 //!
 //! Every network keeps its parameters in one flat vector with a named layout ([`net::Net`]); losses are row functions on
-//! slices ([`dist`], and the objectives of `motley-algos`); steps go through one guarded optimiser ([`optim`]).
+//! slices ([`dist`], [`objective`]); steps go through one guarded optimiser ([`optim`]).
 
 pub mod action_critic;
 pub mod actor;
@@ -27,6 +27,7 @@ pub mod qmix;
 pub mod qtran;
 pub mod target;
 pub mod value_norm;
+pub mod weights;
 
 pub use action_critic::ActionCritic;
 pub use actor::{Actor, ActorRows, Ascent, Besides, Divergence, Outputs, Tie, ValueGoal};
@@ -49,3 +50,4 @@ pub use policy::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPol
 pub use qmix::QmixMixer;
 pub use qtran::{JointGroup, JointTape, Moments, Qtran, QtranShape};
 pub use value_norm::ValueNorm;
+pub use weights::Weights;

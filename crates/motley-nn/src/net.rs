@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::{Graph, GraphKept, GraphStage};
 use crate::init::{Init, gain, orthogonal, uniform};
+use crate::optim::{Adam, StepReport, UpdateError};
 
 /// What a network looks like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -324,6 +325,16 @@ impl Net {
     pub fn set_params(&mut self, change: impl FnOnce(&mut [f32])) {
         change(&mut self.params);
         self.repack();
+    }
+
+    /// One guarded step of `adam` downhill along `grad`; `name` is the network's in messages.
+    ///
+    /// # Errors
+    /// [`UpdateError::Diverged`], with the parameters as they were.
+    pub fn step(&mut self, adam: &mut Adam, name: &str, grad: &[f32], lr: f64) -> Result<StepReport, UpdateError> {
+        let report = adam.step(name, &mut self.params, grad, lr)?;
+        self.repack();
+        Ok(report)
     }
 
     /// The entry of that name.

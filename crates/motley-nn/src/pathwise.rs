@@ -263,7 +263,7 @@ mod tests {
             for sizes in [vec![6], vec![2, 4]] {
                 let head = Head::Categorical(sizes.clone());
                 let (mut noise, mut d_out) = ([0.0; 6], [f32::NAN; 6]);
-                head.draw_noise(Noise::Policy, &mut Stream::new(seed, Purpose::Loss, 0, 0), &mut noise);
+                head.draw_noise(Noise::Policy, &mut Stream::new(seed, Purpose::Check, 0, 0), &mut noise);
                 head.path_backward(&out, &MASK, &noise, temperature, &c, w, &mut d_out);
                 prop_assert_eq!(d_out[5], 0.0);
                 let z: Vec<f64> = out.iter().copied().map(f64::from).collect();
@@ -285,7 +285,7 @@ mod tests {
     fn blocks_are_the_distributions_actions() {
         let head = Head::Categorical(vec![3]);
         let (out, mask) = ([1.0f32.ln(), 0.0, 3.0f32.ln()], [true, false, true]);
-        let mut rng = Stream::new(1, Purpose::Loss, 0, 0);
+        let mut rng = Stream::new(1, Purpose::Check, 0, 0);
         let (mut noise, mut block, mut hits) = ([0.0; 3], [0.0; 3], 0);
         for _ in 0..40_000 {
             head.draw_noise(Noise::Policy, &mut rng, &mut noise);
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn smoothing_is_cut_and_stays_in_the_box() {
         let head = &heads()[0];
-        let (mut rng, mut noise, mut block, mut cut) = (Stream::new(2, Purpose::Loss, 0, 0), [0.0; 3], [0.0; 3], 0);
+        let (mut rng, mut noise, mut block, mut cut) = (Stream::new(2, Purpose::Check, 0, 0), [0.0; 3], [0.0; 3], 0);
         for _ in 0..2000 {
             head.draw_noise(Noise::Smoothing { std: 0.2, clip: 0.3 }, &mut rng, &mut noise);
             assert!(noise.iter().zip([1.5, 1.5, 1.0]).all(|(x, half)| x.abs() <= 0.3 * half + 1e-6));

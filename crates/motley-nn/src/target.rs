@@ -3,22 +3,23 @@
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::net::Net;
+use crate::weights::{Weights, load_params};
 
-/// How far targets go towards their networks at the `moves`-th time (from 1 on): below 1 `rate` of the way, a soft step (Lillicrap et
-/// al. 2016); from 1 on all the way every that many times, a copy (Mnih et al. 2015), and else nowhere.
-pub fn stride(rate: f64, moves: u64) -> f32 {
+/// How far targets go towards their networks at the `moves`-th time (from 1 on): below 1 `rate` of the way, from 1 on all the way every
+/// that many times and else nowhere.
+fn stride(rate: f64, moves: u64) -> f32 {
     if rate < 1.0 { rate as f32 } else { f32::from(u8::from(moves.is_multiple_of(rate as u64))) }
 }
 
 /// `theta' <- theta' + step (theta - theta')`, parameter by parameter.
-pub fn follow(target: &mut Net, online: &Net, step: f32) {
+pub fn follow(target: &mut dyn Weights, online: &dyn Weights, step: f32) {
     if step > 0.0 {
-        let online = online.params();
-        target.set_params(|p| p.iter_mut().zip(online).for_each(|(t, o)| *t += step * (o - *t)));
+        let online = online.weights();
+        target.set_weights(&mut |p| p.iter_mut().zip(online).for_each(|(t, o)| *t += step * (o - *t)));
     }
 }
 
-/// How targets that move together do so.
+/// How targets that move together do so, and how often they have.
 #[derive(Debug, Clone)]
 pub struct Pace {
     rate: f64,
@@ -26,7 +27,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// By `rate` as in [`stride`].
+    /// By `rate`: below 1 a soft step of that size every time (Lillicrap et al. 2016), from 1 on a copy every that many times (Mnih et
+    /// al. 2015).
     pub fn new(rate: f64) -> Self {
         Self { rate, moves: 0 }
     }
@@ -35,6 +37,16 @@ impl Pace {
     pub fn next_stride(&mut self) -> f32 {
         self.moves += 1;
         stride(self.rate, self.moves)
+    }
+
+    /// How often it was asked.
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    /// Goes on as after `moves` of them.
+    pub fn set_moves(&mut self, moves: u64) {
+        self.moves = moves;
     }
 
     /// Writes the count.
@@ -53,17 +65,17 @@ impl Pace {
     }
 }
 
-/// The copy, and how many updates it has seen.
+/// The copy of one network, with a pace of its own.
 #[derive(Debug, Clone)]
 pub struct Target {
     net: Net,
-    updates: u64,
+    pace: Pace,
 }
 
 impl Target {
-    /// Starts equal to `net`.
-    pub fn new(net: Net) -> Self {
-        Self { net, updates: 0 }
+    /// Starts equal to `net`; moves by `rate` as in [`Pace::new`].
+    pub fn new(net: Net, rate: f64) -> Self {
+        Self { net, pace: Pace::new(rate) }
     }
 
     /// The copy.
@@ -76,16 +88,15 @@ impl Target {
         &mut self.net
     }
 
-    /// After an update of `online`: a [`stride`] by `rate`.
-    pub fn follow(&mut self, online: &Net, rate: f64) {
-        self.updates += 1;
-        follow(&mut self.net, online, stride(rate, self.updates));
+    /// A move after an update of `online`.
+    pub fn follow(&mut self, online: &Net) {
+        follow(&mut self.net, online, self.pace.next_stride());
     }
 
     /// Writes weights and count.
     pub fn save(&self, w: &mut StateWriter) {
         w.put_f32("target", self.net.params());
-        w.put_u64("target_updates", &[self.updates]);
+        w.put_u64("target_updates", &[self.pace.moves]);
     }
 
     /// Reads weights and count.
@@ -93,10 +104,8 @@ impl Target {
     /// # Errors
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        let mut held = self.net.params().to_vec();
-        r.f32s_into("target", &mut held)?;
-        self.net.set_params(|p| p.copy_from_slice(&held));
-        self.updates = r.u64("target_updates")?;
+        load_params(&mut self.net, r, "target")?;
+        self.pace.moves = r.u64("target_updates")?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use motley_algos::{Algorithm, Collect, UpdateContext};
+use motley_algos::{Algorithm, UpdateContext};
 use motley_core::{ConfigError, Metrics, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_kernels::PoolError;
@@ -250,7 +250,7 @@ impl Trainer {
         let (eval, log) = (EvalConfig::read(&plan.settings)?, LogConfig::read(&plan.settings)?);
         let init = Stream::new(run.seed, Purpose::Init, 0, 0);
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &init)?;
-        let Collect::Rollout { steps } = algorithm.collect();
+        let steps = algorithm.rollout_steps();
         let memory_len = algorithm.policy().memory_len();
         check_memory(&plan, &run, steps, memory_len)?;
         let collector = Rollouts::new(&plan, &run, crew)?;

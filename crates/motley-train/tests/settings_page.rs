@@ -1,5 +1,7 @@
 //! The book's page of settings is what the code declares: `MOTLEY_BLESS=1 cargo test --workspace --test settings_page` writes it anew.
 
+#![allow(clippy::expect_used, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;

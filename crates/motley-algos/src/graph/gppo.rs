@@ -36,7 +36,7 @@ use motley_nn::{ActorRows, Besides, CriticConfig, Objective, Source, TeamPolicy,
 use motley_run::{CheckpointError, StateReader, StateWriter};
 use toml::Value;
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::on_policy::{self, OnPolicy, Passes, PpoConfig};
 use crate::schedule;
 
@@ -227,8 +227,8 @@ fn divergence(now: &[f32], rows: &ActorRows) -> f64 {
 }
 
 impl Algorithm for GraphPpo {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

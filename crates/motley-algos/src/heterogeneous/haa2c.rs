@@ -11,27 +11,17 @@
 
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
+use motley_core::config::default_value;
+use motley_core::{ConfigError, Key, Metrics, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::{Objective, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy, Passes};
+use crate::policy_gradient::maa2c::A2cConfig;
 use crate::schedule;
-
-settings! {
-    /// How actors climb.
-    pub struct A2cConfig in "algo" {
-        /// Passes of an actor over each rollout, importance-weighted after the first.
-        a2c_epochs: usize = 5, Kind::Int(1, 1000);
-        /// Minibatches per pass.
-        minibatches: usize = 1, Kind::Int(1, 100_000);
-        /// Weight of the entropy bonus.
-        entropy_coef: f64 = 0.01, Kind::Float(0.0, 100.0);
-    }
-}
 
 /// The registered algorithm.
 #[derive(Debug)]
@@ -51,7 +41,9 @@ impl AlgorithmSpec for Haa2c {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [on_policy::keys("none"), A2cConfig::keys(), OrderConfig::keys()].concat()
+        let mut keys = [on_policy::keys("none"), A2cConfig::keys(), OrderConfig::keys()].concat();
+        keys.iter_mut().filter(|k| k.name == "algo.a2c_epochs").for_each(|k| k.default = default_value(5));
+        keys
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -70,7 +62,7 @@ impl AlgorithmSpec for Haa2c {
         Ok(Box::new(Learner {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
             a2c: A2cConfig::read(settings)?,
-            random_order: OrderConfig::read(settings)?.order == "random",
+            order: OrderConfig::read(settings)?,
         }))
     }
 }
@@ -78,12 +70,12 @@ impl AlgorithmSpec for Haa2c {
 struct Learner {
     core: OnPolicy,
     a2c: A2cConfig,
-    random_order: bool,
+    order: OrderConfig,
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -91,11 +83,10 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, a2c, random_order } = self;
+        let Self { core, a2c, order } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
-        let groups = core.actors.len();
-        let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
+        let order = order.draw(core.actors.len(), &context.rng.fork(0));
         let passes = Passes {
             epochs: a2c.a2c_epochs,
             cut: core.cut(a2c.minibatches),

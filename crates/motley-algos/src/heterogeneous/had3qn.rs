@@ -31,19 +31,17 @@ use motley_core::{ConfigError, Key, Kind, Metrics, ObsSpace, Settings, Stream, T
 use motley_data::rollout::Rollout;
 use motley_nn::dist::argmax;
 use motley_nn::dueling::{Goal, Goals};
-use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
-use motley_nn::target::Pace;
 use motley_nn::{AdamConfig, Dueling, Explore, Head, NetSpec, Pool, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::engine;
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::batch::{Batch, Group, Layout, Side};
+use crate::off_policy::ground::Ground;
 use crate::off_policy::joint::JointActions;
-use crate::off_policy::memory::{Memory, ReplayConfig};
-use crate::off_policy::{self, OffNetConfig, OffPolicyConfig, net_spec};
+use crate::off_policy::{self, OffNetConfig, net_spec};
 
 settings! {
     /// Exploration and streams.
@@ -101,21 +99,15 @@ impl AlgorithmSpec for Had3qn {
 }
 
 struct Learner {
-    team: Arc<TeamSpec>,
-    memory: Memory,
-    layout: Layout,
-    config: OffPolicyConfig,
+    ground: Ground,
     dueling: DuelingConfig,
-    random_order: bool,
+    order: OrderConfig,
     joint: JointActions,
     /// State rows that the central Q values.
     rows: Vec<usize>,
     central: Dueling,
     /// One per group, with its members.
     locals: Vec<(Vec<usize>, Dueling)>,
-    pace: Pace,
-    /// [`RewardMode::ends_at_death`].
-    mortal: bool,
     agent_id: bool,
 }
 
@@ -124,14 +116,14 @@ impl Learner {
         let reward = off_policy::check(algo, team, settings, own, false)?;
         let joint = JointActions::new(algo, team)?;
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
-        let (dueling, config) = (DuelingConfig::read(settings)?, OffPolicyConfig::read(settings)?);
+        let dueling = DuelingConfig::read(settings)?;
         let make = |name: String, spec: NetSpec, actions: usize, id: u64| {
             Dueling::new(name, spec, dueling.stream_size, actions, adam.clone(), engine.clone(), &rng.fork(id))
         };
         let refuse = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let mut locals = Vec::new();
         for (g, members) in team.groups(&net.share).map_err(refuse)?.into_iter().enumerate() {
-            let name = members.iter().map(|i| team.agents[*i].name.as_str()).collect::<Vec<_>>().join("+");
+            let name = team.names(&members);
             let extra = if net.agent_id && members.len() > 1 { members.len() } else { 0 };
             let spec = NetSpec { obs: team.agents[members[0]].obs.clone(), extra, ..net_spec(&net) };
             let local = make(name, spec, joint.sizes()[members[0]], g as u64);
@@ -142,14 +134,9 @@ impl Learner {
         let spec = NetSpec { obs: ObsSpace::vector(team.state.row()), output_gain: 1.0, ..net_spec(&net) };
         let central = make("critic".into(), spec, joint.count(), 1_000_000);
         Ok(Self {
-            memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
-            layout: Layout::new(team, groups, heads),
-            pace: Pace::new(config.target_update),
-            mortal: reward.ends_at_death(team, config.mask_dead),
-            config,
-            random_order: OrderConfig::read(settings)?.order == "random",
+            ground: Ground::new(team, settings, reward, Layout::new(team, groups, heads))?,
+            order: OrderConfig::read(settings)?,
             rows: (0..team.state.rows(team.n())).collect(),
-            team: Arc::clone(team),
             agent_id: net.agent_id,
             dueling,
             joint,
@@ -166,7 +153,7 @@ impl Learner {
         for (m, i) in members.iter().enumerate() {
             let pick = |r: usize| match group.alive[r] {
                 true => argmax(&values[r * n..(r + 1) * n], &group.mask[r * n..(r + 1) * n]),
-                false => self.team.agents[*i].noop.unwrap_or(0),
+                false => self.ground.team.agents[*i].noop.unwrap_or(0),
             };
             actions[*i] = (m * rows..(m + 1) * rows).map(pick).collect();
         }
@@ -174,15 +161,15 @@ impl Learner {
 
     /// Everybody's greedy choices, `[agents][rows]`.
     fn greedy(&self, pool: &Pool, side: &Side, target: bool) -> Vec<Vec<usize>> {
-        let mut all = vec![Vec::new(); self.team.n()];
+        let mut all = vec![Vec::new(); self.ground.team.n()];
         (0..self.locals.len()).for_each(|g| self.choose(pool, side, g, target, &mut all));
         all
     }
 
     /// What was done in row `b`, as a joint action.
     fn done(&self, batch: &Batch, b: usize) -> usize {
-        let row = &batch.joint[b * self.layout.joint..(b + 1) * self.layout.joint];
-        self.joint.number(self.layout.blocks.iter().map(|at| row[at.clone()].iter().position(|x| *x == 1.0).unwrap_or(0)))
+        let row = &batch.joint[b * self.ground.layout.joint..(b + 1) * self.ground.layout.joint];
+        self.joint.number(self.ground.layout.blocks.iter().map(|at| row[at.clone()].iter().position(|x| *x == 1.0).unwrap_or(0)))
     }
 
     fn joint_of(&self, actions: &[Vec<usize>], b: usize) -> usize {
@@ -193,19 +180,19 @@ impl Learner {
     fn fit(&mut self, context: &UpdateContext<'_>, batch: &Batch) -> Result<Metrics, UpdateError> {
         let (pool, joints) = (context.pool, self.joint.count());
         let next = self.greedy(pool, &batch.next, true);
-        let x = self.layout.states(&batch.next, &self.rows);
+        let x = self.ground.layout.states(&batch.next, &self.rows);
         let values = self.central.values(pool, &x, self.rows.len() * batch.rows, true);
         let goals: Vec<Goal> = (0..self.rows.len() * batch.rows)
             .map(|r| {
                 let (k, b) = (self.rows[r / batch.rows], r % batch.rows);
-                let discount = if self.mortal && !batch.next.alive(k, b) { 0.0 } else { batch.discount(b) };
+                let discount = self.ground.discount(batch, k, b);
                 let future = if discount == 0.0 { 0.0 } else { discount * values[r * joints + self.joint_of(&next, b)] };
-                let counts = !self.mortal || batch.now.alive(k, b);
+                let counts = self.ground.counts(batch, k, b);
                 Goal { pick: self.done(batch, b), goal: batch.payment(b, k) + future, weight: f32::from(u8::from(counts)) }
             })
             .collect();
-        let lr = decayed(self.config.critic_lr, self.config.lr_decay, context.progress);
-        self.central.fit(pool, &self.layout.states(&batch.now, &self.rows), Goals::One(&goals), self.config.regression(), lr)
+        let (x, lr) = (self.ground.layout.states(&batch.now, &self.rows), self.ground.critic_lr(context));
+        self.central.fit(pool, &x, Goals::One(&goals), self.ground.config.regression(), lr)
     }
 
     /// Local networks in turn towards the central one, beside what everybody does now.
@@ -217,14 +204,12 @@ impl Learner {
         metrics: &mut Metrics,
     ) -> Result<(), UpdateError> {
         let (pool, joints) = (context.pool, self.joint.count());
-        let lr = decayed(self.config.lr, self.config.lr_decay, context.progress);
-        let x = self.layout.states(&batch.now, &self.rows);
+        let (lr, regression) = (self.ground.lr(context), self.ground.config.regression());
+        let x = self.ground.layout.states(&batch.now, &self.rows);
         let central = self.central.values(pool, &x, self.rows.len() * batch.rows, false);
         let reference = self.dueling.local_fit == "greedy";
         let mut actions = self.greedy(pool, &batch.now, false);
-        let groups = self.locals.len();
-        let order = if self.random_order { rng.clone().permutation(groups) } else { (0..groups).collect() };
-        for g in order {
+        for g in self.order.draw(self.locals.len(), rng) {
             let members = self.locals[g].0.clone();
             let (group, n) = (&batch.now.groups[g], self.joint.sizes()[members[0]]);
             let mut goal = Vec::with_capacity(group.mask.len());
@@ -241,7 +226,7 @@ impl Learner {
             }
             let (_, local) = &mut self.locals[g];
             let goals = Goals::All { goal: &goal, weight: &weight };
-            metrics.merge(&format!("loss/{}/", local.name()), &local.fit(pool, &group.x, goals, self.config.regression(), lr)?);
+            metrics.merge(&format!("loss/{}/", local.name()), &local.fit(pool, &group.x, goals, regression, lr)?);
             if !reference {
                 self.choose(pool, &batch.now, g, false, &mut actions);
                 continue;
@@ -256,12 +241,12 @@ impl Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.memory.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.ground.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
-        let explore = if self.memory.warming_up() { Explore::Uniform } else { Explore::Epsilon(self.dueling.epsilon as f32) };
+        let explore = self.ground.explore(Explore::Epsilon(self.dueling.epsilon as f32));
         let group = |(members, local): &(Vec<usize>, Dueling)| ActingGroup {
             constants: Vec::new(),
             last_action: false,
@@ -272,19 +257,17 @@ impl Algorithm for Learner {
             members: members.clone(),
             explore,
         };
-        TeamPolicy::new(Arc::clone(&self.team), self.locals.iter().map(group).collect())
+        TeamPolicy::new(Arc::clone(&self.ground.team), self.locals.iter().map(group).collect())
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
-        self.memory.remember(roll);
-        for k in self.memory.due() {
+        for k in self.ground.due(roll) {
             let rng = context.rng.fork(k);
-            let (replay, sample) = self.memory.sample(&rng.fork(0))?;
-            let batch = Batch::gather(context.pool, &self.layout, replay, sample);
+            let batch = self.ground.batch(context.pool, &rng.fork(0))?;
             metrics.merge("loss/critic/", &self.fit(context, &batch)?);
             self.climb(context, &batch, &rng.fork(2), &mut metrics)?;
-            let step = self.pace.next_stride();
+            let step = self.ground.next_stride();
             self.central.move_target(step);
             self.locals.iter_mut().for_each(|(_, local)| local.move_target(step));
         }
@@ -296,8 +279,7 @@ impl Algorithm for Learner {
             local.save(&mut w.scope(&format!("actor.{g}")));
         }
         self.central.save(&mut w.scope("critic"));
-        self.memory.save(&mut w.scope("memory"));
-        self.pace.save(w);
+        self.ground.save(w);
     }
 
     fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
@@ -305,7 +287,6 @@ impl Algorithm for Learner {
             local.load(&r.scope(&format!("actor.{g}")))?;
         }
         self.central.load(&r.scope("critic"))?;
-        self.memory.load(&r.scope("memory"))?;
-        self.pace.load(r)
+        self.ground.load(r)
     }
 }

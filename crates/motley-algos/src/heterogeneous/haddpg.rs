@@ -24,7 +24,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Explore, Noise, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::{self, OffPolicy, PathConfig, Shape, Who};
 
@@ -66,7 +66,7 @@ impl AlgorithmSpec for Haddpg {
         Ok(Box::new(Learner {
             core: OffPolicy::new(self.name(), team, settings, self.own_reward(), &shape, rng)?,
             path: PathConfig::read(settings)?,
-            random_order: OrderConfig::read(settings)?.order == "random",
+            order: OrderConfig::read(settings)?,
         }))
     }
 }
@@ -74,12 +74,12 @@ impl AlgorithmSpec for Haddpg {
 struct Learner {
     core: OffPolicy,
     path: PathConfig,
-    random_order: bool,
+    order: OrderConfig,
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        self.core.collect()
+    fn rollout_steps(&self) -> usize {
+        self.core.ground.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -87,18 +87,17 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, path, random_order } = self;
-        let (pool, ascent) = (context.pool, path.ascent(core.lr(context)));
+        let Self { core, path, order } = self;
+        let (pool, ascent) = (context.pool, path.ascent(core.ground.lr(context)));
         let mut metrics = Metrics::new();
-        core.remember(roll);
-        for k in core.memory.due() {
+        for k in core.ground.due(roll) {
             let rng = context.rng.fork(k);
-            let batch = core.batch(pool, &rng.fork(0))?;
+            let batch = core.ground.batch(pool, &rng.fork(0))?;
             let mut next = batch.joint.clone();
             core.act(pool, &batch, Who::Target, true, Noise::Zero, &rng.fork(1), &mut next);
             let y = core.targets(pool, &batch, &next, None);
             core.fit(context, &batch, &y, &mut metrics)?;
-            let order = core.order(*random_order, &rng.fork(2));
+            let order = order.draw(core.actors.len(), &rng.fork(2));
             core.climb_in_order(pool, &batch, &order, |_| ascent, &rng.fork(3), &mut metrics)?;
             core.move_targets();
         }

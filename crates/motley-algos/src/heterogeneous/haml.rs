@@ -27,7 +27,7 @@ use motley_nn::objective::Drift;
 use motley_nn::{Actor, ActorRows, Divergence, Objective, Pool, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy, Passes};
 use crate::schedule;
@@ -138,7 +138,7 @@ impl AlgorithmSpec for HamlSpec {
         Ok(Box::new(Learner {
             core: OnPolicy::new(self.name, team, settings, Source::State, self.own_reward(), rng)?,
             config: HamlConfig::read(settings)?,
-            random_order: OrderConfig::read(settings)?.order == "random",
+            order: OrderConfig::read(settings)?,
             drift: (self.drift)(settings)?,
             neighbourhood: (self.neighbourhood)(settings)?,
         }))
@@ -148,14 +148,14 @@ impl AlgorithmSpec for HamlSpec {
 struct Learner {
     core: OnPolicy,
     config: HamlConfig,
-    random_order: bool,
+    order: OrderConfig,
     drift: Arc<dyn Drift>,
     neighbourhood: Box<dyn Neighbourhood>,
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -163,11 +163,10 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, config, random_order, drift, neighbourhood } = self;
+        let Self { core, config, order, drift, neighbourhood } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
-        let groups = core.actors.len();
-        let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
+        let order = order.draw(core.actors.len(), &context.rng.fork(0));
         let pass = Passes {
             epochs: 1,
             cut: core.cut(config.minibatches),

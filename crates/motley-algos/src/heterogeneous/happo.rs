@@ -24,7 +24,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Objective, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::on_policy::{self, OnPolicy, Passes, PpoConfig};
 use crate::schedule;
 
@@ -33,6 +33,13 @@ settings! {
     pub struct OrderConfig in "algo" {
         /// `random` draws a new order every iteration (what convergence to a Nash equilibrium needs); `fixed` is the team's.
         order: String = "random", Kind::Choice(&["random", "fixed"]);
+    }
+}
+
+impl OrderConfig {
+    /// The order of `groups` groups in one update, by `rng` where it is random.
+    pub fn draw(&self, groups: usize, rng: &Stream) -> Vec<usize> {
+        if self.order == "random" { rng.clone().permutation(groups) } else { (0..groups).collect() }
     }
 }
 
@@ -73,7 +80,7 @@ impl AlgorithmSpec for Happo {
         Ok(Box::new(Learner {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
             ppo: PpoConfig::read(settings)?,
-            random_order: OrderConfig::read(settings)?.order == "random",
+            order: OrderConfig::read(settings)?,
         }))
     }
 }
@@ -81,12 +88,12 @@ impl AlgorithmSpec for Happo {
 struct Learner {
     core: OnPolicy,
     ppo: PpoConfig,
-    random_order: bool,
+    order: OrderConfig,
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -94,11 +101,10 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, ppo, random_order } = self;
+        let Self { core, ppo, order } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
-        let groups = core.actors.len();
-        let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
+        let order = order.draw(core.actors.len(), &context.rng.fork(0));
         let passes = Passes {
             epochs: ppo.ppo_epochs,
             cut: core.cut(ppo.minibatches),

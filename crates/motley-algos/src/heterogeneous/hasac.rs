@@ -32,7 +32,7 @@ use motley_nn::action_critic::Climb;
 use motley_nn::{Adam, AdamConfig, Explore, Noise, TeamPolicy, UpdateError, ValueNorm};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::batch::Batch;
 use crate::off_policy::{self, Ascent, Drawn, OffPolicy, Shape, Who};
@@ -119,7 +119,7 @@ impl AlgorithmSpec for Hasac {
             team: Arc::clone(team),
             alphas: core.actors.iter().map(|_| temperature()).collect(),
             critic_alpha: temperature(),
-            random_order: OrderConfig::read(settings)?.order == "random",
+            order: OrderConfig::read(settings)?,
             core,
             soft,
         }))
@@ -166,7 +166,7 @@ struct Learner {
     soft: SoftConfig,
     alphas: Vec<Temperature>,
     critic_alpha: Temperature,
-    random_order: bool,
+    order: OrderConfig,
 }
 
 impl Learner {
@@ -222,8 +222,8 @@ impl Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        self.core.collect()
+    fn rollout_steps(&self) -> usize {
+        self.core.ground.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -231,19 +231,18 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let (pool, lr, gumbel) = (context.pool, self.core.lr(context), self.soft.gumbel_temperature as f32);
+        let (pool, lr, gumbel) = (context.pool, self.core.ground.lr(context), self.soft.gumbel_temperature as f32);
         let mut metrics = Metrics::new();
-        self.core.remember(roll);
-        for k in self.core.memory.due() {
+        for k in self.core.ground.due(roll) {
             let rng = context.rng.fork(k);
-            let batch = self.core.batch(pool, &rng.fork(0))?;
+            let batch = self.core.ground.batch(pool, &rng.fork(0))?;
             let mut next = batch.joint.clone();
             let drawn = self.core.act(pool, &batch, Who::Online, true, Noise::Policy, &rng.fork(1), &mut next);
             let y = self.core.targets(pool, &batch, &next, Some(&self.bonus(&batch, &drawn)));
             self.core.fit(context, &batch, &y, &mut metrics)?;
             let Self { core, alphas, .. } = self;
             let ascent = |g: usize| Ascent { climb: Climb::Least, alpha: alphas[g].alpha(), gumbel, logit_penalty: 0.0, lr };
-            let order = core.order(self.random_order, &rng.fork(2));
+            let order = self.order.draw(core.actors.len(), &rng.fork(2));
             let drawn = core.climb_in_order(pool, &batch, &order, ascent, &rng.fork(3), &mut metrics)?;
             if self.soft.auto_alpha {
                 self.cool(&batch, &drawn, &mut metrics)?;

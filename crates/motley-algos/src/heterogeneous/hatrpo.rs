@@ -26,7 +26,7 @@ use motley_nn::dist::KlKind;
 use motley_nn::{Actor, ActorRows, Cut, Pick, Pool, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy};
 use crate::schedule;
@@ -85,7 +85,7 @@ impl AlgorithmSpec for Hatrpo {
         Ok(Box::new(Learner {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
             trust: TrustConfig::read(settings)?,
-            random_order: OrderConfig::read(settings)?.order == "random",
+            order: OrderConfig::read(settings)?,
         }))
     }
 }
@@ -93,12 +93,12 @@ impl AlgorithmSpec for Hatrpo {
 struct Learner {
     core: OnPolicy,
     trust: TrustConfig,
-    random_order: bool,
+    order: OrderConfig,
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -106,11 +106,10 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, trust, random_order } = self;
+        let Self { core, trust, order } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
-        let groups = core.actors.len();
-        let order = if *random_order { context.rng.fork(0).permutation(groups) } else { (0..groups).collect() };
+        let order = order.draw(core.actors.len(), &context.rng.fork(0));
         // Recurrent networks are differentiated through the whole rollout, as the divergence is measured.
         let cut = core.cut(1);
         let whole = Cut { chunk: if cut.chunk > 0 { roll.steps() } else { 0 }, ..cut };

@@ -25,7 +25,7 @@ use motley_nn::{Objective, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::{self, Actors, LearnConfig};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::on_policy::{ADVANTAGE_EPS, Passes};
 
 /// How fast the running mean of returns forgets.
@@ -110,8 +110,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.actors.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.actors.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

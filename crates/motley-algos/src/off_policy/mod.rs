@@ -6,6 +6,7 @@
 
 pub mod batch;
 mod config;
+pub mod ground;
 pub mod joint;
 pub mod memory;
 
@@ -16,19 +17,18 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
-use motley_data::rollout::Rollout;
-use motley_nn::action_critic::{Climb, Fit, load_params};
-use motley_nn::optim::decayed;
-use motley_nn::target::{Pace, follow};
+use motley_nn::action_critic::{Climb, Fit};
+use motley_nn::target::follow;
+use motley_nn::weights::load_params;
 use motley_nn::{
     ActionCritic, Actor, AdamConfig, Explore, Head, Net, NetScratch, NetSpec, Noise, Pool, RowLoss, TeamPolicy, UpdateError,
 };
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::{GraphConfig, engine};
-use crate::algorithm::{Collect, RewardMode, UpdateContext};
+use crate::algorithm::{RewardMode, UpdateContext};
 use batch::{Batch, Group, Layout};
-use memory::{Memory, ReplayConfig};
+use ground::Ground;
 
 /// One critic and the state rows that it values.
 #[derive(Debug)]
@@ -38,23 +38,17 @@ struct Unit {
     rows: Vec<usize>,
 }
 
-/// Actors, critics, memory and settings of one learner.
+/// Actors, critics and what they stand on.
 #[derive(Debug)]
 pub struct OffPolicy {
-    /// The replay memory and its schedule.
-    pub memory: Memory,
-    team: Arc<TeamSpec>,
-    config: OffPolicyConfig,
-    layout: Layout,
+    /// Memory, layout and rates.
+    pub ground: Ground,
     /// One per group.
     pub actors: Vec<Actor>,
     /// Their targets.
     targets: Vec<Net>,
     critics: Vec<Unit>,
-    pace: Pace,
     per_agent: bool,
-    /// [`RewardMode::ends_at_death`].
-    mortal: bool,
 }
 
 /// What a group does on a batch.
@@ -108,7 +102,7 @@ impl OffPolicy {
         let reward = check(algo, team, settings, own, shape.per_agent)?;
         let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
-        let (apart, config) = (ApartConfig::read(settings)?, OffPolicyConfig::read(settings)?);
+        let apart = ApartConfig::read(settings)?;
         let graph = GraphConfig::read(settings)?.build(team).map_err(invalid)?;
         let mut actors: Vec<Actor> = Vec::new();
         for (g, members) in team.groups(&net.share).map_err(invalid)?.into_iter().enumerate() {
@@ -142,66 +136,31 @@ impl OffPolicy {
         };
         let critics = state_rows.into_iter().enumerate().map(unit).collect();
         Ok(Self {
-            memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
-            team: Arc::clone(team),
-            pace: Pace::new(config.target_update),
-            mortal: reward.ends_at_death(team, config.mask_dead),
-            config,
+            ground: Ground::new(team, settings, reward, layout)?,
             targets: actors.iter().map(|a| a.net.clone()).collect(),
             actors,
             critics,
             per_agent: shape.per_agent,
-            layout,
         })
-    }
-
-    /// What is collected between two updates.
-    pub fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.memory.rollout_steps() }
     }
 
     /// A copy of the actors that acts: at random during warm-up, then as `explore` says.
     pub fn policy(&self, explore: Explore) -> TeamPolicy {
-        let explore = if self.memory.warming_up() { Explore::Uniform } else { explore };
+        let explore = self.ground.explore(explore);
         let groups = self.actors.iter().map(Actor::acting).map(|mut group| {
             group.explore = explore;
             group
         });
-        TeamPolicy::new(Arc::clone(&self.team), groups.collect())
-    }
-
-    /// Puts a rollout into memory.
-    pub fn remember(&mut self, roll: &Rollout) {
-        self.memory.remember(roll);
-    }
-
-    /// A batch drawn from memory.
-    ///
-    /// # Errors
-    /// Nothing was collected yet: a fault of the program.
-    pub fn batch(&self, pool: &Pool, rng: &Stream) -> Result<Batch, UpdateError> {
-        let (replay, sample) = self.memory.sample(rng)?;
-        Ok(Batch::gather(pool, &self.layout, replay, sample))
-    }
-
-    /// The actors' learning rate now.
-    pub fn lr(&self, context: &UpdateContext<'_>) -> f64 {
-        decayed(self.config.lr, self.config.lr_decay, context.progress)
+        TeamPolicy::new(Arc::clone(&self.ground.team), groups.collect())
     }
 
     /// Takes over what a reference code does otherwise: what is available after a time limit's cut is what the next episode begins with
     /// (`reset_masks`), and actors climb values as normalised as critics learn them (`normalized`).
     pub fn deviate(&mut self, reset_masks: bool, normalized: bool) {
-        self.layout.reset_masks = reset_masks;
+        self.ground.layout.reset_masks = reset_masks;
         if normalized {
             self.critics.iter_mut().for_each(|unit| unit.critic.climb_normalized());
         }
-    }
-
-    /// The order of groups in one update.
-    pub fn order(&self, random: bool, rng: &Stream) -> Vec<usize> {
-        let groups = self.actors.len();
-        if random { rng.clone().permutation(groups) } else { (0..groups).collect() }
     }
 
     /// Everybody's actions before the batch's steps, or on what follows them (`next`), written to `joint` (`[rows, joint]`).
@@ -234,7 +193,7 @@ impl OffPolicy {
         thread_local! {
             static SCRATCH: RefCell<(NetScratch, Vec<f32>)> = RefCell::default();
         }
-        let (actor, layout) = (&self.actors[g], &self.layout);
+        let (actor, layout) = (&self.actors[g], &self.ground.layout);
         let (net, head) = (if who == Who::Target { &self.targets[g] } else { &actor.net }, &actor.head);
         let side = if next { &batch.next } else { &batch.now };
         let rows = side.groups[g].alive.len();
@@ -269,21 +228,22 @@ impl OffPolicy {
 
     /// Copies a group's blocks to their places in `joint`.
     fn place(&self, batch: &Batch, g: usize, blocks: &[f32], joint: &mut [f32]) {
+        let layout = &self.ground.layout;
         for (m, &i) in self.actors[g].members.iter().enumerate() {
-            let at = self.layout.blocks[i].clone();
+            let at = layout.blocks[i].clone();
             let mine = blocks.chunks_exact(at.len()).skip(m * batch.rows);
-            joint.chunks_exact_mut(self.layout.joint).zip(mine).for_each(|(row, block)| row[at.clone()].copy_from_slice(block));
+            joint.chunks_exact_mut(layout.joint).zip(mine).for_each(|(row, block)| row[at.clone()].copy_from_slice(block));
         }
     }
 
     /// What critics are fitted to, per critic `[state rows * rows]`: `R + discount (min Q'(s', a') + bonus)`, `bonus` `[rows]` where given.
     pub fn targets(&self, pool: &Pool, batch: &Batch, joint: &[f32], bonus: Option<&[f32]>) -> Vec<Vec<f32>> {
         let of = |unit: &Unit| {
-            let x = self.layout.critic_input(&batch.next, &unit.rows, joint);
+            let x = self.ground.layout.critic_input(&batch.next, &unit.rows, joint);
             let mut y = unit.critic.target_values(pool, &x, unit.rows.len() * batch.rows);
             for (r, q) in y.iter_mut().enumerate() {
                 let (b, k) = (r % batch.rows, unit.rows[r / batch.rows]);
-                let discount = if self.mortal && !batch.next.alive(k, b) { 0.0 } else { batch.discount(b) };
+                let discount = self.ground.discount(batch, k, b);
                 // What follows a termination may be anything.
                 let future = if discount == 0.0 { 0.0 } else { discount * (*q + bonus.map_or(0.0, |x| x[b])) };
                 *q = batch.payment(b, k) + future;
@@ -304,11 +264,11 @@ impl OffPolicy {
         goals: &[Vec<f32>],
         metrics: &mut Metrics,
     ) -> Result<(), UpdateError> {
-        let lr = decayed(self.config.critic_lr, self.config.lr_decay, context.progress);
-        let regression = self.config.regression();
+        let ground = &self.ground;
+        let (lr, regression) = (ground.critic_lr(context), ground.config.regression());
         for (unit, goal) in self.critics.iter_mut().zip(goals) {
-            let x = self.layout.critic_input(&batch.now, &unit.rows, &batch.joint);
-            let counts = |r: usize| !self.mortal || batch.now.alive(unit.rows[r / batch.rows], r % batch.rows);
+            let x = ground.layout.critic_input(&batch.now, &unit.rows, &batch.joint);
+            let counts = |r: usize| ground.counts(batch, unit.rows[r / batch.rows], r % batch.rows);
             let weight: Vec<f32> = (0..goal.len()).map(|r| f32::from(u8::from(counts(r)))).collect();
             let m = unit.critic.fit(context.pool, Fit { x: &x, goal, weight: &weight, regression }, lr)?;
             metrics.merge(&format!("loss/{}/", unit.critic.name()), &m);
@@ -331,7 +291,8 @@ impl OffPolicy {
         ascent: Ascent,
     ) -> Result<Metrics, UpdateError> {
         let actor = &mut self.actors[g];
-        let (rows, block, state) = (batch.rows, actor.head.block(), self.team.state.row());
+        let Ground { team, layout, .. } = &self.ground;
+        let (rows, block, state) = (batch.rows, actor.head.block(), team.state.row());
         let side = &batch.now.groups[g];
         let living = side.alive.iter().filter(|a| **a).count();
         if living == 0 {
@@ -342,9 +303,9 @@ impl OffPolicy {
         let mut value = 0.0;
         for (m, &i) in actor.members.iter().enumerate() {
             let unit = &mut self.critics[if self.per_agent { i } else { 0 }];
-            let mut x = self.layout.critic_input(&batch.now, &[i], base);
-            let at = self.layout.blocks[i].clone();
-            let (mine, width) = (m * rows..(m + 1) * rows, state + self.layout.joint);
+            let mut x = layout.critic_input(&batch.now, &[i], base);
+            let at = layout.blocks[i].clone();
+            let (mine, width) = (m * rows..(m + 1) * rows, state + layout.joint);
             let own = drawn.blocks[mine.start * block..mine.end * block].chunks_exact(block);
             x.chunks_exact_mut(width).zip(own).for_each(|(row, b)| row[state + at.start..state + at.end].copy_from_slice(b));
             let mut dx = vec![0.0; x.len()];
@@ -420,7 +381,7 @@ impl OffPolicy {
 
     /// All targets take a step towards their networks, or become copies of them where that is due.
     pub fn move_targets(&mut self) {
-        let step = self.pace.next_stride();
+        let step = self.ground.next_stride();
         self.critics.iter_mut().for_each(|unit| unit.critic.move_targets(step));
         self.targets.iter_mut().zip(&self.actors).for_each(|(target, actor)| follow(target, &actor.net, step));
     }
@@ -435,8 +396,7 @@ impl OffPolicy {
         for (c, unit) in self.critics.iter().enumerate() {
             unit.critic.save(&mut w.scope(&format!("critic.{c}")));
         }
-        self.memory.save(&mut w.scope("memory"));
-        self.pace.save(w);
+        self.ground.save(w);
     }
 
     /// Reads memory, actors and critics.
@@ -452,8 +412,7 @@ impl OffPolicy {
         for (c, unit) in self.critics.iter_mut().enumerate() {
             unit.critic.load(&r.scope(&format!("critic.{c}")))?;
         }
-        self.memory.load(&r.scope("memory"))?;
-        self.pace.load(r)
+        self.ground.load(r)
     }
 }
 

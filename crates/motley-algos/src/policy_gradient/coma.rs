@@ -27,7 +27,7 @@ use motley_nn::{Objective, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::{self, Actors};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::joint::{self, JointCritic, Moments, taken};
 use crate::on_policy::{ADVANTAGE_EPS, Passes};
 
@@ -104,8 +104,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.actors.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.actors.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

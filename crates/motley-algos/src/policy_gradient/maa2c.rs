@@ -19,12 +19,12 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Objective, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::on_policy::{self, OnPolicy, Passes};
 use crate::schedule;
 
 settings! {
-    /// How actors climb.
+    /// How actors climb by advantages without a clip.
     pub struct A2cConfig in "algo" {
         /// Passes of an actor over each rollout, importance-weighted after the first.
         a2c_epochs: usize = 1, Kind::Int(1, 1000);
@@ -82,8 +82,8 @@ pub(crate) struct A2c {
 }
 
 impl Algorithm for A2c {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

@@ -22,7 +22,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Explore, Noise, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::off_policy::{self, OffPolicy, PathConfig, Shape, Who};
 
 settings! {
@@ -99,8 +99,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        self.core.collect()
+    fn rollout_steps(&self) -> usize {
+        self.core.ground.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -109,12 +109,11 @@ impl Algorithm for Learner {
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let Self { core, path, teammates } = self;
-        let (pool, ascent) = (context.pool, path.ascent(core.lr(context)));
+        let (pool, ascent) = (context.pool, path.ascent(core.ground.lr(context)));
         let mut metrics = Metrics::new();
-        core.remember(roll);
-        for k in core.memory.due() {
+        for k in core.ground.due(roll) {
             let rng = context.rng.fork(k);
-            let batch = core.batch(pool, &rng.fork(0))?;
+            let batch = core.ground.batch(pool, &rng.fork(0))?;
             let mut next = batch.joint.clone();
             core.act(pool, &batch, Who::Target, true, Noise::Zero, &rng.fork(1), &mut next);
             let y = core.targets(pool, &batch, &next, None);

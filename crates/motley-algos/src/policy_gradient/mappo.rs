@@ -19,7 +19,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Besides, Objective, Source, TeamPolicy, Tie, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::on_policy::{self, OnPolicy, Passes, PpoConfig};
 use crate::schedule;
 
@@ -72,8 +72,8 @@ pub(crate) struct Ppo {
 }
 
 impl Algorithm for Ppo {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.core.rollout_steps() }
+    fn rollout_steps(&self) -> usize {
+        self.core.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

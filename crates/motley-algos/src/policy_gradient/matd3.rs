@@ -22,7 +22,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Explore, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::hatd3::Td3Config;
 use crate::off_policy::{self, OffPolicy, PathConfig, Shape, Who};
 use crate::policy_gradient::maddpg::TeammatesConfig;
@@ -81,8 +81,8 @@ struct Learner {
 }
 
 impl Algorithm for Learner {
-    fn collect(&self) -> Collect {
-        self.core.collect()
+    fn rollout_steps(&self) -> usize {
+        self.core.ground.memory.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -91,12 +91,11 @@ impl Algorithm for Learner {
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let Self { core, path, td3, teammates } = self;
-        let (pool, ascent) = (context.pool, path.ascent(core.lr(context)));
+        let (pool, ascent) = (context.pool, path.ascent(core.ground.lr(context)));
         let mut metrics = Metrics::new();
-        core.remember(roll);
-        for k in core.memory.due() {
+        for k in core.ground.due(roll) {
             let rng = context.rng.fork(k);
-            let batch = core.batch(pool, &rng.fork(0))?;
+            let batch = core.ground.batch(pool, &rng.fork(0))?;
             let mut next = batch.joint.clone();
             core.act(pool, &batch, Who::Target, true, td3.smoothing(), &rng.fork(1), &mut next);
             let y = core.targets(pool, &batch, &next, None);

@@ -19,7 +19,7 @@ use motley_nn::cross_group::{CrossGroup, CrossGroupConfig, Pairing, Predicted, T
 use motley_nn::{Pool, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::algorithm::{Algorithm, Collect, UpdateContext};
+use crate::algorithm::{Algorithm, UpdateContext};
 
 /// One network for all: the parents' setting, which is none here.
 const SHARE: &str = "net.share";
@@ -86,8 +86,8 @@ impl Unified {
 }
 
 impl Algorithm for Unified {
-    fn collect(&self) -> Collect {
-        self.parent.collect()
+    fn rollout_steps(&self) -> usize {
+        self.parent.rollout_steps()
     }
 
     fn policy(&self) -> TeamPolicy {

@@ -6,7 +6,7 @@ use motley_nn::init::Init;
 use motley_nn::{Activation, AdamConfig, NetSpec};
 use motley_run::platform::available_memory;
 
-use crate::actors::{GraphConfig, engine};
+use crate::actors::{GraphConfig, check_groups, engine};
 use crate::algorithm::RewardMode;
 
 settings! {
@@ -150,24 +150,7 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, notes: usize) -> 
         });
     }
     GraphConfig::read(settings)?.build(team).map_err(incompatible)?;
-    for group in team.groups(&net.share).map_err(incompatible)? {
-        let first = &team.agents[group[0]];
-        let unlike = |a: &&motley_core::AgentSpec| a.obs.shape != first.obs.shape || a.action != first.action;
-        if let Some(odd) = group.iter().map(|&i| &team.agents[i]).find(unlike) {
-            return Err(incompatible(format!(
-                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters; use net.share=none or net.share=type",
-                first.name,
-                first.obs.shape,
-                first.action.describe(),
-                odd.name,
-                odd.obs.shape,
-                odd.action.describe()
-            )));
-        }
-        if first.obs.is_image() && first.obs.shape[..2].iter().any(|d| *d < 3) {
-            return Err(incompatible(format!("images of {:?} are smaller than the 3 x 3 convolution", first.obs.shape)));
-        }
-    }
+    check_groups(algo, team, &net.share)?;
     let shape = config.replay_shape(team, notes);
     let available = available_memory().unwrap_or(u64::MAX);
     shape.check(team, available).map_err(|e| ConfigError::Room {

@@ -31,7 +31,7 @@ use super::config::ValueConfig;
 use super::learner::Needs;
 use super::utility::Seen;
 use super::{EpisodeBatch, Learner, add, check, keys, report};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 
 settings! {
     /// What steadies independent learners.
@@ -207,8 +207,8 @@ impl IqlConfig {
 }
 
 impl Algorithm for Independent {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.learner.config.rollout_steps }
+    fn rollout_steps(&self) -> usize {
+        self.learner.config.rollout_steps
     }
 
     fn policy(&self) -> TeamPolicy {

@@ -11,8 +11,9 @@ use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
 use motley_nn::qtran::ABSENT;
-use motley_nn::target::stride;
-use motley_nn::{Adam, AdamConfig, CrossGroup, Engine, Explore, Net, Pool, QmixMixer, Qtran, TeamPolicy, UpdateError};
+use motley_nn::target::{Pace, follow};
+use motley_nn::weights::load_params;
+use motley_nn::{Adam, AdamConfig, CrossGroup, Engine, Explore, Pool, TeamPolicy, UpdateError, Weights};
 use motley_run::{CheckpointError, PieceHashes, StateReader, StateWriter};
 
 use super::batch::EpisodeBatch;
@@ -20,38 +21,6 @@ use super::config::{UtilityConfig, ValueConfig};
 use super::utility::{Input, Reads, Seen, Utility};
 use crate::actors::{GraphConfig, engine};
 use crate::algorithm::{RewardMode, UpdateContext};
-
-/// Parameters that learn together with the utilities, or follow as targets.
-pub trait Weights: Send {
-    /// All of them, flat.
-    fn weights(&self) -> &[f32];
-    /// Changes them.
-    fn set_weights(&mut self, change: &mut dyn FnMut(&mut [f32]));
-}
-
-macro_rules! weights {
-    ($($ty:ty),*) => {
-        $(impl Weights for $ty {
-            fn weights(&self) -> &[f32] {
-                self.params()
-            }
-            fn set_weights(&mut self, change: &mut dyn FnMut(&mut [f32])) {
-                self.set_params(|p| change(p));
-            }
-        })*
-    };
-}
-
-weights!(Net, QmixMixer, Qtran);
-
-/// `target <- target + rate (online - target)`.
-pub fn blend(target: &mut dyn Weights, online: &dyn Weights, rate: f32) {
-    if rate == 0.0 {
-        return;
-    }
-    let online = online.weights();
-    target.set_weights(&mut |p| p.iter_mut().zip(online).for_each(|(t, o)| *t += rate * (o - *t)));
-}
 
 /// Utilities, replay and optimiser.
 #[derive(Debug)]
@@ -74,7 +43,7 @@ pub struct Learner {
     grad: Vec<f32>,
     norms: Vec<RunningMeanStd>,
     env_steps: u64,
-    updates: u64,
+    pace: Pace,
     /// What the acting policy tells about itself: nothing, or its chance of random actions and the progress of the run.
     fingerprint: Vec<f32>,
     /// What a second head learns, where there is one.
@@ -145,7 +114,7 @@ impl Learner {
             grad: Vec::new(),
             norms: vec![RunningMeanStd::default(); columns],
             env_steps: 0,
-            updates: 0,
+            pace: Pace::new(config.target_update),
             fingerprint,
             config,
             cross: None,
@@ -313,9 +282,8 @@ impl Learner {
 
     /// Counts an update and moves the target networks where that is due; the rate at which a mixer's target has to follow.
     pub fn follow(&mut self) -> f32 {
-        self.updates += 1;
-        let step = stride(self.config.target_update, self.updates);
-        self.utilities.iter_mut().for_each(|u| blend(&mut u.target, &u.net, step));
+        let step = self.pace.next_stride();
+        self.utilities.iter_mut().for_each(|u| follow(&mut u.target, &u.net, step));
         step
     }
 
@@ -326,7 +294,7 @@ impl Learner {
             w.put_f32(&format!("utility.{g}.target_params"), utility.target.params());
         }
         self.adam.save(&mut w.scope("adam"));
-        w.put_u64("counters", &[self.env_steps, self.updates]);
+        w.put_u64("counters", &[self.env_steps, self.pace.moves()]);
         w.put_f64("norms", &self.norms.iter().flat_map(RunningMeanStd::save).collect::<Vec<_>>());
         w.put_f32("fingerprint", &self.fingerprint);
         let mut w = w.scope("replay");
@@ -342,13 +310,14 @@ impl Learner {
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
         for (g, utility) in self.utilities.iter_mut().enumerate() {
-            load_weights(&mut utility.net, r, &format!("utility.{g}.params"))?;
-            load_weights(&mut utility.target, r, &format!("utility.{g}.target_params"))?;
+            load_params(&mut utility.net, r, &format!("utility.{g}.params"))?;
+            load_params(&mut utility.target, r, &format!("utility.{g}.target_params"))?;
         }
         self.adam.load(&r.scope("adam"))?;
         let mut counters = [0; 2];
         r.u64s_into("counters", &mut counters)?;
-        [self.env_steps, self.updates] = counters;
+        self.env_steps = counters[0];
+        self.pace.set_moves(counters[1]);
         let mut norms = vec![0.0; 3 * self.norms.len()];
         r.f64s_into("norms", &mut norms)?;
         for (norm, saved) in self.norms.iter_mut().zip(norms.as_chunks::<3>().0) {
@@ -364,12 +333,4 @@ impl Learner {
         self.hashes = pieces.known(self.replay.stamps());
         Ok(())
     }
-}
-
-/// Reads one network's parameters.
-pub fn load_weights(weights: &mut dyn Weights, r: &StateReader, name: &str) -> Result<(), CheckpointError> {
-    let mut values = weights.weights().to_vec();
-    r.f32s_into(name, &mut values)?;
-    weights.set_weights(&mut |p| p.copy_from_slice(&values));
-    Ok(())
 }

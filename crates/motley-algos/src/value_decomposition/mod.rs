@@ -13,7 +13,7 @@ use motley_core::Metrics;
 
 use batch::EpisodeBatch;
 pub(crate) use config::{check, check_team_reward, keys};
-use learner::{Learner, blend};
+use learner::Learner;
 
 /// The squared error of a team's value against its targets: `coef / rows * sum (q - y)^2` over the rows that count.
 ///

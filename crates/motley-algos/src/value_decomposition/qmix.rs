@@ -17,12 +17,14 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
+use motley_nn::target::follow;
+use motley_nn::weights::load_params;
 use motley_nn::{CrossGroup, QmixMixer, QmixShape, QmixWork, RowLoss, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use super::learner::{Needs, load_weights};
-use super::{EpisodeBatch, Learner, blend, check, check_team_reward, keys, report};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use super::learner::Needs;
+use super::{EpisodeBatch, Learner, check, check_team_reward, keys, report};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 
 settings! {
     /// The mixer.
@@ -134,8 +136,8 @@ impl RowLoss for Squared<'_> {
 }
 
 impl Algorithm for Mixed {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.learner.config.rollout_steps }
+    fn rollout_steps(&self) -> usize {
+        self.learner.config.rollout_steps
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -164,7 +166,7 @@ impl Algorithm for Mixed {
                 metrics.add("loss/cgi", cross);
             }
             learner.step(Some((&mut *mixer, &grad)), context, &mut metrics)?;
-            blend(target, mixer, learner.follow());
+            follow(target, mixer, learner.follow());
         }
         Ok(metrics)
     }
@@ -176,8 +178,8 @@ impl Algorithm for Mixed {
     }
 
     fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        load_weights(&mut self.mixer, r, "mixer.params")?;
-        load_weights(&mut self.target, r, "mixer.target_params")?;
+        load_params(&mut self.mixer, r, "mixer.params")?;
+        load_params(&mut self.target, r, "mixer.target_params")?;
         self.learner.load(r)
     }
 }

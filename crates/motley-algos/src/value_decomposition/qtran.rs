@@ -19,14 +19,16 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
+use motley_nn::target::follow;
+use motley_nn::weights::load_params;
 use motley_nn::{JointGroup, JointTape, Moments, Pool, Qtran as Joint, QtranShape, TeamPolicy, UpdateError, Workspace};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::config::UtilityConfig;
-use super::learner::{Needs, load_weights};
+use super::learner::Needs;
 use super::utility::{Seen, Utility};
-use super::{EpisodeBatch, Learner, add, blend, check, check_team_reward, keys, report, squared_error};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use super::{EpisodeBatch, Learner, add, check, check_team_reward, keys, report, squared_error};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 
 settings! {
     /// The joint networks and what ties the agents' values to them.
@@ -179,14 +181,14 @@ impl Tied {
         }
         self.learner.backward(pool, batch, &seen, &slopes.chosen, Some(&slopes.best), remembers.then_some(&d_states));
         self.learner.step(Some((&mut self.joint, &grad)), context, metrics)?;
-        blend(&mut self.target, &self.joint, self.learner.follow());
+        follow(&mut self.target, &self.joint, self.learner.follow());
         Ok(())
     }
 }
 
 impl Algorithm for Tied {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.learner.config.rollout_steps }
+    fn rollout_steps(&self) -> usize {
+        self.learner.config.rollout_steps
     }
 
     fn policy(&self) -> TeamPolicy {
@@ -209,8 +211,8 @@ impl Algorithm for Tied {
     }
 
     fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        load_weights(&mut self.joint, r, "joint.params")?;
-        load_weights(&mut self.target, r, "joint.target_params")?;
+        load_params(&mut self.joint, r, "joint.params")?;
+        load_params(&mut self.target, r, "joint.target_params")?;
         self.learner.load(r)
     }
 }

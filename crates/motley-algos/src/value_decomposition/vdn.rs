@@ -22,7 +22,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::Needs;
 use super::{Learner, check, check_team_reward, keys, squared_error};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 
 /// The registered algorithm.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ struct Sum {
 }
 
 impl Algorithm for Sum {
-    fn collect(&self) -> Collect {
-        Collect::Rollout { steps: self.learner.config.rollout_steps }
+    fn rollout_steps(&self) -> usize {
+        self.learner.config.rollout_steps
     }
 
     fn policy(&self) -> TeamPolicy {

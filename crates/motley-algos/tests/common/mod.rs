@@ -8,7 +8,7 @@ pub mod oracle;
 
 use std::sync::Arc;
 
-use motley_algos::{Algorithm, Collect, Registry, UpdateContext};
+use motley_algos::{Algorithm, Registry, UpdateContext};
 use motley_core::{
     ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, Key, Kind, Metrics, ObsSpace, Origin, Purpose,
     RewardKind, Settings, StateSpace, Status, Stream, TeamSpec,
@@ -235,7 +235,7 @@ impl Bench {
         let settings = settings(spec.keys(), overrides);
         spec.check(&team, &settings)?;
         let algorithm = spec.build(&team, &settings, &Stream::new(seed, Purpose::Init, 0, 0))?;
-        let Collect::Rollout { steps } = algorithm.collect();
+        let steps = algorithm.rollout_steps();
         let memory_len = algorithm.policy().memory_len();
         Ok(Self { algorithm, field: Field::new(make, envs, steps, memory_len, seed, threads), seed, progress: 0.0, updates: 0 })
     }

@@ -127,7 +127,7 @@ fn same_frame(memory: &Replay, at: Place, frame: &FrameBuf) {
 
 /// Every transition in memory against the list: the newest ones of each environment, n-step sums, what follows.
 fn check(memory: &Replay, world: &World, n_step: usize, seed: u64) {
-    let mut rng = Stream::new(seed, Purpose::Replay, 0, 0);
+    let mut rng = Stream::new(seed, Purpose::Check, 0, 0);
     let all = memory.sample(usize::MAX, n_step, GAMMA, &mut rng);
     assert_eq!(all.at.len(), memory.len());
     let mut seen = HashSet::new();
@@ -210,7 +210,7 @@ fn draws_are_different_and_evenly_likely() {
         let mut hits = std::collections::HashMap::new();
         let rounds = 4000;
         for round in 0..rounds {
-            let drawn = memory.draw(count, &mut Stream::new(round, Purpose::Replay, 0, 0));
+            let drawn = memory.draw(count, &mut Stream::new(round, Purpose::Check, 0, 0));
             assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), count);
             drawn.into_iter().for_each(|at| *hits.entry(at).or_insert(0u32) += 1);
         }

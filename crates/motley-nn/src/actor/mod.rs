@@ -16,6 +16,7 @@ use crate::optim::{Adam, AdamConfig, StepReport, UpdateError};
 use crate::passes::NetWork;
 use crate::pick::Pick;
 use crate::policy::{ActingGroup, fill_shown};
+use crate::weights::load_params;
 
 mod loss;
 mod tied;
@@ -104,19 +105,7 @@ impl Actor {
         rng: &Stream,
     ) -> Result<Self, String> {
         let first = &team.agents[members[0]];
-        if let Some(odd) =
-            members.iter().map(|&i| &team.agents[i]).find(|a| a.obs.shape != first.obs.shape || a.action != first.action)
-        {
-            return Err(format!(
-                "agents \"{}\" (observation {:?}, {}) and \"{}\" (observation {:?}, {}) cannot share parameters: give each its own with net.share=none, or group equal ones with net.share=type",
-                first.name,
-                first.obs.shape,
-                first.action.describe(),
-                odd.name,
-                odd.obs.shape,
-                odd.action.describe()
-            ));
-        }
+        team.check_alike(&members)?;
         let agent_id = agent_id && members.len() > 1;
         spec.obs = first.obs.clone();
         spec.extra = if agent_id { members.len() } else { 0 };
@@ -125,7 +114,7 @@ impl Actor {
         let net = Net::new(spec, rng);
         let width = net.memory_len();
         Ok(Self {
-            name: members.iter().map(|&i| team.agents[i].name.as_str()).collect::<Vec<_>>().join("+"),
+            name: team.names(&members),
             memory_at: (0..members.len()).map(|m| memory_at + m * width..memory_at + (m + 1) * width).collect(),
             adam: Adam::new(net.params().len(), adam),
             grad: vec![0.0; net.params().len()],
@@ -310,10 +299,7 @@ impl Actor {
 
     /// One step along `self.grad`.
     fn take_step(&mut self, lr: f64) -> Result<StepReport, UpdateError> {
-        let Self { net, adam, grad, name, .. } = self;
-        let mut report = Ok(None);
-        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
-        report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))
+        self.net.step(&mut self.adam, &self.name, &self.grad, lr)
     }
 
     /// Whether a one-hot of the member follows the observation.
@@ -334,13 +320,10 @@ impl Actor {
         loss: &dyn RowLoss,
         lr: f64,
     ) -> Result<(Vec<f64>, StepReport), UpdateError> {
-        let Self { net, adam, grad, name, work, engine, .. } = self;
+        let Self { net, grad, work, engine, .. } = self;
         let mut stats = vec![0.0; loss.stats_len()];
         net.loss_grad(engine, pool, Batch { x, rows, sequence: None }, loss, grad, &mut stats, work);
-        let mut report = Ok(None);
-        net.set_params(|params| report = adam.step(name, params, grad, lr).map(Some));
-        let report = report?.ok_or_else(|| UpdateError::Data("no step was taken".into()))?;
-        Ok((stats, report))
+        Ok((stats, self.take_step(lr)?))
     }
 
     /// The mean surrogate over active rows and the divergence from `old`, under the present weights.
@@ -382,7 +365,7 @@ impl Actor {
         self.grad.iter().map(|g| -g).collect()
     }
 
-    /// `F v` plus nothing: the Fisher information of the policy at the present weights times a vector, as
+    /// `F v`: the Fisher information of the policy at the present weights times a vector, undamped, as
     /// `J^T M J v` with the distribution's own curvature `M` and no second derivatives. `J v` is the forward-mode product, recurrent
     /// networks cut off where the pick cuts them; a central difference of two passes for convolutions and messages.
     pub fn fisher_product(
@@ -455,11 +438,8 @@ impl Actor {
     /// # Errors
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        let mut params = self.net.params().to_vec();
-        r.f32s_into("params", &mut params)?;
-        self.adam.load(&r.scope("adam"))?;
-        self.net.set_params(|p| p.copy_from_slice(&params));
-        Ok(())
+        load_params(&mut self.net, r, "params")?;
+        self.adam.load(&r.scope("adam"))
     }
 }
 

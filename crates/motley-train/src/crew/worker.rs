@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use motley_algos::Collect;
 use motley_core::{ConfigError, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_kernels::PoolError;
@@ -66,7 +65,7 @@ impl Worker {
         let pool = Pool::new(crate::trainer::threads(threads))?;
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(run.seed, Purpose::Init, 0, 0))?;
         let policy = algorithm.policy();
-        let Collect::Rollout { steps } = algorithm.collect();
+        let steps = algorithm.rollout_steps();
         let roll = Rollout::new(Arc::clone(&plan.team), envs.len(), steps, policy.memory_len());
         let collector =
             Collector::part(Arc::clone(&plan.team), Arc::clone(&plan.make), run.seed, envs.clone(), run.env_failure_limit)?;

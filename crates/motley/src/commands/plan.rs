@@ -198,7 +198,7 @@ fn draws(random: Option<&Random>) -> Result<Vec<Part>, String> {
         range.check().map_err(|why| format!("random.space.{key}: {why}"))?;
         ranges.push((key, range));
     }
-    let stream = Stream::new(random.seed, Purpose::Explore, 0, 0);
+    let stream = Stream::new(random.seed, Purpose::Search, 0, 0);
     let draw = |trial: u64| {
         // Each setting has a stream of its own: another one more or less does not change it.
         let value = |(key, range): &(String, Range)| format!("{key}={}", range.draw(&mut stream.fork(trial).fork(named(key))));
