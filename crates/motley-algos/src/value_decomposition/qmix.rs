@@ -22,7 +22,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::{Needs, load_weights};
 use super::{EpisodeBatch, Learner, blend, check, check_team_reward, keys, report};
-use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, Collect, RewardMode, UpdateContext, but_for_room};
 
 settings! {
     /// The mixer.
@@ -75,7 +75,7 @@ impl AlgorithmSpec for Qmix {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
-        self.check(team, settings)?;
+        but_for_room(self.check(team, settings))?;
         Ok(Box::new(Mixed::new(team, settings, self.own_reward(), None, rng)?))
     }
 }
