@@ -28,7 +28,7 @@ fn all() -> Vec<Bundle> {
         bundle("hetgppo", "vmas/give_way", &[]),
         bundle("hatrpo", "mpe/simple_reference_v3", &[]),
         bundle("haddpg", "mpe/simple_spread_v3", &["task.continuous=true"]),
-        bundle("mappo", "mpe/simple_spread_v3", &["algo.actor=central"]),
+        bundle("gppo", "mpe/simple_spread_v3", &["algo.actor=central", "algo.critic=state", "net.trunk=mlp"]),
         bundle("u-qmix", "mpe/simple_speaker_listener_v4", &["net.recurrent=true", "net.last_action=true"]),
     ]
 }
