@@ -135,7 +135,8 @@ fn build(algo: &str, team: &Arc<TeamSpec>, words: &[&str], rng: &Stream) -> Out<
     let spec = Registry::builtin().get(algo)?;
     let device = Key::new("device", "cpu", Kind::Text, "engine");
     let reward = Key::new("task.reward", "auto", Kind::Text, "reward");
-    let mut settings = Settings::new([spec.keys(), vec![device, reward]].concat());
+    let envs = Key::new("num_envs", 20, Kind::Int(1, 100_000), "copies");
+    let mut settings = Settings::new([spec.keys(), vec![device, reward, envs]].concat());
     for word in words {
         settings.set_text(word, Origin::CommandLine)?;
     }

@@ -78,11 +78,19 @@ pub trait AlgorithmSpec: Send + Sync {
         Ok(false)
     }
 
-    /// Builds it with initial parameters.
+    /// Builds it with initial parameters. What it learns from takes its memory when it is first given some.
     ///
     /// # Errors
-    /// As [`AlgorithmSpec::check`].
+    /// As [`AlgorithmSpec::check`], but for room: that was asked for by whoever is to train it, and others want its policy only.
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError>;
+}
+
+/// A check before a build, which asks for no room.
+pub(crate) fn but_for_room(checked: Result<(), ConfigError>) -> Result<(), ConfigError> {
+    match checked {
+        Err(ConfigError::Room { .. }) => Ok(()),
+        checked => checked,
+    }
 }
 
 /// Which reward an agent learns from.

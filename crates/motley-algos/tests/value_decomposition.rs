@@ -15,7 +15,7 @@ use common::settings;
 use mixer::Exact;
 use motley_algos::value_decomposition::vdn;
 use motley_algos::{Algorithm, Registry, UpdateContext};
-use motley_core::{ActionSpace, AgentSpec, FrameBuf, ObsSpace, Purpose, Status, Stream, TeamSpec};
+use motley_core::{ActionSpace, AgentSpec, ConfigError, FrameBuf, ObsSpace, Purpose, Status, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::{
     JointGroup, JointTape, Mode, Moments, ObsBatch, Policy, Pool, QmixMixer, QmixShape, QmixWork, Qtran, QtranShape,
@@ -467,4 +467,35 @@ fn independent_learners_see_what_the_team_earns_after_their_death() {
         algorithm.policy().groups()[0].net.forward(&[0.0], 1, &mut [], &mut values, &mut Default::default());
         assert!((f64::from(values[1]) - worth).abs() < 0.05, "{reward}: {} for {worth}", values[1]);
     }
+}
+
+/// Memory that a run would take beside its replay is counted: temperatures, and the episodes that environments have begun.
+#[test]
+fn what_memory_cannot_hold_is_refused_before_it_is_built() {
+    let agent = |i: usize| AgentSpec::new(format!("a{i}"), "a", ObsSpace::vector(4), ActionSpace::Discrete(2));
+    let team = Arc::new(TeamSpec::new("test/many", (0..50_000).map(agent).collect()));
+    let spec = Registry::builtin().get("iql").unwrap();
+    let net = ["net.share=all", "net.agent_id=false", "net.recurrent=false", "num_envs=1"];
+    let small = [&net[..], &["algo.episode_limit=1", "algo.batch_episodes=1", "algo.buffer_episodes=1"]].concat();
+    let told = |words: &[&str]| spec.check(&team, &settings(spec.keys(), &[&small[..], words].concat()));
+    assert_eq!(told(&["algo.temperature_buckets=100000000"]), Ok(()), "no leniency, no temperatures");
+    match told(&["algo.leniency=1", "algo.temperature_buckets=100000000"]) {
+        Err(ConfigError::Room { key, why, .. }) => {
+            assert!(key == "algo.temperature_buckets" && why.contains(&(4 * 50_000 * 100_000_000_u64).to_string()), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // Two frames and a step of 50,000 agents in each of 100,000 environments.
+    match told(&["num_envs=100000"]) {
+        Err(ConfigError::Room { key, why, .. }) => {
+            assert!(key == "algo.buffer_episodes" && why.contains("100000 environments"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let built = spec.build(
+        &team,
+        &settings(spec.keys(), &[&small[..], &["num_envs=100000"]].concat()),
+        &Stream::new(1, Purpose::Init, 0, 0),
+    );
+    assert!(built.is_ok(), "whoever only wants its policy needs no room");
 }

@@ -168,6 +168,29 @@ impl AgentSpec {
             velocity: None,
         }
     }
+
+    /// Refuses what no task says of an agent: a choice among nothing, bounds the wrong way round, places outside of its spaces.
+    fn check(&self) -> Result<(), String> {
+        let wrong = |what: &str| Err(format!("agent \"{}\": {what}", self.name));
+        let size = product(&self.obs.shape).unwrap_or(usize::MAX);
+        let outside = |place: &Option<Range<usize>>| place.as_ref().is_some_and(|r| r.start > r.end || r.end > size);
+        let choices = self.action.choices();
+        match &self.action {
+            ActionSpace::Box { low, high }
+                if low.len() != high.len() || low.iter().zip(high).any(|(l, h)| l.is_nan() || h.is_nan() || l > h) =>
+            {
+                wrong("its box needs a lower and an upper bound in every dimension, the lower one first")
+            }
+            _ if choices.contains(&0) => wrong("it has a choice among no actions"),
+            _ if self.noop.is_some_and(|noop| choices.iter().any(|n| noop >= *n)) => {
+                wrong("the action that stands for none is not one of its own")
+            }
+            _ if outside(&self.position) || outside(&self.velocity) => {
+                wrong("its position or velocity lies outside of its observation")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The state that a centralised critic sees.
@@ -218,8 +241,10 @@ pub enum Share {
     Groups(Vec<Vec<String>>),
 }
 
-/// Everything that a task says about its team. Offsets into flat per-environment arrays are computed once.
+/// Everything that a task says about its team. Offsets into flat per-environment arrays are computed once; they are not written, and a
+/// team that is read is one only if it could have been made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct TeamSpec {
     /// `suite/name`.
     pub task: String,
@@ -239,9 +264,61 @@ pub struct TeamSpec {
     pub step_limit: Option<usize>,
     /// Whether the task defines winning.
     pub winning: bool,
+    #[serde(skip_serializing)]
     obs_at: Vec<usize>,
+    #[serde(skip_serializing)]
     action_at: Vec<usize>,
+    #[serde(skip_serializing)]
     mask_at: Vec<usize>,
+}
+
+/// A team as files have it. Offsets that older ones hold too are passed over.
+#[derive(Deserialize)]
+struct Written {
+    task: String,
+    version: u32,
+    agents: Vec<AgentSpec>,
+    state: StateSpace,
+    reward: RewardKind,
+    masks: bool,
+    deaths: bool,
+    step_limit: Option<usize>,
+    winning: bool,
+}
+
+impl TryFrom<Written> for TeamSpec {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { task, version, agents, state, reward, masks, deaths, step_limit, winning } = written;
+        if agents.is_empty() {
+            return Err("the team has no agents, one at least is needed".into());
+        }
+        agents.iter().try_for_each(AgentSpec::check)?;
+        let sums = [
+            ("observations", counted(agents.iter().map(|a| product(&a.obs.shape)))),
+            ("actions", counted(agents.iter().map(|a| Some(a.action.width())))),
+            ("availability masks", counted(agents.iter().flat_map(|a| a.action.choices()).map(|n| Some(*n)))),
+            ("states", counted([state.row().checked_mul(state.rows(agents.len()))].into_iter())),
+        ];
+        match sums.into_iter().find(|(_, sum)| sum.is_none()) {
+            Some((what, _)) => Err(format!("the team's {what} have more than {MOST} entries")),
+            None => Ok(Self { version, state, reward, masks, deaths, step_limit, winning, ..Self::new(task, agents) }),
+        }
+    }
+}
+
+/// The most entries of a team's observations, actions, masks or state in a file.
+const MOST: usize = 1 << 28;
+
+/// The entries of a shape, where they can be counted.
+fn product(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |size, axis| size.checked_mul(*axis))
+}
+
+/// The sum of sizes, where it is no more than [`MOST`].
+fn counted(mut sizes: impl Iterator<Item = Option<usize>>) -> Option<usize> {
+    sizes.try_fold(0_usize, |sum, size| sum.checked_add(size?).filter(|sum| *sum <= MOST))
 }
 
 fn offsets(sizes: impl Iterator<Item = usize>) -> Vec<usize> {

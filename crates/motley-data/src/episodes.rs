@@ -21,7 +21,7 @@ mod save;
 pub enum ReplayError {
     /// More memory than there is.
     #[error(
-        "a replay of {episodes} episodes of up to {steps} steps needs {} of memory, {available} bytes are available: lower the number of episodes",
+        "a replay of {episodes} episodes of up to {steps} steps, and of those that {envs} environments have begun, needs {} of memory, {available} bytes are available: lower the number of episodes or of environments",
         .needed.map_or_else(|| "more bytes than can be counted".to_owned(), |n| format!("{n} bytes"))
     )]
     TooLarge {
@@ -29,6 +29,8 @@ pub enum ReplayError {
         episodes: usize,
         /// Steps of the longest.
         steps: usize,
+        /// Environments, each with an episode that waits for its end.
+        envs: usize,
         /// Bytes that they take.
         needed: Option<usize>,
         /// Bytes that there are.
@@ -48,23 +50,23 @@ pub struct EpisodeShape {
 }
 
 impl EpisodeShape {
-    /// Bytes of the ring, or `None` where they cannot be counted.
-    pub fn bytes(&self, team: &TeamSpec) -> Option<usize> {
+    /// Bytes of the ring and of the episodes that `envs` environments have begun, or `None` where they cannot be counted.
+    pub fn bytes(&self, team: &TeamSpec, envs: usize) -> Option<usize> {
         let frame = 4 * (team.obs_len() + team.state_len() + self.notes) + team.mask_len() + team.n();
         let step = 4 * (team.action_len() + team.n()) + 8 * team.n();
         let frames = self.steps.checked_add(1)?;
         let episode = frame.checked_mul(frames)?.checked_add(step.checked_mul(self.steps)?)?;
-        episode.checked_add(9)?.checked_mul(self.episodes)
+        episode.checked_add(9)?.checked_mul(self.episodes.checked_add(envs)?)
     }
 
     /// Refuses what `available` bytes cannot hold, before any of it is taken.
     ///
     /// # Errors
     /// [`ReplayError::TooLarge`] with the computed bytes.
-    pub fn check(&self, team: &TeamSpec, available: u64) -> Result<(), ReplayError> {
-        match self.bytes(team) {
+    pub fn check(&self, team: &TeamSpec, envs: usize, available: u64) -> Result<(), ReplayError> {
+        match self.bytes(team, envs) {
             Some(needed) if needed as u64 <= available => Ok(()),
-            needed => Err(ReplayError::TooLarge { episodes: self.episodes, steps: self.steps, needed, available }),
+            needed => Err(ReplayError::TooLarge { episodes: self.episodes, steps: self.steps, envs, needed, available }),
         }
     }
 }
@@ -194,14 +196,14 @@ pub struct EpisodeReplay {
 }
 
 impl EpisodeReplay {
-    /// An empty replay. Ask [`EpisodeShape::check`] first.
+    /// An empty replay; its memory is taken with the first rollout. Ask [`EpisodeShape::check`] before that.
     pub fn new(team: Arc<TeamSpec>, shape: EpisodeShape) -> Self {
         let widths = Widths::new(&team, shape);
         let each = widths.slots_of_a_piece();
         Self {
             each,
-            stamps: vec![0; shape.episodes.div_ceil(each)],
-            ring: Store::new(shape.episodes, widths),
+            stamps: Vec::new(),
+            ring: Store::default(),
             ended: Vec::new(),
             next: 0,
             waiting: Store::default(),
@@ -222,8 +224,17 @@ impl EpisodeReplay {
         self.ended.is_empty()
     }
 
+    /// Takes the memory of the ring, where that was not done before.
+    fn take_room(&mut self) {
+        if self.stamps.is_empty() {
+            self.stamps = vec![0; self.shape.episodes.div_ceil(self.each)];
+            self.ring = Store::new(self.shape.episodes, self.widths);
+        }
+    }
+
     /// Takes in what a rollout finished, environment after environment, each in order of time.
     pub fn extend(&mut self, roll: &Rollout, note: Note<'_>) -> Added {
+        self.take_room();
         if self.running.len() != roll.envs() {
             self.waiting = Store::new(roll.envs(), self.widths);
             self.running = vec![Running::default(); roll.envs()];

@@ -273,16 +273,21 @@ fn samples_are_uniform() {
 fn what_memory_cannot_hold_is_refused() {
     let team = team();
     let shape = EpisodeShape { episodes: 1_000_000_000, steps: 25, notes: 2 };
-    let text = shape.check(&team, 1 << 34).unwrap_err().to_string();
-    assert!(text.contains(&shape.bytes(&team).unwrap().to_string()) && text.contains("17179869184"), "{text}");
+    let text = shape.check(&team, 7, 1 << 34).unwrap_err().to_string();
+    assert!(text.contains(&shape.bytes(&team, 7).unwrap().to_string()) && text.contains("17179869184"), "{text}");
     let endless = EpisodeShape { episodes: usize::MAX, steps: usize::MAX, notes: 0 };
-    assert!(endless.check(&team, u64::MAX).unwrap_err().to_string().contains("more bytes than can be counted"));
+    assert!(endless.check(&team, 0, u64::MAX).unwrap_err().to_string().contains("more bytes than can be counted"));
     let small = EpisodeShape { episodes: 3, steps: 4, notes: 2 };
     let mut replay = EpisodeReplay::new(Arc::clone(&team), small);
     replay.extend(&whole(&team, 3, 4, 0), &mut |_, _, _| {});
     let held: usize = save(&replay).pieces.iter().map(Vec::len).sum();
-    assert_eq!(small.bytes(&team).unwrap(), held + 3 * 9);
-    assert!(small.check(&team, small.bytes(&team).unwrap() as u64).is_ok());
+    let ring = small.bytes(&team, 0).unwrap();
+    assert_eq!(ring, held + 3 * 9);
+    // An episode that waits for its end has a slot as large as one of the ring.
+    assert_eq!(small.bytes(&team, 7).unwrap(), ring + 7 * ring / 3);
+    assert!(small.check(&team, 0, ring as u64).is_ok());
+    assert!(small.check(&team, 1, ring as u64).unwrap_err().to_string().contains("1 environments"));
+    assert_eq!(small.bytes(&team, usize::MAX), None);
 }
 
 #[test]
@@ -318,7 +323,7 @@ fn few_pieces_change_between_two_saves() {
     (wide.masks, wide.deaths) = (true, true);
     let wide = Arc::new(wide);
     let shape = EpisodeShape { episodes: 16, steps: 1, notes: 1 };
-    assert!((700_000..1_048_576).contains(&(shape.bytes(&wide).unwrap() / 16)));
+    assert!((700_000..1_048_576).contains(&(shape.bytes(&wide, 0).unwrap() / 16)));
     let mut replay = EpisodeReplay::new(Arc::clone(&wide), shape);
     for k in 0..18 {
         replay.extend(&whole(&wide, 1, 1, k), &mut |_, _, _| {});

@@ -105,7 +105,8 @@ impl Graph {
     /// # Errors
     /// What the team lacks.
     pub fn new(team: &TeamSpec, topology: Topology, width: usize) -> Result<Self, String> {
-        let size = team.agents[0].obs.size();
+        let first = team.agents.first().ok_or("a communication graph needs agents, and the team has none")?;
+        let size = first.obs.size();
         let place = |i: usize| {
             let agent = &team.agents[i];
             let position = agent.position.clone().filter(|p| p.len() == 2 && !agent.obs.is_image()).ok_or_else(|| {
@@ -117,7 +118,7 @@ impl Graph {
             if agent.obs.size() != size {
                 return Err(format!(
                     "a communication graph needs observations of one size: \"{}\" has {size} numbers, \"{}\" has {}",
-                    team.agents[0].name,
+                    first.name,
                     agent.name,
                     agent.obs.size()
                 ));
@@ -155,6 +156,25 @@ impl Graph {
     /// Entries of a message.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// The shape of phi.
+    pub(crate) fn phi(&self, activation: Activation) -> MlpShape {
+        MlpShape {
+            input: self.node() + self.edge(),
+            input_norm: false,
+            hidden: vec![self.width],
+            activation,
+            last_activation: None,
+            hidden_norm: false,
+            output: self.width,
+            output_activation: Activation::Identity,
+        }
+    }
+
+    /// Entries of a row that the trunk reads before the extra ones.
+    pub(crate) fn out_len(&self) -> usize {
+        self.node() + self.width
     }
 
     /// Entries of one neighbour's slot: whether it is heard, its node, the edge.
@@ -236,23 +256,8 @@ pub(crate) struct GraphKept {
 }
 
 impl GraphStage {
-    pub(crate) fn new(graph: Arc<Graph>, activation: Activation) -> Self {
-        let shape = MlpShape {
-            input: graph.node() + graph.edge(),
-            input_norm: false,
-            hidden: vec![graph.width()],
-            activation,
-            last_activation: None,
-            hidden_norm: false,
-            output: graph.width(),
-            output_activation: Activation::Identity,
-        };
-        Self { graph, phi: Mlp::new(shape) }
-    }
-
-    /// Entries of a row that the trunk reads before the extra ones.
-    pub(crate) fn out_len(&self) -> usize {
-        self.graph.node() + self.graph.width()
+    pub(crate) fn new(graph: Arc<Graph>, phi: MlpShape) -> Self {
+        Self { graph, phi: Mlp::new(phi) }
     }
 
     /// The edges that exist in `rows` input rows of `input` entries.
@@ -290,7 +295,7 @@ impl GraphStage {
             features.resize(features.len() + width, 0.0);
             features.extend_from_slice(&row[self.graph.row_len()..]);
         }
-        let stride = self.out_len() + input - self.graph.row_len();
+        let stride = self.graph.out_len() + input - self.graph.row_len();
         for (r, message) in kept.receivers.iter().zip(kept.messages.chunks_exact(width)) {
             let sum = &mut features[r * stride + node..][..width];
             sum.iter_mut().zip(message).for_each(|(s, m)| *s += m);

@@ -227,32 +227,26 @@ impl Net {
         net
     }
 
-    /// A network whose parameters are all 0, to be set.
-    pub(crate) fn zeros(spec: NetSpec, graph: Option<Arc<Graph>>) -> Self {
-        let mut layout = Layout::default();
-        let graph = graph.map(|graph| {
-            let stage = GraphStage::new(graph, spec.activation);
-            let at = layout.push("message.", stage.phi.shape().entries());
-            (stage, at)
-        });
-        let conv = conv_shape(&spec).map(|shape| {
-            let at = layout.push("conv.", shape.entries());
-            (Conv::new(shape), at)
-        });
-        let trunk_shape = trunk_shape(&spec, conv.as_ref().map(|(c, _)| c.shape()), graph.as_ref().map(|(g, _)| g.out_len()));
-        let width = trunk_shape.out_width();
-        let trunk_at = layout.push("", trunk_shape.entries());
-        let memory = spec.recurrent.then(|| {
-            let gru = GruShape { input: width, hidden: width, output_norm: spec.layer_norm };
-            let head = linear(width, spec.output);
-            let gru_at = layout.push("gru.", gru.entries());
-            let head_at = layout.push("", head.entries());
-            Memory { gru: Gru::new(gru), gru_at, head: Mlp::new(head), head_at }
-        });
-        if !spec.free.is_empty() {
-            layout.push("", vec![motley_kernels::Entry { name: "free".into(), offset: 0, shape: vec![spec.free.len()] }]);
-        }
-        let stages = Stages { conv, graph, trunk: Mlp::new(trunk_shape), trunk_at, memory };
+    /// The layout of the flat vector of such a network, which is not built: it takes no memory that grows with its layers.
+    pub fn layout(spec: &NetSpec, graph: Option<&Graph>) -> Vec<Entry> {
+        Shapes::new(spec, graph).layout.entries
+    }
+
+    /// A network whose parameters are all 0, to be set. With a graph `spec.obs` is one of its rows.
+    pub fn zeros(spec: NetSpec, graph: Option<Arc<Graph>>) -> Self {
+        let Shapes { graph: messages, conv, trunk: (trunk, trunk_at), memory, layout } = Shapes::new(&spec, graph.as_deref());
+        let stages = Stages {
+            conv: conv.map(|(shape, at)| (Conv::new(shape), at)),
+            graph: graph.zip(messages).map(|(graph, (phi, at))| (GraphStage::new(graph, phi), at)),
+            trunk: Mlp::new(trunk),
+            trunk_at,
+            memory: memory.map(|((gru, gru_at), (head, head_at))| Memory {
+                gru: Gru::new(gru),
+                gru_at,
+                head: Mlp::new(head),
+                head_at,
+            }),
+        };
         Self { params: vec![0.0; layout.len], entries: layout.entries, spec, stages }
     }
 
@@ -508,6 +502,40 @@ impl Layout {
             self.entries.push(entry);
         }
         at
+    }
+}
+
+/// The shapes of a network's stages, each with where its parameters begin, and the layout of all of them.
+struct Shapes {
+    graph: Option<(MlpShape, usize)>,
+    conv: Option<(ConvShape, usize)>,
+    trunk: (MlpShape, usize),
+    /// The GRU and the head behind it.
+    memory: Option<((GruShape, usize), (MlpShape, usize))>,
+    layout: Layout,
+}
+
+impl Shapes {
+    fn new(spec: &NetSpec, graph: Option<&Graph>) -> Self {
+        let mut layout = Layout::default();
+        let messages = graph.map(|graph| {
+            let shape = graph.phi(spec.activation);
+            let at = layout.push("message.", shape.entries());
+            (shape, at)
+        });
+        let conv = conv_shape(spec).map(|shape| (shape, layout.push("conv.", shape.entries())));
+        let trunk = trunk_shape(spec, conv.map(|(shape, _)| shape), graph.map(Graph::out_len));
+        let (width, trunk_at) = (trunk.out_width(), layout.push("", trunk.entries()));
+        let memory = spec.recurrent.then(|| {
+            let gru = GruShape { input: width, hidden: width, output_norm: spec.layer_norm };
+            let head = linear(width, spec.output);
+            let (gru_at, head_at) = (layout.push("gru.", gru.entries()), layout.push("", head.entries()));
+            ((gru, gru_at), (head, head_at))
+        });
+        if !spec.free.is_empty() {
+            layout.push("", vec![motley_kernels::Entry { name: "free".into(), offset: 0, shape: vec![spec.free.len()] }]);
+        }
+        Self { graph: messages, conv, trunk: (trunk, trunk_at), memory, layout }
     }
 }
 

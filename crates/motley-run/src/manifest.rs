@@ -35,8 +35,8 @@ impl Identity {
     pub fn new(algo: &str, team: &TeamSpec) -> Self {
         let mut value = serde_json::to_value(team).unwrap_or_default();
         if let Value::Object(fields) = &mut value {
-            // Offsets follow from the agents; in a list of differences they would only repeat.
-            fields.retain(|name, _| !["obs_at", "action_at", "mask_at", "task", "version"].contains(&name.as_str()));
+            // They stand beside it.
+            fields.retain(|name, _| !["task", "version"].contains(&name.as_str()));
         }
         Self {
             algo: algo.to_owned(),

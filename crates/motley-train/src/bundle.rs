@@ -1,5 +1,6 @@
 //! The policy bundle: everything needed to act, in two files that anything can read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use motley_core::unified::LiftPlan;
@@ -127,31 +128,14 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
         (Some(lift), None) => lift.unified(),
         (None, one) => one.as_ref().unwrap_or(&info.team),
     };
+    let tensors: Tensors<'_> = bundle.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let mut acted = vec![false; team.n()];
     let mut groups = Vec::with_capacity(info.groups.len());
     for (g, group) in info.groups.iter().enumerate() {
         check_group(team, g, group, &mut acted)?;
-        let stream = motley_core::Stream::new(0, motley_core::Purpose::Init, 0, 0);
-        let mut net = match &group.graph {
-            None => Net::new(group.net.clone(), &stream),
-            Some(graph) => Net::on_graph(group.net.clone(), Arc::new(graph.clone()), &stream),
-        };
-        let mut params = net.params().to_vec();
-        for entry in net.entries() {
-            let name = format!("actor.{g}.{}", entry.name);
-            let tensor = bundle.tensor(&name).ok_or_else(|| BundleError(format!("tensor \"{name}\" is missing")))?;
-            if tensor.shape != entry.shape {
-                return Err(BundleError(format!(
-                    "tensor \"{name}\": expected shape {:?}, found {:?}",
-                    entry.shape, tensor.shape
-                )));
-            }
-            params[entry.range()].copy_from_slice(&tensor.values);
-        }
-        net.set_params(|p| p.copy_from_slice(&params));
         groups.push(ActingGroup {
             members: group.members.clone(),
-            net,
+            net: read_net(g, group, &tensors)?,
             head: group.head.clone(),
             agent_id: group.agent_id,
             last_action: group.last_action,
@@ -163,6 +147,10 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
     if let Some(i) = acted.iter().position(|a| !a) {
         return Err(BundleError(format!("no group acts for agent \"{}\"", team.agents[i].name)));
     }
+    let needed: usize = groups.iter().map(|g| g.members.len() * g.memory_width()).sum();
+    if let Some(end) = groups.iter().flat_map(|g| &g.memory_at).map(|r| r.end).find(|end| *end > needed) {
+        return Err(BundleError(format!("memory up to number {end} is named, and the groups together have {needed}")));
+    }
     let own = Arc::new(info.team.clone());
     let policy = match (lift, one) {
         (Some(lift), _) => TeamPolicy::new(Arc::clone(lift.unified()), groups).lifted(Arc::new(lift)),
@@ -170,6 +158,30 @@ pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleEr
         (None, None) => TeamPolicy::new(own, groups),
     };
     Ok((info, policy))
+}
+
+/// The tensors of a bundle by name.
+type Tensors<'a> = BTreeMap<&'a str, &'a NamedTensor>;
+
+/// The network of group `g`. What it is made of is looked up before any of it is built, so that it takes the memory that its tensors take.
+fn read_net(g: usize, group: &GroupInfo, tensors: &Tensors<'_>) -> Result<Net, BundleError> {
+    let mut params = Vec::new();
+    for entry in Net::layout(&group.net, group.graph.as_ref()) {
+        let name = format!("actor.{g}.{}", entry.name);
+        let tensor = tensors.get(name.as_str()).ok_or_else(|| BundleError(format!("tensor \"{name}\" is missing")))?;
+        if tensor.shape != entry.shape || tensor.values.len() != entry.len() {
+            return Err(BundleError(format!(
+                "tensor \"{name}\": expected shape {:?}, found {:?} with {} values",
+                entry.shape,
+                tensor.shape,
+                tensor.values.len()
+            )));
+        }
+        params.extend_from_slice(&tensor.values);
+    }
+    let mut net = Net::zeros(group.net.clone(), group.graph.clone().map(Arc::new));
+    net.set_params(|p| p.copy_from_slice(&params));
+    Ok(net)
 }
 
 /// The unified space is the team's own: what a file says of it has to be that.
@@ -184,7 +196,7 @@ fn head_fits(head: &Head, action: &ActionSpace) -> bool {
     match head {
         Head::Categorical(sizes) => !sizes.is_empty() && sizes == action.choices(),
         Head::Gaussian { low, high, .. } | Head::TanhGaussian { low, high } | Head::Deterministic { low, high } => {
-            action.is_continuous() && low.len() == action.width() && high.len() == low.len()
+            matches!(action, ActionSpace::Box { low: l, high: h } if l == low && h == high)
         }
     }
 }
@@ -197,25 +209,21 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
     if widths.clone().any(|w| *w > MAX_WIDTH) || group.net.hidden_sizes.len() > 64 {
         return wrong("a layer is too wide or there are too many".into());
     }
+    if group.net.output == 0 || group.net.hidden_sizes.contains(&0) {
+        return wrong("a layer is empty".into());
+    }
+    let sees = group.graph.is_some() || group.net.obs.is_image();
+    if sees && (group.net.obs.size() == 0 || group.net.obs.is_image() && group.net.obs.shape[..2].iter().any(|side| *side < 3)) {
+        return wrong("what it observes is smaller than its first layer takes".into());
+    }
     if group.net.recurrent && group.net.hidden_sizes.is_empty() {
         return wrong("a recurrent network needs a hidden layer".into());
     }
     if group.graph.as_ref().is_some_and(|graph| !graph.fits(team)) {
         return wrong("its communication graph does not fit the team".into());
     }
-    let last = if group.last_action { group.head.block() } else { 0 };
-    let recurrent = if group.net.recurrent { group.net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };
-    if last > MAX_WIDTH || group.constants.len() > MAX_WIDTH {
-        return wrong("a layer is too wide or there are too many".into());
-    }
-    let memory = recurrent + last;
-    if group.memory_at.len() != group.members.len()
-        || group.memory_at.iter().any(|(a, b)| a.checked_add(memory) != Some(*b) || *b > (1 << 30))
-    {
-        return wrong("its memory does not fit its members".into());
-    }
-    if group.net.free.len() != group.head.free_parameters().len() || group.net.output != group.head.outputs() {
-        return wrong("network and distribution do not fit each other".into());
+    if group.members.is_empty() {
+        return wrong("it acts for nobody".into());
     }
     for &i in &group.members {
         let Some(agent) = team.agents.get(i) else {
@@ -228,6 +236,19 @@ fn check_group(team: &TeamSpec, g: usize, group: &GroupInfo, acted: &mut [bool])
         if shown.shape != group.net.obs.shape || !head_fits(&group.head, &agent.action) {
             return wrong(format!("its network does not fit agent \"{}\"", agent.name));
         }
+    }
+    // From here on the head's sizes are those of an agent.
+    let last = if group.last_action { group.head.block() } else { 0 };
+    let recurrent = if group.net.recurrent { group.net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };
+    if last > MAX_WIDTH || group.constants.len() > MAX_WIDTH {
+        return wrong("a layer is too wide or there are too many".into());
+    }
+    let memory = recurrent + last;
+    if group.memory_at.len() != group.members.len() || group.memory_at.iter().any(|(a, b)| a.checked_add(memory) != Some(*b)) {
+        return wrong("its memory does not fit its members".into());
+    }
+    if group.net.free.len() != group.head.free_parameters().len() || group.net.output != group.head.outputs() {
+        return wrong("network and distribution do not fit each other".into());
     }
     let extra = group.constants.len() + last + if group.agent_id { group.members.len() } else { 0 };
     if group.net.extra == extra { Ok(()) } else { wrong("its input does not fit its members".into()) }

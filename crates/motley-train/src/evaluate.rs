@@ -167,7 +167,7 @@ fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::
                 player.begin(make, &team, plan, &mut frame, broken)?;
                 memory[k * width..(k + 1) * width].fill(0.0);
             }
-            if player.result.length >= MAX_STEPS && !player.done {
+            if team.step_limit.is_none() && player.result.length >= MAX_STEPS && !player.done {
                 return Err(EvalError::Endless { episode: player.episode });
             }
             keep(&team, &frame, k, &mut obs, &mut avail, &mut alive);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use motley_algos::{AlgorithmSpec, RewardMode};
 use motley_core::secret::{is_secret, masked, missing};
 use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TaskFamily, TeamSpec, settings};
-use motley_run::Change;
+use motley_run::{Change, Difference};
 use serde_json::{Map, json};
 
 use crate::collect::MakeEnv;
@@ -209,6 +209,19 @@ impl Request {
     /// # Errors
     /// A change of anything else, a secret that is not given again, a configuration that this version cannot read.
     pub fn resume(&self, registry: &Registry, config: &toml::Table, retune: bool) -> Result<Plan, ConfigError> {
+        here(self.resume_anywhere(registry, config, retune)?)
+    }
+
+    /// As [`Request::resume`], for what does not keep the run's memory: what this machine has no room for comes beside the plan.
+    ///
+    /// # Errors
+    /// Those of [`Request::resume`], but for room.
+    pub fn resume_anywhere(
+        &self,
+        registry: &Registry,
+        config: &toml::Table,
+        retune: bool,
+    ) -> Result<(Plan, Option<ConfigError>), ConfigError> {
         let algorithm = registry.algorithms.get(&self.algo)?;
         let task = registry.tasks.get(&self.task)?;
         let mut settings = Settings::new(keys(&*algorithm, &*task));
@@ -223,7 +236,7 @@ impl Request {
             take_over(&mut settings, text, &Origin::CommandLine, retune).map_err(placed)?;
         }
         all_secrets(&settings)?;
-        here(finish(algorithm, task, settings, None)?)
+        finish(algorithm, task, settings, None)
     }
 }
 
@@ -308,19 +321,59 @@ pub fn kept(settings: &Settings) -> Map<String, serde_json::Value> {
     kept.map(|(key, value, _)| (key.name.clone(), json!(masked(&key.name, value)))).collect()
 }
 
-/// What a resumed run takes over with another value than its `config.toml` has.
-pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64, retune: bool) -> Vec<Change> {
-    let written = |key: &str| match key.split_once('.') {
+/// What a `config.toml` says of a key.
+fn written<'a>(config: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    match key.split_once('.') {
         Some((section, name)) => config.get(section)?.get(name),
         None => config.get(key),
-    };
+    }
+}
+
+/// What a resumed run takes over with another value than its `config.toml` has.
+pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64, retune: bool) -> Vec<Change> {
     let change = |key: &Key, to: &toml::Value| {
-        let from = written(&key.name).or_else(|| written(key.former?))?;
+        let from = written(config, &key.name).or_else(|| written(config, key.former?))?;
         let (from, to) = (masked(&key.name, from), masked(&key.name, to));
         let changed = from != to && may_change(&key.name, retune);
         changed.then(|| Change { env_steps, key: key.name.clone(), from: json!(from), to: json!(to) })
     };
     settings.iter().filter_map(|(key, to, _)| change(key, to)).collect()
+}
+
+/// Settings that a run must keep and that are recorded with another value, as (key, value, recorded value). A key is looked for under its
+/// former name too; one that is not recorded is left alone.
+fn unlike(
+    settings: &Settings,
+    retune: bool,
+    recorded: impl Fn(&str) -> Option<serde_json::Value>,
+) -> Vec<(String, serde_json::Value, serde_json::Value)> {
+    let now = kept(settings).into_iter().filter(|(key, _)| !may_change(key, retune));
+    let differs = now.filter_map(|(key, value)| {
+        let former = settings.key(&key).and_then(|k| k.former);
+        let found = recorded(&key).or_else(|| recorded(former?))?;
+        (found != value).then_some((key, value, found))
+    });
+    differs.collect()
+}
+
+/// In what a run with this `config.toml` is another than `settings` ask for. Settings that one of the two does not know (another version
+/// of Motley wrote it) are left alone, but for those that are given another value than their default in so many words.
+pub fn differences(settings: &Settings, config: &toml::Table) -> Vec<Difference> {
+    let recorded = |key: &str| written(config, key).map(|value| json!(masked(key, value)));
+    let differs = unlike(settings, false, recorded).into_iter();
+    let mut all: Vec<Difference> =
+        differs.map(|(name, value, found)| Difference { name, expected: value.to_string(), found: found.to_string() }).collect();
+    let unknown = |key: &Key| written(config, &key.name).or_else(|| written(config, key.former?)).is_none();
+    let asked = |origin: &Origin| !matches!(origin, Origin::Default | Origin::Task(_) | Origin::Preset(_));
+    let absent = settings.iter().filter(|(key, value, origin)| {
+        asked(origin) && **value != key.default && !is_free(&key.name) && !is_secret(&key.name) && unknown(key)
+    });
+    all.extend(absent.map(|(key, value, _)| Difference {
+        name: key.name.clone(),
+        expected: json!(masked(&key.name, value)).to_string(),
+        found: "nothing".into(),
+    }));
+    all
 }
 
 /// Refuses a `config.toml` that was changed after the checkpoint. Settings that one of the two does not know (another version of
@@ -329,16 +382,10 @@ pub fn changes(settings: &Settings, config: &toml::Table, env_steps: u64, retune
 /// # Errors
 /// [`ConfigError::Invalid`] with every difference.
 pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>, retune: bool) -> Result<(), ConfigError> {
-    let now = kept(settings);
     // Checkpoints of older versions hold secrets that lie in tables.
     let shown = |key: &str, r: &serde_json::Value| toml::Value::try_from(r).map_or(r.clone(), |r| json!(masked(key, &r)));
-    let differs = now.iter().filter(|(key, _)| !may_change(key, retune));
-    let differs = differs.filter_map(|(key, value)| {
-        let former = settings.key(key).and_then(|k| k.former);
-        let recorded = shown(key, recorded.get(key).or_else(|| recorded.get(former?))?);
-        (recorded != *value).then_some((key, value, recorded))
-    });
-    let found: Vec<String> = differs.map(|(key, value, r)| format!("{key} = {value} (the checkpoint has {r})")).collect();
+    let differs = unlike(settings, retune, |key| Some(shown(key, recorded.get(key)?)));
+    let found: Vec<String> = differs.iter().map(|(key, value, r)| format!("{key} = {value} (the checkpoint has {r})")).collect();
     if found.is_empty() {
         return Ok(());
     }

@@ -136,6 +136,42 @@ fn a_sweep_refuses_what_would_go_wrong_later() {
     refused("sweep bad.toml", 2, "algo");
 }
 
+/// Runs that are only listed, or run elsewhere, need no room on this machine; to train them here is refused.
+#[test]
+fn a_plan_for_larger_machines_is_listed_and_handed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = "out = 'runs'\nalgos = ['hatd3']\ntasks = ['mpe/simple_spread_v3']\nseeds = 1\nsettings.total_steps = 400\n";
+    let plan = format!("{plan}settings.algo.buffer_size = 1_000_000_000\n");
+    std::fs::write(dir.path().join("plan.toml"), plan).unwrap();
+    let (code, out, err) = motley(dir.path(), "sweep plan.toml --dry-run --json");
+    assert!(code == 0 && events(&out, "run").len() == 1, "{err}");
+    assert!(err.contains("refuses to train run 0") && err.contains("algo.buffer_size"), "{err}");
+    let (code, _, err) = motley(dir.path(), "sweep plan.toml --launcher slurm");
+    assert!(code == 0 && dir.path().join("runs/sweep.sbatch").is_file(), "{err}");
+    for words in ["sweep plan.toml", "sweep plan.toml --index 0"] {
+        let (code, _, err) = motley(dir.path(), words);
+        assert!(code == 2 && err.contains("algo.buffer_size") && err.contains("available"), "{words}: {code} {err}");
+    }
+}
+
+/// What `motley train --resume` takes up is the run of the plan, by whichever build it was begun.
+#[test]
+fn a_run_of_an_older_build_goes_on_in_its_sweep() {
+    let dir = planned();
+    assert_eq!(motley(dir.path(), "sweep plan.toml --index 0 --quiet").0, 0);
+    let path = dir.path().join("runs/matrix_climbing/happo/s0/config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let older = config.replace("overlap = false\n", "").replace("lr_decay =", "former_setting = 3\nlr_decay =");
+    assert!(older.contains("former_setting") && !older.contains("overlap"), "{config}");
+    std::fs::write(&path, &older).unwrap();
+    let (code, _, err) = motley(dir.path(), "sweep plan.toml --dry-run");
+    assert_eq!(code, 0, "{err}");
+    let folder = |algo: &str| dir.path().join("runs/matrix_climbing").join(algo);
+    std::fs::rename(folder("happo"), folder("mappo")).unwrap();
+    let (code, _, err) = motley(dir.path(), "sweep plan.toml --dry-run");
+    assert!(code == 2 && err.contains("holds a run with algo = happo"), "another algorithm's run is none of it: {err}");
+}
+
 /// A run that could not keep its last checkpoint is not done: the sweep goes on with it when it can.
 #[cfg(target_os = "linux")]
 #[test]

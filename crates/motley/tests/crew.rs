@@ -13,7 +13,7 @@ use motley_run::RunFolder;
 use motley_testkit::env::{Fault, FaultyEnv, When};
 use motley_testkit::probe::{Probe, ProbeEnv};
 use motley_train::crew::{Begun, Crew, CrewError, Job, Part, Played, Worker, WorkerError};
-use motley_train::{How, Registry, TrainError, Trainer, resume_plan, retune_plan};
+use motley_train::{How, Registry, Request, TrainError, Trainer, resume_plan, retune_plan};
 use tempfile::tempdir;
 
 type MakeRegistry = fn() -> Registry;
@@ -317,6 +317,24 @@ fn workers_refuse_what_is_not_theirs() {
     let mut other = Worker::new(&registry(), &job, 2..4, 1).unwrap();
     assert!(other.begin(Some(&boundary)).unwrap_err().to_string().contains("environments 2..4"));
     assert!(worker.collect(b"nothing").unwrap_err().to_string().contains("what the learner sent"));
+}
+
+/// Workers keep no replay: a machine too small to learn on can play.
+#[test]
+fn workers_need_no_room_for_what_the_learner_keeps() {
+    for (algo, size) in [
+        ("hatd3", "algo.buffer_size=1000000000"),
+        ("had3qn", "algo.buffer_size=1000000000"),
+        ("qmix", "algo.buffer_episodes=100000000"),
+    ] {
+        let overrides = ["preset=none", size].map(String::from).to_vec();
+        let request = Request { algo: algo.into(), task: "mpe/simple_spread_v3".into(), overrides, ..Request::default() };
+        let (plan, no_room) = request.plan_anywhere(&registry()).unwrap();
+        assert!(no_room.is_some(), "{algo}");
+        let job = Job { algo: algo.into(), task: request.task, config: plan.settings.to_table().to_string() };
+        let mut worker = Worker::new(&registry(), &job, 0..2, 1).unwrap();
+        assert_eq!(worker.begin(None).unwrap().warnings, Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -389,6 +389,10 @@ fn endless_episodes_are_truncated() {
     let plan = EvalPlan { seed: 0, round: 0, episodes: 1, mode: Mode::Greedy };
     let text = evaluate(&policy, &endless(None), &Pool::serial(), plan).unwrap_err().to_string();
     assert!(text.contains("did not end") && text.contains("step limit"), "{text}");
+    // Where the task says that its episodes are so long, they are played to their end.
+    let policy = TeamPolicy::new(limited(Some(100_001)), policy.groups().to_vec());
+    let played = evaluate(&policy, &endless(Some(100_001)), &Pool::serial(), plan).unwrap();
+    assert_eq!(played.episodes[0].length, 100_001);
 }
 
 /// E16: stepping before a reset and after the end is an error in everything that is registered; the probes keep the contract.

@@ -36,7 +36,7 @@ use motley_nn::{AdamConfig, Dueling, Explore, Head, NetSpec, Pool, TeamPolicy, U
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::engine;
-use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext, but_for_room};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::off_policy::batch::{Batch, Group, Layout, Side};
 use crate::off_policy::ground::Ground;
@@ -93,7 +93,7 @@ impl AlgorithmSpec for Had3qn {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
-        self.check(team, settings)?;
+        but_for_room(self.check(team, settings))?;
         Ok(Box::new(Learner::new(self.name(), team, settings, self.own_reward(), rng)?))
     }
 }
@@ -113,7 +113,7 @@ struct Learner {
 
 impl Learner {
     fn new(algo: &str, team: &Arc<TeamSpec>, settings: &Settings, own: RewardMode, rng: &Stream) -> Result<Self, ConfigError> {
-        let reward = off_policy::check(algo, team, settings, own, false)?;
+        let reward = off_policy::check_but_for_room(algo, team, settings, own, false)?;
         let joint = JointActions::new(algo, team)?;
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
         let dueling = DuelingConfig::read(settings)?;

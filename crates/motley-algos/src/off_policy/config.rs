@@ -156,6 +156,22 @@ pub fn check(
     own: RewardMode,
     per_agent: bool,
 ) -> Result<RewardMode, ConfigError> {
+    let reward = check_but_for_room(algo, team, settings, own, per_agent)?;
+    memory::check_room(team, settings, reward, platform::available_memory())?;
+    Ok(reward)
+}
+
+/// As [`check`], before a build: its memory is taken when it is first given something.
+///
+/// # Errors
+/// Those of [`check`], but for room.
+pub(crate) fn check_but_for_room(
+    algo: &str,
+    team: &TeamSpec,
+    settings: &Settings,
+    own: RewardMode,
+    per_agent: bool,
+) -> Result<RewardMode, ConfigError> {
     engine(settings)?;
     check_groups(algo, team, &OffNetConfig::read(settings)?.share)?;
     let own = if per_agent { RewardMode::Own } else { own };
@@ -168,7 +184,7 @@ pub fn check(
                 .into(),
         });
     }
-    memory::check(team, settings, reward, platform::available_memory())?;
+    memory::check(settings)?;
     Ok(reward)
 }
 

@@ -31,16 +31,27 @@ settings! {
     }
 }
 
-/// Refuses a memory that this machine cannot hold, before any of it is taken, and one smaller than a batch.
-pub(crate) fn check(team: &TeamSpec, settings: &Settings, reward: RewardMode, available: Option<u64>) -> Result<(), ConfigError> {
+/// Refuses a memory smaller than a batch.
+pub(crate) fn check(settings: &Settings) -> Result<(), ConfigError> {
     let config = ReplayConfig::read(settings)?;
-    if config.batch_size > config.buffer_size {
-        return Err(ConfigError::Value {
-            key: "algo.batch_size".into(),
-            expected: format!("at most algo.buffer_size = {}", config.buffer_size),
-            found: config.batch_size.to_string(),
-        });
+    if config.batch_size <= config.buffer_size {
+        return Ok(());
     }
+    Err(ConfigError::Value {
+        key: "algo.batch_size".into(),
+        expected: format!("at most algo.buffer_size = {}", config.buffer_size),
+        found: config.batch_size.to_string(),
+    })
+}
+
+/// Refuses a memory that this machine cannot hold, before any of it is taken.
+pub(crate) fn check_room(
+    team: &TeamSpec,
+    settings: &Settings,
+    reward: RewardMode,
+    available: Option<u64>,
+) -> Result<(), ConfigError> {
+    let config = ReplayConfig::read(settings)?;
     let needed = Replay::bytes(team, config.buffer_size, columns(team, reward));
     let gib = |b: f64| b / f64::from(1 << 30);
     match available {

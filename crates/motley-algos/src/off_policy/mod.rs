@@ -10,8 +10,8 @@ pub mod ground;
 pub mod joint;
 pub mod memory;
 
-pub(crate) use config::net_spec;
 pub use config::{ApartConfig, OffNetConfig, OffPolicyConfig, PathConfig, Shape, actor_keys, check, check_actors, keys};
+pub(crate) use config::{check_but_for_room, net_spec};
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl OffPolicy {
     /// Actors by `net.share` with targets; critics as `shape` says.
     ///
     /// # Errors
-    /// As [`check_actors`].
+    /// As [`check_actors`], but for room.
     pub fn new(
         algo: &str,
         team: &Arc<TeamSpec>,
@@ -99,7 +99,7 @@ impl OffPolicy {
         shape: &Shape,
         rng: &Stream,
     ) -> Result<Self, ConfigError> {
-        let reward = check(algo, team, settings, own, shape.per_agent)?;
+        let reward = check_but_for_room(algo, team, settings, own, shape.per_agent)?;
         let invalid = |why: String| ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why };
         let (net, adam, engine) = (OffNetConfig::read(settings)?, AdamConfig::read(settings)?, engine(settings)?);
         let apart = ApartConfig::read(settings)?;

@@ -19,7 +19,7 @@ use motley_core::{ConfigError, Key, Settings, Stream, TeamSpec};
 use motley_nn::cross_group::Predicted;
 
 use super::{CrossConfig, Unified, prepare};
-use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, but_for_room};
 use crate::value_decomposition::qmix::{Mixed, QmixConfig};
 use crate::value_decomposition::{check, check_team_reward, keys};
 
@@ -63,7 +63,7 @@ impl AlgorithmSpec for UQmix {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
-        self.check(team, settings)?;
+        but_for_room(self.check(team, settings))?;
         let (lift, settings) = prepare(self.name(), team, settings)?;
         let cross = CrossConfig::read(&settings)?.build(&lift, Predicted::Values);
         let mixed = Mixed::new(lift.unified(), &settings, self.own_reward(), cross, rng)?;

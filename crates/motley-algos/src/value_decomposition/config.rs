@@ -153,7 +153,7 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, notes: usize) -> 
     check_groups(algo, team, &net.share)?;
     let shape = config.replay_shape(team, notes);
     let available = available_memory().unwrap_or(u64::MAX);
-    shape.check(team, available).map_err(|e| ConfigError::Room {
+    shape.check(team, settings.get("num_envs")?, available).map_err(|e| ConfigError::Room {
         key: "algo.buffer_episodes".into(),
         found: config.buffer_episodes.to_string(),
         why: e.to_string(),

@@ -25,13 +25,14 @@ use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, s
 use motley_data::rollout::Rollout;
 use motley_nn::explore::epsilon_greedy;
 use motley_nn::{TeamPolicy, UpdateError};
+use motley_run::platform::available_memory;
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::config::ValueConfig;
 use super::learner::Needs;
 use super::utility::Seen;
 use super::{EpisodeBatch, Learner, add, check, keys, report};
-use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext, but_for_room};
 
 settings! {
     /// What steadies independent learners.
@@ -61,6 +62,29 @@ impl IqlConfig {
     fn needs(&self, team: &TeamSpec) -> Needs {
         let notes = if self.leniency > 0.0 { team.n() } else { 0 };
         Needs { notes, fingerprint: self.fingerprint, ..Needs::default() }
+    }
+
+    /// Temperatures of all agents.
+    fn temperatures(&self, team: &TeamSpec) -> usize {
+        if self.leniency > 0.0 { team.n().saturating_mul(self.temperature_buckets) } else { 0 }
+    }
+
+    /// Refuses temperatures for which there is no room beside the replay.
+    fn check_room(&self, team: &TeamSpec, settings: &Settings, available: u64) -> Result<(), ConfigError> {
+        let shape = ValueConfig::read(settings)?.replay_shape(team, self.needs(team).kept());
+        let replay = shape.bytes(team, settings.get("num_envs")?);
+        let needed = self.temperatures(team).saturating_mul(size_of::<f32>());
+        if replay.is_some_and(|bytes| bytes.saturating_add(needed) as u64 <= available) {
+            return Ok(());
+        }
+        Err(ConfigError::Room {
+            key: "algo.temperature_buckets".into(),
+            found: self.temperature_buckets.to_string(),
+            why: format!(
+                "the temperatures of {} agents take {needed} bytes beside the replay, {available} bytes are available for both: lower their number",
+                team.n()
+            ),
+        })
     }
 }
 
@@ -98,7 +122,8 @@ impl AlgorithmSpec for Iql {
                     .into(),
             ));
         }
-        check(self.name(), team, settings, iql.needs(team).kept())
+        check(self.name(), team, settings, iql.needs(team).kept())?;
+        iql.check_room(team, settings, available_memory().unwrap_or(u64::MAX))
     }
 
     fn learns_from_older(&self, settings: &Settings) -> Result<bool, ConfigError> {
@@ -107,11 +132,10 @@ impl AlgorithmSpec for Iql {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
-        self.check(team, settings)?;
+        but_for_room(self.check(team, settings))?;
         let config = IqlConfig::read(settings)?;
         let learner = Learner::new(team, settings, self.own_reward(), config.needs(team), rng)?;
-        let buckets = if config.leniency > 0.0 { team.n() * config.temperature_buckets } else { 0 };
-        Ok(Box::new(Independent { learner, temperatures: vec![1.0; buckets], config }))
+        Ok(Box::new(Independent { learner, temperatures: vec![1.0; config.temperatures(team)], config }))
     }
 }
 

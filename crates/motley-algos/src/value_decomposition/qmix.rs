@@ -24,7 +24,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::Needs;
 use super::{EpisodeBatch, Learner, check, check_team_reward, keys, report};
-use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext, but_for_room};
 
 settings! {
     /// The mixer.
@@ -77,7 +77,7 @@ impl AlgorithmSpec for Qmix {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
-        self.check(team, settings)?;
+        but_for_room(self.check(team, settings))?;
         Ok(Box::new(Mixed::new(team, settings, self.own_reward(), None, rng)?))
     }
 }

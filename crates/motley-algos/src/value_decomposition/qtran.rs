@@ -28,7 +28,7 @@ use super::config::UtilityConfig;
 use super::learner::Needs;
 use super::utility::{Seen, Utility};
 use super::{EpisodeBatch, Learner, add, check, check_team_reward, keys, report, squared_error};
-use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext, but_for_room};
 
 settings! {
     /// The joint networks and what ties the agents' values to them.
@@ -87,7 +87,7 @@ impl AlgorithmSpec for Qtran {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
-        self.check(team, settings)?;
+        but_for_room(self.check(team, settings))?;
         let (config, net) = (QtranConfig::read(settings)?, UtilityConfig::read(settings)?);
         let remembers = net.recurrent && config.joint != "actions";
         let hidden = if remembers { net.hidden_sizes.last().copied().unwrap_or(0) } else { 0 };

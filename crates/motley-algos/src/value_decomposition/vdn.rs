@@ -22,7 +22,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::Needs;
 use super::{Learner, check, check_team_reward, keys, squared_error};
-use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
+use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext, but_for_room};
 
 /// The registered algorithm.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl AlgorithmSpec for Vdn {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
-        self.check(team, settings)?;
+        but_for_room(self.check(team, settings))?;
         Ok(Box::new(Sum { learner: Learner::new(team, settings, self.own_reward(), Needs::default(), rng)? }))
     }
 }

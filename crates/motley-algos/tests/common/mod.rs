@@ -164,7 +164,8 @@ impl Env for ToyEnv {
 pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
     let device = Key::new("device", "cpu", Kind::Text, "engine");
     let reward = Key::new("task.reward", "auto", Kind::Text, "reward");
-    let mut all = Settings::new([keys, vec![device, reward]].concat());
+    let envs = Key::new("num_envs", 20, Kind::Int(1, 100_000), "copies");
+    let mut all = Settings::new([keys, vec![device, reward, envs]].concat());
     for text in overrides {
         match text.strip_prefix('?') {
             Some(text) => drop(all.set_text(text, Origin::CommandLine)),

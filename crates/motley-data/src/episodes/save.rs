@@ -136,6 +136,7 @@ impl EpisodeReplay {
         unfinished: &[u8],
     ) -> Result<(), LoadError<E>> {
         self.load_counters(counters)?;
+        self.take_room();
         each_piece(self.stamps().len(), pieces, |k, piece| self.load_piece(k, piece))?;
         let w = self.widths;
         let bytes = self.running.iter().map(|r| w.bytes(r.size().0, r.size().1)).sum();

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::wire::{Stamp, get_policy, put_failures, put_lanes};
 use super::{Begun, Job, Played};
 use crate::collect::{CollectError, Collector, ResumeError};
-use crate::settings::{Registry, RunConfig, resume_plan};
+use crate::settings::{Registry, Request, RunConfig};
 
 /// Why a worker cannot begin or go on.
 #[derive(Debug, Error)]
@@ -53,7 +53,9 @@ impl Worker {
     /// [`WorkerError`].
     pub fn new(registry: &Registry, job: &Job, envs: Range<usize>, threads: usize) -> Result<Self, WorkerError> {
         let table = job.config.parse().map_err(|e| ConfigError::Invalid(format!("the settings that a worker was given: {e}")))?;
-        let plan = resume_plan(registry, &job.algo, &job.task, &table, &[])?;
+        let request = Request { algo: job.algo.clone(), task: job.task.clone(), ..Request::default() };
+        // What is learned from lies with the learner: there is no need of room for it here.
+        let (plan, _) = request.resume_anywhere(registry, &table, false)?;
         let run = RunConfig::read(&plan.settings)?;
         if envs.start >= envs.end || envs.end > run.num_envs {
             return Err(ConfigError::Invalid(format!(

@@ -231,7 +231,7 @@ fn form(run: &RunRecord, registry: &Registry) -> String {
     let mut made_here = false;
     for name in own.into_iter().chain(["none"]) {
         let words = [task_words(run), vec![format!("preset={name}")]].concat();
-        let Ok(plan) = request(&words, None).and_then(|r| Ok(r.plan(registry)?)) else { continue };
+        let Ok((plan, _)) = request(&words, None).and_then(|r| Ok(r.plan_anywhere(registry)?)) else { continue };
         made_here = true;
         if unlike(run, &plan.settings).next().is_none() {
             return if name == "none" { "no preset".into() } else { format!("preset {name}") };
@@ -381,6 +381,21 @@ mod tests {
         own["seed"] = 7.into();
         let found: Vec<_> = unlike(&record(&own), &plan.settings).map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(found, ["algo.gamma=0.9"]);
+    }
+
+    /// What was trained elsewhere may be more than this machine has room for.
+    #[test]
+    fn a_form_needs_no_room_here() {
+        let registry = Registry::builtin();
+        let words = ["hasac", "mpe/simple_spread_v3", "preset=none", "task.num_agents=64"].map(String::from);
+        let (plan, _) = request(&words, None).unwrap().plan_anywhere(&registry).unwrap();
+        let record = RunRecord {
+            config: plan.settings.to_table(),
+            ..run(
+                r#"{"algo": "hasac", "task": "mpe/simple_spread_v3", "seed": 1, "env_steps": 5, "config": {}, "evaluations": []}"#,
+            )
+        };
+        assert_eq!(form(&record, &registry), "no preset");
     }
 
     #[test]

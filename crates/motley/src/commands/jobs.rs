@@ -9,9 +9,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use motley_core::ConfigError;
 use motley_core::secret::is_secret;
-use motley_run::{Difference, RunStatus, RunView, diff};
+use motley_run::{Difference, RunStatus, RunView};
 use motley_train::Registry;
+use motley_train::settings::differences;
 use serde_json::json;
 
 use crate::commands::config::request;
@@ -20,8 +22,6 @@ use crate::output::Output;
 
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(100);
-/// Settings in which a run that is taken up may differ from what was asked for.
-const FREE: [&str; 2] = ["total_steps", "threads"];
 
 /// One training.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,24 +52,34 @@ enum End {
 }
 
 impl Job {
-    /// What there is to do, after a check of the settings: names and values, and that a run in the folder was made with the same.
+    /// What there is to do, wherever it is done, after a check of the settings: names and values, and that a run in the folder was
+    /// made with the same.
     ///
     /// # Errors
     /// Settings that do not resolve; a run with others in the folder; a damaged run.
     pub(crate) fn state(&self, registry: &Registry) -> Result<State, Failure> {
-        let plan = request(&self.words, None)?.plan(registry)?;
-        let Ok(view) = RunView::open(&self.dir) else { return Ok(State::New) };
+        Ok(self.look(registry)?.0)
+    }
+
+    /// The same, and what this machine has no room for.
+    ///
+    /// # Errors
+    /// Those of [`Job::state`].
+    pub(crate) fn look(&self, registry: &Registry) -> Result<(State, Option<ConfigError>), Failure> {
+        let (plan, no_room) = request(&self.words, None)?.plan_anywhere(registry)?;
+        let Ok(view) = RunView::open(&self.dir) else { return Ok((State::New, no_room)) };
         let total: u64 = plan.settings.get("total_steps")?;
-        let as_json = |table: &toml::Table| serde_json::to_value(table).map_err(Failure::run);
-        let free = |name: &str| FREE.contains(&name) || name.starts_with("eval.") || name.starts_with("log.");
-        let found = as_json(&view.config()?)?;
-        let others = diff(&as_json(&plan.settings.to_table())?, &found);
+        let (found, info) = (view.config()?, view.info()?);
         let budget = found.get("total_steps").map(ToString::to_string).unwrap_or_default();
-        let differs = |d: &&Difference| match d.name.as_str() {
-            "schedule_steps" => !one_horizon(&d.expected, &d.found, &budget),
-            name => !free(name),
+        let same_horizon = |d: &Difference| d.name == "schedule_steps" && one_horizon(&d.expected, &d.found, &budget);
+        let trains = |name: &str, expected: &str, found: &str| Difference {
+            name: name.to_owned(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
         };
-        if let Some(d) = others.iter().find(differs) {
+        let what = [trains("algo", plan.algorithm.name(), &info.algo), trains("task", &plan.team.task, &info.task)];
+        let differs = |d: &Difference| d.expected != d.found && !same_horizon(d);
+        if let Some(d) = what.into_iter().chain(differences(&plan.settings, &found)).find(differs) {
             return Err(Failure::usage(format!(
                 "{} holds a run with {} = {}, the plan says {}: remove the folder or choose another",
                 self.dir.display(),
@@ -78,24 +88,25 @@ impl Job {
                 d.expected
             )));
         }
-        let info = view.info()?;
-        Ok(match info.status {
+        let state = match info.status {
             // One that was stopped beyond what is asked for has it too.
             RunStatus::Done | RunStatus::Stopped if info.env_steps >= total => State::Done,
             _ if view.checkpoints_dir().join("latest").is_file() => State::Stopped,
             _ => State::New,
-        })
+        };
+        Ok((state, no_room))
+    }
+
+    /// The words that a resumed run is given again: its budget, and its secrets, which are in no run folder.
+    pub(crate) fn again(&self) -> Vec<String> {
+        self.words.iter().filter(|w| w.starts_with("total_steps=") || is_secret(w)).cloned().collect()
     }
 
     /// The words after `motley train`.
     pub(crate) fn arguments(&self, state: State, threads: Option<usize>) -> Vec<String> {
         let folder = self.dir.display().to_string();
         let mut words = match state {
-            State::Stopped => {
-                // Secrets are in no run folder: they are given again.
-                let again = self.words.iter().filter(|w| w.starts_with("total_steps=") || is_secret(w));
-                ["--resume".to_owned(), folder].into_iter().chain(again.cloned()).collect()
-            }
+            State::Stopped => [vec!["--resume".to_owned(), folder], self.again()].concat(),
             _ => [self.words.clone(), vec!["--out".to_owned(), folder]].concat(),
         };
         // A resumed run keeps the threads that its words name.
@@ -140,7 +151,7 @@ fn one_horizon(asked: &str, found: &str, budget: &str) -> bool {
 /// from their end are no failures, and go on when the same command is given again. `start` is what starts this program anew.
 ///
 /// # Errors
-/// Settings of any job that do not resolve, before anything is trained.
+/// Settings of any job that do not resolve or that this machine has no room for, before anything is trained.
 pub(crate) fn run(
     jobs: &[Job],
     parallel: Option<usize>,
@@ -151,9 +162,10 @@ pub(crate) fn run(
 ) -> Result<usize, Failure> {
     let mut open = Vec::new();
     for job in jobs {
-        match job.state(registry)? {
-            State::Done => out.event("run", json!({ "run": job.dir.display().to_string(), "outcome": "was done" })),
-            state => open.push((job, state)),
+        match job.look(registry)? {
+            (State::Done, _) => out.event("run", json!({ "run": job.dir.display().to_string(), "outcome": "was done" })),
+            (_, Some(no_room)) => return Err(no_room.into()),
+            (state, None) => open.push((job, state)),
         }
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -20,7 +20,9 @@ pub(crate) fn run(args: &SweepArgs, registry: &Registry, start: &[OsString], out
     let (above, jobs) = plan::read(&args.plan)?;
     if args.dry_run {
         for (k, job) in jobs.iter().enumerate() {
-            job.state(registry)?;
+            if let (_, Some(no_room)) = job.look(registry)? {
+                out.warning(format!("this machine refuses to train run {k}: {no_room}"));
+            }
             out.line(format!("{k:4}  {}  {}", job.dir.display(), job.words.join(" ")));
             out.event("run", json!({ "index": k, "run": job.dir.display().to_string(), "words": job.words.join(" ") }));
         }
@@ -99,13 +101,16 @@ fn one(job: &Job, registry: &Registry, out: &Output) -> Result<u8, Failure> {
         out.note(format!("{} is done", job.dir.display()));
         return Ok(0);
     }
-    let (resume, words, folder) = match state {
-        State::Stopped => {
-            (Some(job.dir.clone()), job.words.iter().filter(|w| w.starts_with("total_steps=")).cloned().collect(), None)
-        }
+    train::run(&train_args(job, state), registry, out)
+}
+
+/// What `motley train` is told of a run that is not done.
+fn train_args(job: &Job, state: State) -> TrainArgs {
+    let (resume, words, out) = match state {
+        State::Stopped => (Some(job.dir.clone()), job.again(), None),
         _ => (None, job.words.clone(), Some(job.dir.clone())),
     };
-    train::run(&TrainArgs { words, resume, config: None, out: folder }, registry, out)
+    TrainArgs { words, resume, config: None, out }
 }
 
 /// Writes the script of a job array beside the runs.
@@ -155,4 +160,21 @@ fn script(start: &[OsString], here: &Path, plan: &Path, above: &Path, runs: usiz
 /// One word of a shell.
 fn quoted(word: impl AsRef<OsStr>) -> String {
     format!("'{}'", word.as_ref().to_string_lossy().replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Out of a queue again, a run is given its secrets again: its folder does not keep them.
+    #[test]
+    fn a_run_that_is_requeued_keeps_its_secrets() {
+        let words = ["happo", "py:a:b", "task.kwargs={token=\"x\"}", "algo.lr=0.1", "total_steps=100"].map(String::from).to_vec();
+        let job = Job { dir: "r/s1".into(), words: words.clone() };
+        let args = train_args(&job, State::Stopped);
+        assert_eq!((args.resume, args.out), (Some(PathBuf::from("r/s1")), None));
+        assert_eq!(args.words, ["task.kwargs={token=\"x\"}", "total_steps=100"]);
+        let args = train_args(&job, State::New);
+        assert_eq!((args.words, args.resume, args.out), (words, None, Some(PathBuf::from("r/s1"))));
+    }
 }

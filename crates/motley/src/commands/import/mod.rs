@@ -152,7 +152,8 @@ fn plan(args: &ImportArgs, registry: &Registry, found: &mut Found) -> Result<(Pl
     found.left.extend(left.into_iter().map(|(key, value)| format!("{key}={value}")));
     let words = taken.iter().map(|(key, value)| format!("{key}={value}"));
     let overrides = std::iter::once("preset=none".to_owned()).chain(words).chain(own.into_iter().cloned()).collect();
-    let plan = Request { algo, task, overrides, ..Request::default() }.plan(registry)?;
+    // What has learned already needs no room to learn from.
+    let (plan, _) = Request { algo, task, overrides, ..Request::default() }.plan_anywhere(registry)?;
     Ok((plan, taken))
 }
 

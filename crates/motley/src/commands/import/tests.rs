@@ -167,3 +167,56 @@ fn any_damage_is_an_answer() {
         let _ = torch::state_dict(&bytes);
     }
 }
+
+/// A zip file of members as they are, without their checksums.
+fn stored(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in members {
+        let sizes = [(data.len() as u32).to_le_bytes(), (data.len() as u32).to_le_bytes()].concat();
+        let names = [&(name.len() as u16).to_le_bytes()[..], &[0, 0]].concat();
+        let at = (file.len() as u32).to_le_bytes();
+        // Version, flags, method, time, date, checksum: all 0.
+        file.extend([&b"PK\x03\x04"[..], &[0; 14], &sizes, &names, name.as_bytes(), data].concat());
+        directory.extend([&b"PK\x01\x02"[..], &[0; 16], &sizes, &names, &[0; 10], &at, name.as_bytes()].concat());
+    }
+    let count = (members.len() as u16).to_le_bytes();
+    let (length, from) = ((directory.len() as u32).to_le_bytes(), (file.len() as u32).to_le_bytes());
+    [file, directory, [&b"PK\x05\x06"[..], &[0; 4], &count, &count, &length, &from, &[0, 0]].concat()].concat()
+}
+
+/// A state dictionary of 16 numbers, shown under each of `names` as `lengths` steps of `stride` (below 256 each).
+fn shown(names: usize, lengths: &[i32], stride: u8) -> Vec<u8> {
+    let text = |t: &str| [&b"X"[..], &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
+    let global = |module: &str, name: &str| format!("c{module}\n{name}\n").into_bytes();
+    let mut pickle = [&[0x80, 2][..], b"}"].concat();
+    // The tensor, kept as 0 and taken off the dictionary's entries again: (storage, offset, lengths, strides, grad, hooks).
+    pickle.extend(b"(");
+    pickle.extend([text("first"), global("torch._utils", "_rebuild_tensor_v2")].concat());
+    pickle.extend(
+        [&b"(("[..], &text("storage"), &global("torch", "FloatStorage"), &text("0"), &text("cpu"), b"K\x10tQK\0("].concat(),
+    );
+    pickle.extend(lengths.iter().flat_map(|n| [&b"J"[..], &n.to_le_bytes()].concat()));
+    pickle.extend(b"t(");
+    pickle.extend(lengths.iter().flat_map(|_| [b'K', stride]));
+    pickle.extend([&b"t\x89"[..], &global("collections", "OrderedDict"), b")RtRq\0"].concat());
+    for name in 1..names {
+        pickle.extend([text(&format!("n{name}")), b"h\0".to_vec()].concat());
+    }
+    pickle.extend(b"u.");
+    stored(&[("a/data.pkl", &pickle), ("a/data/0", &[0; 64])])
+}
+
+/// A small file is a small state dictionary: what shows its numbers over and over is refused before it is gathered.
+#[test]
+fn a_small_file_takes_little_memory() {
+    let two = torch::state_dict(&shown(2, &[4, 4], 1)).unwrap();
+    assert!(two.len() == 2 && two.values().all(|t| t.shape == [4, 4] && t.values == [0.0; 16]));
+    for (lengths, stride) in
+        [(vec![1 << 28], 0), (vec![1 << 14, 1 << 14], 0), (vec![17], 0), (vec![1 << 30, 1 << 30, 1 << 30], 1)]
+    {
+        let error = torch::state_dict(&shown(1, &lengths, stride)).unwrap_err();
+        assert!(error.contains("the 16 that it is made of"), "{lengths:?}: {error}");
+    }
+    assert!(torch::state_dict(&shown(1, &[17; 65], 0)).unwrap_err().contains("65 lengths"));
+    assert!(torch::state_dict(&shown(1, &[4], 9)).unwrap_err().contains("beyond its numbers"));
+}

@@ -17,8 +17,10 @@ pub(super) struct Tensor {
     pub(super) values: Vec<f32>,
 }
 
-/// The most numbers of a file.
+/// The most numbers of all tensors that a file names.
 const MOST: usize = 1 << 28;
+/// The most axes of a tensor, as in PyTorch.
+const AXES: usize = 64;
 
 /// The tensors of a state dictionary by name.
 ///
@@ -95,8 +97,15 @@ struct Machine<'a> {
     seqs: Vec<Vec<Value>>,
     dicts: Vec<Vec<(Value, Value)>>,
     storages: Vec<(Kind, String)>,
-    tensors: Vec<Tensor>,
-    numbers: usize,
+    views: Vec<View>,
+}
+
+/// A tensor as the pickle describes it: which numbers of a storage, in which order. Only those that are named are gathered.
+struct View {
+    storage: usize,
+    offset: i64,
+    shape: Vec<usize>,
+    stride: Vec<usize>,
 }
 
 impl<'a> Machine<'a> {
@@ -111,8 +120,7 @@ impl<'a> Machine<'a> {
             seqs: Vec::new(),
             dicts: Vec::new(),
             storages: Vec::new(),
-            tensors: Vec::new(),
-            numbers: 0,
+            views: Vec::new(),
         }
     }
 
@@ -298,9 +306,11 @@ impl<'a> Machine<'a> {
             (Name::RebuildParameter, [Value::Tensor(tensor), ..]) => self.stack.push(Value::Tensor(*tensor)),
             (Name::RebuildTensor, [Value::Storage(storage), Value::Int(offset), Value::Seq(size), Value::Seq(stride), ..]) => {
                 let (shape, stride) = (self.sizes(*size)?, self.sizes(*stride)?);
-                let tensor = self.view(*storage, *offset, shape, &stride)?;
-                self.tensors.push(tensor);
-                self.stack.push(Value::Tensor(self.tensors.len() - 1));
+                if stride.len() != shape.len() || shape.len() > AXES {
+                    return Err(format!("a tensor has {} lengths and {} strides", shape.len(), stride.len()));
+                }
+                self.views.push(View { storage: *storage, offset: *offset, shape, stride });
+                self.stack.push(Value::Tensor(self.views.len() - 1));
             }
             _ => return Err("its pickle calls something with other arguments than PyTorch does".into()),
         }
@@ -315,19 +325,21 @@ impl<'a> Machine<'a> {
         self.seqs[seq].iter().map(size).collect()
     }
 
-    /// The entries of a view, row by row.
-    fn view(&mut self, storage: usize, offset: i64, shape: Vec<usize>, stride: &[usize]) -> Result<Tensor, String> {
-        let (kind, key) = &self.storages[storage];
+    /// The numbers of a view, row by row; no more than its storage has, and no more than `left`.
+    fn gather(&self, view: &View, left: usize) -> Result<Tensor, String> {
+        let View { storage, offset, shape, stride } = view;
+        let (kind, key) = &self.storages[*storage];
         let data = self.members.get(&format!("{}data/{key}", self.root)).ok_or_else(|| format!("its data/{key} is missing"))?;
-        let count =
-            shape.iter().try_fold(1_usize, |n, axis| n.checked_mul(*axis)).filter(|n| *n <= MOST - self.numbers.min(MOST));
-        let count = count.ok_or("it holds too many numbers")?;
-        if stride.len() != shape.len() {
-            return Err("a tensor's lengths and strides differ in number".into());
-        }
-        self.numbers += count;
         let size = if *kind == Kind::F32 { 4 } else { 8 };
-        let start = usize::try_from(offset).map_err(|_| format!("a tensor that begins at {offset}"))?;
+        let held = data.len() / size;
+        let count = shape.iter().try_fold(1_usize, |n, axis| n.checked_mul(*axis));
+        let count = count.filter(|n| *n <= held).ok_or_else(|| {
+            format!("a tensor of lengths {shape:?} has more numbers than the {held} that it is made of: save a copy of it")
+        })?;
+        if count > left {
+            return Err(format!("its tensors have more than {MOST} numbers together"));
+        }
+        let start = usize::try_from(*offset).map_err(|_| format!("a tensor that begins at {offset}"))?;
         let mut values = Vec::with_capacity(count);
         for k in 0..count {
             let (mut rest, mut at) = (k, start);
@@ -338,15 +350,20 @@ impl<'a> Machine<'a> {
             let raw = at.checked_mul(size).and_then(|from| data.get(from..from.checked_add(size)?));
             values.push(number(*kind, raw.ok_or("a tensor beyond its numbers")?));
         }
-        Ok(Tensor { shape, values })
+        Ok(Tensor { shape: shape.clone(), values })
     }
 
     fn tensors(&self, dict: usize) -> Result<BTreeMap<String, Tensor>, String> {
-        let entry = |(name, value): &(Value, Value)| match value {
-            Value::Tensor(tensor) => Ok((self.said(*name)?, self.tensors[*tensor].clone())),
-            _ => Err("it is no state dictionary: some of its entries are no tensors".to_owned()),
-        };
-        self.dicts[dict].iter().map(entry).collect()
+        let (mut named, mut left) = (BTreeMap::new(), MOST);
+        for (name, value) in &self.dicts[dict] {
+            let Value::Tensor(view) = value else {
+                return Err("it is no state dictionary: some of its entries are no tensors".into());
+            };
+            let tensor = self.gather(&self.views[*view], left)?;
+            left -= tensor.values.len();
+            named.insert(self.said(*name)?, tensor);
+        }
+        Ok(named)
     }
 }
 
