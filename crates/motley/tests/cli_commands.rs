@@ -278,7 +278,7 @@ fn plot_says_what_it_cannot_do() {
         assert_eq!((code, out.as_str()), (expected, ""), "{args:?}: {err}");
         assert!(texts.iter().all(|text| err.contains(text)), "{args:?}: {err}");
     }
-    std::fs::write(dir.path().join("run/metrics.jsonl"), "{\"env_steps\":1}\nnonsense\n").unwrap();
+    std::fs::write(dir.path().join("run/metrics.jsonl"), "{\"env_steps\":1}\nnonsense\n{\"env_steps\":2}\n").unwrap();
     let (code, _, err) = motley_in(dir.path(), &["plot", "run", "-o", "c.svg"]);
     assert!(code == 1 && err.contains("line 2"), "{err}");
 }

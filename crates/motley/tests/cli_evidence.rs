@@ -124,7 +124,7 @@ fn a_sweep_refuses_what_would_go_wrong_later() {
         let (found, _, err) = motley(dir.path(), words);
         assert!(found == code && err.contains(text), "{words}: {found} {err}");
     };
-    refused("sweep plan.toml --launcher ray", 3, "motley-rl[ray]");
+    refused("sweep plan.toml --launcher ray", 3, "pip install '.[ray]'");
     refused("sweep plan.toml --index 8", 2, "runs 0 to 7");
     refused("sweep nowhere.toml", 2, "nowhere.toml");
     assert_eq!(motley(dir.path(), "sweep plan.toml --index 0 --quiet").0, 0);
