@@ -357,7 +357,7 @@ fn another_team_is_told_by_its_difference() {
     let dir = tempfile::tempdir().unwrap();
     write_policy(&dir.path().join("policy"), "mpe/simple_spread_v3");
     let (code, _, err) = motley_in(dir.path(), &["eval", "policy", "num_agents=5"]);
-    for text in ["agent \"agent_0\"", "[18]", "[30]", "expected 3 agents in all, found 5"] {
+    for text in ["agent \"agent_0\"", "observation: expected 18 numbers, found 30 numbers", "expected 3 agents in all, found 5"] {
         assert!(code == 2 && err.contains(text), "{text}: {code} {err}");
     }
 }
