@@ -22,7 +22,7 @@ fn says(dir: &Path, words: &str, code: i32, texts: &[&str]) -> String {
     err
 }
 
-/// A folder with one short run, `run`, of two evaluations, and a copy of it by the given name.
+/// One short run in the folder, `run`, of two evaluations.
 fn trained(dir: &Path) {
     let words = "train happo matrix/climbing preset=none total_steps=40 num_envs=2 algo.rollout_steps=10 net.hidden_sizes=[8] \
                  eval.every=20 eval.episodes=2 log.tensorboard=false --out run --quiet";
