@@ -50,7 +50,7 @@ pub enum EnvError {
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ConfigError {
     /// A key that nothing declares.
-    #[error("unknown key \"{key}\"{}", did_you_mean(.nearest))]
+    #[error("unknown key \"{key}\"{}", or_else(.nearest, "motley config ALGO TASK shows the keys"))]
     UnknownKey {
         /// The key as written.
         key: String,
@@ -78,7 +78,7 @@ pub enum ConfigError {
         why: String,
     },
     /// A name (task, algorithm, preset) that is not registered.
-    #[error("unknown {what} \"{name}\"{}", did_you_mean(.nearest))]
+    #[error("unknown {what} \"{name}\"{}", or_else(.nearest, &listed(what)))]
     UnknownName {
         /// `task`, `algorithm`, `preset`.
         what: &'static str,
@@ -118,9 +118,16 @@ pub enum ConfigError {
     Invalid(String),
 }
 
-fn did_you_mean(nearest: &[String]) -> String {
+/// What shows all the names of that kind, where a command does.
+fn listed(what: &str) -> String {
+    if ["task", "algorithm", "preset"].contains(&what) { format!("see motley list {what}s") } else { String::new() }
+}
+
+/// The close names, or where all of them are told.
+fn or_else(nearest: &[String], otherwise: &str) -> String {
     match nearest {
-        [] => String::new(),
+        [] if otherwise.is_empty() => String::new(),
+        [] => format!(" ({otherwise})"),
         [one] => format!(" (did you mean \"{one}\"?)"),
         many => format!(" (did you mean {}?)", many.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(" or ")),
     }
@@ -168,5 +175,9 @@ mod tests {
     fn messages_offer_the_nearest() {
         let error = ConfigError::UnknownKey { key: "algo.clp".into(), nearest: vec!["algo.clip".into()] };
         assert_eq!(error.to_string(), "unknown key \"algo.clp\" (did you mean \"algo.clip\"?)");
+        let error = ConfigError::UnknownKey { key: "task.foo".into(), nearest: Vec::new() };
+        assert_eq!(error.to_string(), "unknown key \"task.foo\" (motley config ALGO TASK shows the keys)");
+        let error = ConfigError::UnknownName { what: "task", name: "foo/bar".into(), nearest: Vec::new() };
+        assert_eq!(error.to_string(), "unknown task \"foo/bar\" (see motley list tasks)");
     }
 }

@@ -45,6 +45,18 @@ impl ObsSpace {
         self.shape.iter().product()
     }
 
+    /// For messages: `18 numbers`, `an image of 84 x 84 x 3`, with bounds where there are any.
+    pub fn describe(&self) -> String {
+        let sizes = self.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
+        let what = match (self.is_image(), self.size()) {
+            (true, _) => format!("an image of {sizes}"),
+            (false, 1) => "1 number".to_owned(),
+            (false, _) => format!("{sizes} numbers"),
+        };
+        let bounded = self.low.is_finite() || self.high.is_finite();
+        if bounded { format!("{what} in {} ... {}", self.low, self.high) } else { what }
+    }
+
     /// Whether this is an image, so that a convolution makes sense.
     pub fn is_image(&self) -> bool {
         self.shape.len() == 3

@@ -137,7 +137,14 @@ impl RunView {
     /// # Errors
     /// [`RunError::Io`] or [`RunError::Damaged`].
     pub fn info(&self) -> Result<RunInfo, RunError> {
-        self.parse(&self.info_path(), |text| serde_json::from_str(text))
+        self.parse(&self.info_path(), |text| {
+            let root = self.root.display();
+            serde_json::from_str(text).map_err(|e| {
+                format!(
+                    "{e}; put a copy of it back, that of another run with this run's algo, task and seed will do to go on; what was learned is whole: motley eval {root}"
+                )
+            })
+        })
     }
 
     /// Reads `config.toml`.

@@ -26,7 +26,7 @@ pub use clock::{UtcTime, utc_now};
 pub use disk::{Disk, RealDisk};
 pub use error::{CheckpointError, Difference, RunError};
 pub use folder::{Change, RunFolder, RunInfo, RunStatus, RunView, default_dir};
-pub use logs::{EvalEpisode, Point, read_eval, read_metrics};
+pub use logs::{EvalEpisode, Log, Point, read_eval, read_metrics};
 pub use manifest::{CheckpointInfo, Identity, Manifest, diff, fingerprint};
 pub use pieces::{PieceHashes, PieceList};
 pub use sinks::{Lengths, Sink, Sinks};

@@ -134,7 +134,7 @@ fn lines_are_flat_and_fixed() {
     let text = fs::read_to_string(dir.path().join("eval.jsonl")).unwrap();
     let first = r#"{"env_steps":256,"episode":0,"return":-1.25,"mean_agent_return":0.1,"length":25}"#;
     assert_eq!(text.lines().next(), Some(first));
-    let eval = read_eval(&dir.path().join("eval.jsonl")).unwrap();
+    let eval = read_eval(&dir.path().join("eval.jsonl")).unwrap().lines;
     assert_eq!(eval[0], episode(256, 0));
     assert!(eval[1].won == Some(true) && eval[1].team_return.is_nan());
     assert!(sinks.take_warnings().is_empty());
@@ -182,7 +182,7 @@ fn resume_cuts_to_the_checkpoint() {
     assert_eq!(sinks.lengths(), at_checkpoint);
     log(&mut sinks, 4..7);
     assert_eq!(fs::read(dir.path().join("metrics.jsonl")).unwrap(), whole);
-    let steps: Vec<u64> = read_eval(&dir.path().join("eval.jsonl")).unwrap().iter().map(|e| e.env_steps).collect();
+    let steps: Vec<u64> = read_eval(&dir.path().join("eval.jsonl")).unwrap().lines.iter().map(|e| e.env_steps).collect();
     assert_eq!(steps, [0, 1, 2, 3, 4, 5, 6]);
     assert_eq!(scalars(&events_file(dir.path())).len(), 7);
     assert!(sinks.take_warnings().is_empty());
@@ -230,7 +230,7 @@ fn switching_tensorboard_off_between_keeps_its_history() {
     }
     let steps: Vec<i64> = scalars(&events_file(dir.path())).iter().map(|s| s.0).collect();
     assert_eq!(steps, [1, 3]);
-    assert_eq!(read_metrics(&dir.path().join("metrics.jsonl")).unwrap().len(), 3);
+    assert_eq!(read_metrics(&dir.path().join("metrics.jsonl")).unwrap().lines.len(), 3);
 }
 
 /// P4: the disk of one log is full.
@@ -248,7 +248,7 @@ fn a_full_log_is_switched_off_with_one_warning() {
     assert!(warnings.len() == 1 && warnings[0].starts_with("metrics.jsonl is switched off"), "{warnings:?}");
     let lengths = sinks.lengths();
     assert_eq!((lengths["metrics.jsonl"], lengths.len()), (0, 3));
-    assert_eq!(read_eval(&dir.path().join("eval.jsonl")).unwrap().len(), 3);
+    assert_eq!(read_eval(&dir.path().join("eval.jsonl")).unwrap().lines.len(), 3);
     assert_eq!(scalars(&events_file(dir.path())).len(), 3);
 }
 
@@ -278,7 +278,7 @@ fn a_sink_of_ones_own_may_fail_too() {
     }
     assert_eq!(sinks.take_warnings(), ["flaky is switched off, training goes on: gone"]);
     assert_eq!(sinks.lengths().len(), 2);
-    assert_eq!(read_metrics(&dir.path().join("metrics.jsonl")).unwrap().len(), 4);
+    assert_eq!(read_metrics(&dir.path().join("metrics.jsonl")).unwrap().lines.len(), 4);
 }
 
 #[test]
@@ -288,20 +288,44 @@ fn only_the_last_line_may_be_torn() {
     let whole = "{\"env_steps\":1,\"a\":0.5,\"b\":null}\n{\"env_steps\":2,\"a\":1}\n";
     for cut in 0..=whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
-        assert_eq!(read_metrics(&path).unwrap().len(), whole[..cut].matches('\n').count());
+        assert_eq!(read_metrics(&path).unwrap().lines.len(), whole[..cut].matches('\n').count());
     }
-    let points = read_metrics(&path).unwrap();
+    let points = read_metrics(&path).unwrap().lines;
     assert_eq!((points[1].env_steps, points[1].get("a"), points[1].get("b")), (2, Some(1.0), None));
     assert!(points[0].get("b").unwrap().is_nan());
-    for (bad, line) in [("{\"env_steps\":1\n{}\n", "line 1"), ("{\"env_steps\":1}\n{\"a\":1}\n", "line 2"), ("\u{0}\n", "line 1")]
+    for (bad, line) in
+        [("{\"env_steps\":1\n{}\n", "line 1"), ("{\"env_steps\":1}\n{\"a\":1}\n", "line 2"), ("\u{0}\n\n", "line 1")]
     {
         fs::write(&path, bad).unwrap();
-        assert!(read_metrics(&path).unwrap_err().to_string().contains(line));
+        let error = read_metrics(&path).unwrap_err().to_string();
+        assert!(error.contains(line) && error.contains("without that line"), "{error}");
     }
     fs::write(&path, "{\"env_steps\":1,\"a\":\"x\"}\n").unwrap();
     assert!(read_metrics(&path).unwrap_err().to_string().contains("not a number"));
-    fs::write(&path, [0xFF, b'\n']).unwrap();
+    fs::write(&path, [0xFF, b'\n', b'{', b'}', b'\n']).unwrap();
     assert!(read_metrics(&path).is_err());
+}
+
+/// What an editor, a shell or a file system after a crash leaves at the end is no reason to lose all before it.
+#[test]
+fn a_torn_last_line_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metrics.jsonl");
+    for torn in [&b"{\"bad\n"[..], b"\0\0\0\n", b"\xFF\n", b"{\"env_steps\":2,\"a\n"] {
+        fs::write(&path, [b"{\"env_steps\":1}\n", torn].concat()).unwrap();
+        let log = read_metrics(&path).unwrap();
+        assert_eq!(log.lines.len(), 1);
+        assert!(log.warning.unwrap().contains("the last line (2) is torn"));
+    }
+    fs::write(&path, "{\"env_steps\":1}\n{\"env_st").unwrap();
+    assert_eq!(read_metrics(&path).unwrap().warning, None, "a run at work is read while it writes");
+    let path = dir.path().join("eval.jsonl");
+    let whole = r#"{"env_steps":256,"episode":0,"return":-1.25,"mean_agent_return":0.1,"length":25}"#;
+    fs::write(&path, format!("{whole}\n{{\"bad\n")).unwrap();
+    let log = read_eval(&path).unwrap();
+    assert!(log.lines.len() == 1 && log.warning.is_some());
+    fs::write(&path, format!("{whole}\n{{}}\n")).unwrap();
+    assert!(read_eval(&path).unwrap_err().to_string().contains("line 2"), "whole, but no episode");
 }
 
 proptest! {
@@ -313,7 +337,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let pairs: Vec<(&str, f64)> = values.iter().map(|(n, v)| (n.as_str(), *v)).collect();
         Sinks::open(dir.path(), true).unwrap().log(steps, &metrics(&pairs));
-        let points = read_metrics(&dir.path().join("metrics.jsonl")).unwrap();
+        let points = read_metrics(&dir.path().join("metrics.jsonl")).unwrap().lines;
         prop_assert_eq!(points[0].env_steps, steps);
         let expected: Vec<(&str, f64)> = pairs.into_iter().filter(|p| p.0 != "env_steps").collect();
         prop_assert_eq!(points[0].values.len(), expected.len());

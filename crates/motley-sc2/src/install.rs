@@ -103,17 +103,21 @@ impl Install {
     }
 }
 
-/// What `motley doctor` says about the game: the version and maps that are there, or what was looked for.
-pub fn survey() -> String {
+/// What `motley doctor` says about the game: the version and maps that are there.
+///
+/// # Errors
+/// What was looked for, and how to get it.
+pub fn survey() -> Result<String, (String, String)> {
     match Install::find("", "", "") {
         Ok(install) => {
             let maps = motley_envs::skirmish::maps::smac();
             let there = maps.iter().filter(|map| install.map_file(&map.name).is_file()).count();
             let flat = if install.map_file(crate::tasks::FLAT).is_file() { "" } else { "no " };
             let root = install.root.display();
-            format!("{} in {root}, {there} of {} maps for smac/*, {flat}map for smacv2/*", install.version(), maps.len())
+            Ok(format!("{} in {root}, {there} of {} maps for smac/*, {flat}map for smacv2/*", install.version(), maps.len()))
         }
-        Err(error) => format!("for the tasks smac/* and smacv2/*: {error}"),
+        Err(ConfigError::Missing { what, mend }) => Err((what, mend)),
+        Err(error) => Err((error.to_string(), "name the game's folder with SC2PATH".into())),
     }
 }
 

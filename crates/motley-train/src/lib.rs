@@ -5,6 +5,7 @@ mod budget;
 pub mod bundle;
 pub mod collect;
 pub mod crew;
+mod error;
 pub mod evaluate;
 mod faults;
 pub mod presets;
@@ -14,6 +15,7 @@ pub mod trainer;
 
 pub use collect::MakeEnv;
 pub use crew::How;
+pub use error::TrainError;
 pub use evaluate::{EvalPlan, EvalSummary, evaluate};
 pub use settings::{Plan, Registry, Request, read_file, recall_secrets, resume_plan, retune_plan};
-pub use trainer::{Event, NOT_DURABLE, Outcome, TrainError, Trainer};
+pub use trainer::{Event, NOT_DURABLE, Outcome, Trainer};

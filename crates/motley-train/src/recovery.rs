@@ -1,13 +1,14 @@
 //! What is done when an environment fails or falls silent: the policy of recovery in one place.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use motley_core::guard::check_frame;
-use motley_core::{ConfigError, Env, EnvError, Frame, Stream, TeamSpec};
+use motley_core::{ActionSpace, AgentSpec, ConfigError, Env, EnvError, Frame, RewardKind, StateSpace, Stream, TeamSpec};
 use motley_envs::check::differs;
 
 use crate::collect::{CollectError, MakeEnv};
@@ -35,30 +36,74 @@ pub fn build(make: &MakeEnv, team: &TeamSpec) -> Result<Box<dyn Env>, ConfigErro
 /// The first thing in which two teams differ, by the name of the agent where it is one's.
 pub fn difference(expected: &TeamSpec, found: &TeamSpec) -> Option<String> {
     if let Some((a, b)) = expected.agents.iter().zip(&found.agents).find(|(a, b)| a != b) {
-        let show = |s: &motley_core::AgentSpec| {
-            format!("\"{}\" (kind {}, observation {:?}, action {:?}, no-op {:?})", s.name, s.kind, s.obs, s.action, s.noop)
-        };
         let count = if expected.n() == found.n() {
             String::new()
         } else {
             format!("; expected {} agents in all, found {}", expected.n(), found.n())
         };
-        return Some(format!("agent \"{}\": expected {}, found {}{count}", a.name, show(a), show(b)));
+        return Some(format!("agent \"{}\": {}{count}", a.name, unlike(traits(a), traits(b))));
     }
     if expected.n() != found.n() {
         let more = if expected.n() > found.n() { expected } else { found };
         let name = &more.agents[expected.n().min(found.n())].name;
         return Some(format!("expected {} agents, found {} (agent \"{name}\" is the odd one)", expected.n(), found.n()));
     }
-    (expected != found).then(|| {
-        let show = |t: &TeamSpec| {
-            format!(
-                "state {:?}, reward {:?}, masks {}, deaths {}, step limit {:?}",
-                t.state, t.reward, t.masks, t.deaths, t.step_limit
-            )
-        };
-        format!("expected {}, found {}", show(expected), show(found))
-    })
+    (expected != found).then(|| unlike(rules(expected), rules(found)))
+}
+
+/// Named properties in words.
+type Named = Vec<(&'static str, String)>;
+
+/// `observation: expected 18 numbers, found 10 numbers; ...` of what differs.
+fn unlike(expected: Named, found: Named) -> String {
+    let told =
+        |((name, a), (_, b)): ((&str, String), (&str, String))| (a != b).then(|| format!("{name}: expected {a}, found {b}"));
+    let all: Vec<String> = expected.into_iter().zip(found).filter_map(told).collect();
+    if all.is_empty() { "what its actions mean is not the same".into() } else { all.join("; ") }
+}
+
+fn or_none<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "none".into(), |v| v.to_string())
+}
+
+fn traits(agent: &AgentSpec) -> Named {
+    let bounds = match &agent.action {
+        ActionSpace::Box { low, high } => format!(" from {low:?} to {high:?}"),
+        _ => String::new(),
+    };
+    let columns = |at: &Option<Range<usize>>| {
+        or_none(at.as_ref().map(|at| format!("entries {} to {}", at.start, at.end.saturating_sub(1))))
+    };
+    vec![
+        ("name", agent.name.clone()),
+        ("kind", agent.kind.clone()),
+        ("observation", agent.obs.describe()),
+        ("action", format!("{}{bounds}", agent.action.describe())),
+        ("action of the dead", or_none(agent.noop)),
+        ("position in its observation", columns(&agent.position)),
+        ("velocity in its observation", columns(&agent.velocity)),
+    ]
+}
+
+fn rules(team: &TeamSpec) -> Named {
+    let state = match team.state {
+        StateSpace::Ep(n) => format!("{n} numbers for the team"),
+        StateSpace::Fp(n) => format!("{n} numbers for each agent"),
+    };
+    let reward = match team.reward {
+        RewardKind::Common => "one for the team",
+        RewardKind::Own => "one for each agent",
+    };
+    vec![
+        ("state", state),
+        ("reward", reward.to_owned()),
+        ("masks", team.masks.to_string()),
+        ("deaths", team.deaths.to_string()),
+        ("winning", team.winning.to_string()),
+        ("step limit", or_none(team.step_limit)),
+        ("version of its rules", team.version.to_string()),
+        ("task", team.task.clone()),
+    ]
 }
 
 /// Resets an environment, each attempt with a stream of its own; one that panics is dropped and built anew. Returns the attempts

@@ -6,22 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use motley_algos::{Algorithm, UpdateContext};
-use motley_core::{ConfigError, Metrics, Purpose, Stream};
+use motley_core::{Metrics, Purpose, Stream};
 use motley_data::rollout::Rollout;
-use motley_kernels::PoolError;
-use motley_nn::{Mode, Policy, Pool, UpdateError};
+use motley_nn::{Mode, Policy, Pool};
 use motley_run::{
-    CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunError, RunFolder, RunInfo,
-    RunStatus, Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
+    CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunFolder, RunInfo, RunStatus,
+    Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
 };
 use serde_json::{Map, Value, json};
-use thiserror::Error;
 
 use crate::budget::{check_budget, check_memory, stretched};
-use crate::bundle::{BundleError, to_bundle};
-use crate::collect::{CollectError, ResumeError};
+use crate::bundle::to_bundle;
 use crate::crew::{Crew, How, Rollouts};
-use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Played, behavioural_distance, evaluate};
+use crate::error::TrainError;
+use crate::evaluate::{EvalPlan, EvalSummary, Played, behavioural_distance, evaluate};
 use crate::faults::Faults;
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
@@ -34,41 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a run whose steps are all done is not done.
 pub const NOT_DURABLE: &str = "the last checkpoint could not be made durable";
-
-/// Why training ended before its budget.
-#[derive(Debug, Error)]
-pub enum TrainError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The run folder.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// A checkpoint.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// Environments that could not be brought back.
-    #[error(transparent)]
-    Resume(#[from] ResumeError),
-    /// Environments that cannot go on.
-    #[error(transparent)]
-    Collect(#[from] CollectError),
-    /// An evaluation.
-    #[error(transparent)]
-    Eval(#[from] EvalError),
-    /// Learning.
-    #[error(transparent)]
-    Update(#[from] UpdateError),
-    /// Threads.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// The bundle.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// A fault of the program inside an update.
-    #[error("the update panicked: {0}; this is a fault of the algorithm, the last checkpoint stands")]
-    Panicked(String),
-}
 
 /// What happens while training, for whoever shows it.
 #[derive(Debug, Clone)]
@@ -364,7 +327,8 @@ impl Trainer {
         let from = self.counters.env_steps;
         if self.counters.updates == 0 {
             // From here on a run that is killed can be resumed, and a disk that cannot hold a checkpoint is known early.
-            self.checkpoint(false, see);
+            self.try_save(true, see).map_err(TrainError::First)?;
+            self.tell_saved(see);
         }
         while self.counters.env_steps < self.run.total_steps {
             if stop.load(Ordering::Relaxed) {
@@ -537,18 +501,31 @@ impl Trainer {
             self.checkpoint_failed = !saved;
         }
         if saved {
-            self.info.env_steps = self.counters.env_steps;
-            if let Err(error) = self.folder.write_info(&self.info) {
-                see(&Event::Warning(error.to_string()));
-            }
-            see(&Event::Saved { env_steps: self.counters.env_steps });
+            self.tell_saved(see);
         }
     }
 
+    fn tell_saved(&mut self, see: &mut dyn FnMut(&Event)) {
+        self.info.env_steps = self.counters.env_steps;
+        if let Err(error) = self.folder.write_info(&self.info) {
+            see(&Event::Warning(error.to_string()));
+        }
+        see(&Event::Saved { env_steps: self.counters.env_steps });
+    }
+
     fn save_checkpoint(&mut self, with_envs: bool, see: &mut dyn FnMut(&Event)) -> bool {
-        if !with_envs && self.exact_at == Some(self.counters.env_steps) {
+        let at = self.counters.env_steps;
+        if !with_envs && self.exact_at == Some(at) {
             return true;
         }
+        let saved = self.try_save(with_envs, see);
+        if let Err(error) = &saved {
+            see(&Event::Warning(format!("checkpoint at {at} steps failed, training goes on: {error}")));
+        }
+        saved.is_ok()
+    }
+
+    fn try_save(&mut self, with_envs: bool, see: &mut dyn FnMut(&Event)) -> Result<(), CheckpointError> {
         let fill = |state: &mut StateWriter| {
             self.algorithm.save(&mut state.scope("algorithm"));
             self.collector.save(&self.roll, with_envs, &mut state.scope("collector"));
@@ -567,20 +544,10 @@ impl Trainer {
             logs: self.sinks.lengths(),
             exact_resume: with_envs,
         };
-        match self.store.save(&info, fill) {
-            Ok(saved) => {
-                self.exact_at = with_envs.then_some(self.counters.env_steps);
-                saved.warnings.into_iter().for_each(|w| see(&Event::Warning(w)));
-                true
-            }
-            Err(error) => {
-                see(&Event::Warning(format!(
-                    "checkpoint at {} steps failed, training goes on: {error}",
-                    self.counters.env_steps
-                )));
-                false
-            }
-        }
+        let saved = self.store.save(&info, fill)?;
+        self.exact_at = with_envs.then_some(self.counters.env_steps);
+        saved.warnings.into_iter().for_each(|w| see(&Event::Warning(w)));
+        Ok(())
     }
 
     fn mark_best(&self, see: &mut dyn FnMut(&Event)) {

@@ -17,7 +17,7 @@ pub use motley_train::Registry;
 use std::ffi::OsString;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// The git commit that this program was built from, where it was built in its repository.
 pub const COMMIT: Option<&str> = option_env!("MOTLEY_GIT_COMMIT");
@@ -39,7 +39,7 @@ pub fn run_words(
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
     let args = match args::Args::try_parse_from(&words) {
         Ok(args) => args,
-        Err(error) => return not_understood(&error, &words),
+        Err(error) => return not_understood(error, &words),
     };
     let out = output::Output::new(args.json, args.quiet);
     match commands::run(&args.command, &registry, start, &out) {
@@ -54,15 +54,19 @@ pub fn run_words(
 }
 
 /// Says what is wrong with the words, or the help that was asked for; the exit code.
-fn not_understood(error: &clap::Error, words: &[OsString]) -> u8 {
+fn not_understood(mut error: clap::Error, words: &[OsString]) -> u8 {
+    let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).take_while(|w| w != "--").collect();
+    let tip = dashed_setting(&error, &words).map(|setting| format!("settings have no dashes: write {setting}"));
+    if tip.is_some() {
+        // It would advise to pass the word on as it is, which no command takes.
+        error.remove(ContextKind::Suggested);
+    }
     // Nothing is left to do where even this cannot be written.
     let _ = error.print();
     if !error.use_stderr() {
         return 0;
     }
-    let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).take_while(|w| w != "--").collect();
     let out = output::Output::new(words.iter().any(|w| w == "--json"), false);
-    let tip = dashed_setting(error.kind(), &words).map(|setting| format!("settings have no dashes: write {setting}"));
     if let Some(tip) = &tip {
         out.note(tip);
     }
@@ -70,14 +74,21 @@ fn not_understood(error: &clap::Error, words: &[OsString]) -> u8 {
     2
 }
 
-/// The setting that was meant by `--total_steps=2000`, among the words of a command that takes settings.
-fn dashed_setting(kind: ErrorKind, words: &[String]) -> Option<String> {
+/// The setting that was meant by `--total_steps=2000` or `--num-envs 8`, among the words of a command that takes settings.
+fn dashed_setting(error: &clap::Error, words: &[String]) -> Option<String> {
     let takes = ["train", "config", "eval", "check", "reproduce", "import"];
-    if kind != ErrorKind::UnknownArgument || !words.iter().any(|w| takes.contains(&w.as_str())) {
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument || !words.iter().any(|w| takes.contains(&w.as_str())) {
         return None;
     }
-    let is_key =
-        |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c));
-    let setting = |word: &&String| word.strip_prefix("--").and_then(|w| w.split_once('=')).is_some_and(|(key, _)| is_key(key));
-    words.iter().find(setting).map(|word| word.trim_start_matches('-').to_owned())
+    let unknown = unknown.split_once('=').map_or(unknown.as_str(), |(name, _)| name);
+    let key = unknown.strip_prefix("--").map(|key| key.replace('-', "_")).filter(|key| is_key(key))?;
+    let of_word = |word: &String| Some(word.strip_prefix(unknown)?.strip_prefix('=')?.to_owned());
+    let behind = |at: usize| words.get(at + 1).filter(|word| !word.starts_with("--")).cloned();
+    let value = words.iter().find_map(of_word).or_else(|| behind(words.iter().position(|word| word == unknown)?))?;
+    Some(format!("{key}={value}"))
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c))
 }

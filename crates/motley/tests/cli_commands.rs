@@ -278,7 +278,7 @@ fn plot_says_what_it_cannot_do() {
         assert_eq!((code, out.as_str()), (expected, ""), "{args:?}: {err}");
         assert!(texts.iter().all(|text| err.contains(text)), "{args:?}: {err}");
     }
-    std::fs::write(dir.path().join("run/metrics.jsonl"), "{\"env_steps\":1}\nnonsense\n").unwrap();
+    std::fs::write(dir.path().join("run/metrics.jsonl"), "{\"env_steps\":1}\nnonsense\n{\"env_steps\":2}\n").unwrap();
     let (code, _, err) = motley_in(dir.path(), &["plot", "run", "-o", "c.svg"]);
     assert!(code == 1 && err.contains("line 2"), "{err}");
 }
@@ -357,7 +357,7 @@ fn another_team_is_told_by_its_difference() {
     let dir = tempfile::tempdir().unwrap();
     write_policy(&dir.path().join("policy"), "mpe/simple_spread_v3");
     let (code, _, err) = motley_in(dir.path(), &["eval", "policy", "num_agents=5"]);
-    for text in ["agent \"agent_0\"", "[18]", "[30]", "expected 3 agents in all, found 5"] {
+    for text in ["agent \"agent_0\"", "observation: expected 18 numbers, found 30 numbers", "expected 3 agents in all, found 5"] {
         assert!(code == 2 && err.contains(text), "{text}: {code} {err}");
     }
 }

@@ -124,7 +124,7 @@ fn a_sweep_refuses_what_would_go_wrong_later() {
         let (found, _, err) = motley(dir.path(), words);
         assert!(found == code && err.contains(text), "{words}: {found} {err}");
     };
-    refused("sweep plan.toml --launcher ray", 3, "motley-rl[ray]");
+    refused("sweep plan.toml --launcher ray", 3, "pip install '.[ray]'");
     refused("sweep plan.toml --index 8", 2, "runs 0 to 7");
     refused("sweep nowhere.toml", 2, "nowhere.toml");
     assert_eq!(motley(dir.path(), "sweep plan.toml --index 0 --quiet").0, 0);
@@ -172,7 +172,8 @@ fn a_run_of_an_older_build_goes_on_in_its_sweep() {
     assert!(code == 2 && err.contains("holds a run with algo = happo"), "another algorithm's run is none of it: {err}");
 }
 
-/// A run that could not keep its last checkpoint is not done: the sweep goes on with it when it can.
+/// A run that could not keep its last checkpoint is not done: the sweep goes on with it when it can. One that could keep none was never
+/// begun, and is named.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_run_without_its_last_checkpoint_is_not_done() {
@@ -180,14 +181,27 @@ fn a_run_without_its_last_checkpoint_is_not_done() {
     let one =
         PLAN.replace("['happo', 'mappo']", "['happo']").replace("['matrix/climbing', 'matrix/penalty']", "['matrix/climbing']");
     let one = one.replace("seeds = 2", "seeds = 1\n    settings.log.tensorboard = false").replace("[8]", "[64, 64]");
-    std::fs::write(dir.path().join("plan.toml"), one).unwrap();
-    let limited = format!("ulimit -f 40; exec {} sweep plan.toml", env!("CARGO_BIN_EXE_motley"));
-    let output = Command::new("bash").args(["-c", &limited]).current_dir(dir.path()).output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(1) && err.contains("could not be made durable"), "{err}");
+    let plan = |text: &str| std::fs::write(dir.path().join("plan.toml"), text).unwrap();
+    let limited = || {
+        let line = format!("ulimit -f 40; exec {} sweep plan.toml", env!("CARGO_BIN_EXE_motley"));
+        let output = Command::new("bash").args(["-c", &line]).current_dir(dir.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    plan(&one);
+    let (code, err) = limited();
+    assert!(code == Some(1) && err.contains("without a first checkpoint"), "{err}");
     let (_, out, err) = motley(dir.path(), "sweep plan.toml --json");
     assert!(events(&out, "run").iter().all(|r| r["outcome"] != "was done"), "{out} {err}");
     assert!(err.contains("without a checkpoint") && err.contains("remove the folder"), "{err}");
+
+    std::fs::remove_dir_all(dir.path().join("runs")).unwrap();
+    plan(&one.replace("total_steps = 400", "total_steps = 200"));
+    assert_eq!(motley(dir.path(), "sweep plan.toml").0, 0);
+    plan(&one);
+    let (code, err) = limited();
+    assert!(code == Some(1) && err.contains("could not be made durable") && err.contains("at 200 env steps"), "{err}");
+    let (code, out, err) = motley(dir.path(), "sweep plan.toml --json");
+    assert!(code == 0 && events(&out, "run").iter().all(|r| r["outcome"] == "done"), "{out} {err}");
 }
 
 /// Trainings that begin in one second do not fight for one folder.

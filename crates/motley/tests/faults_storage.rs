@@ -220,30 +220,59 @@ fn a_vanished_folder_does_not_stop_training() {
     assert!(warnings.iter().any(|w| w.contains("checkpoint at 1200 steps failed")), "{warnings:?}");
 }
 
-/// K2: a limit on the size of files, as a full disk: training ends, without a torn checkpoint, with exit code 1.
+/// The command with a limit on the size of files, as on a full disk; `$1` is the run folder.
+#[cfg(target_os = "linux")]
+fn limited(words: &str, run: &Path) -> (i32, String, String) {
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(format!("ulimit -f 60; exec \"$0\" {words}")).arg(env!("CARGO_BIN_EXE_motley")).arg(run);
+    ends(command)
+}
+
+/// Networks whose checkpoints are larger than the limit.
+#[cfg(target_os = "linux")]
+const LARGE: [&str; 2] = ["net.hidden_sizes=[64,64]", "log.tensorboard=false"];
+
+/// K2: a disk that has no room for the first checkpoint is an error before anything is trained, with exit code 1.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_refused_before_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let (code, out, err) = limited(&format!("train happo {SPREAD} {} --json --out \"$1\"", words(&LARGE).join(" ")), &run);
+    let last = out.lines().last().unwrap();
+    assert!(last.starts_with("{\"event\":\"error\",\"exit_code\":1"), "{last}");
+    assert!(code == 1 && err.contains("without a first checkpoint") && err.contains("make room on the disk"), "{code} {err}");
+    assert_eq!(store(&run).steps().unwrap(), [] as [u64; 0]);
+    assert_eq!(std::fs::read_to_string(run.join("metrics.jsonl")).unwrap(), "");
+    assert_eq!(RunFolder::open(&run).unwrap().info().unwrap().status, RunStatus::Failed);
+}
+
+/// K2: a disk that is full later does not end training; there is no torn checkpoint, the exit code is 1, and the message names the step
+/// from which the run goes on.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_does_not_stop_training() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    let settings = words(&["net.hidden_sizes=[64,64]", "log.tensorboard=false"]).join(" ");
-    let line = format!("ulimit -f 60; exec \"$0\" train happo {SPREAD} {settings} --json --out \"$1\"");
-    let mut command = Command::new("bash");
-    command.arg("-c").arg(line).arg(env!("CARGO_BIN_EXE_motley")).arg(&run);
-    let (code, out, err) = ends(command);
+    let (code, _, err) = ends(train_command("happo", &[&LARGE[..], &["total_steps=400"]].concat(), &run));
+    assert_eq!(code, 0, "{err}");
+    let (code, out, err) = limited("train --resume \"$1\" total_steps=2000 --json", &run);
     let last = out.lines().last().unwrap();
     assert!(last.starts_with("{\"event\":\"error\",\"exit_code\":1") && !out.contains("\"event\":\"done\""), "{last}");
     assert!(
         code == 1
-            && err.contains("checkpoint at 400 steps failed, training goes on")
-            && err.contains("could not be made durable"),
+            && err.contains("checkpoint at 800 steps failed, training goes on")
+            && err.contains("could not be made durable")
+            && err.contains(&format!("motley train --resume {} goes on from the checkpoint at 400 env steps", run.display())),
         "{code} {err}"
     );
-    assert_eq!(store(&run).steps().unwrap(), [] as [u64; 0]);
+    assert_eq!(store(&run).steps().unwrap().last(), Some(&400));
     assert!(
         !std::fs::read_dir(run.join("checkpoints")).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().contains("tmp"))
     );
     assert_eq!(std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().filter(|l| l.contains("loss/")).count(), 25);
+    let (code, _, err) = ends(resume_command(&run, &["total_steps=2000"]));
+    assert!(code == 0 && err.contains("at 400 steps"), "as the message said: {code} {err}");
 }
 
 /// K10: a folder that cannot be written to is an error before anything is trained.

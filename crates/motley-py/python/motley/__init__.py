@@ -26,7 +26,7 @@ def make(task, *, render_mode=None, **settings):
     try:
         from .parallel import ParallelEnv
     except ImportError as error:
-        raise MissingError(f"{error.name} is missing: pip install 'motley-rl[pettingzoo]'") from error
+        raise MissingError(f"{error.name} is missing: from a checkout of Motley, pip install '.[pettingzoo]'") from error
     return ParallelEnv(task, render_mode=render_mode, **settings)
 
 

@@ -33,7 +33,7 @@ try:
     import ray
     from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
 except ImportError as error:
-    raise _native.MissingError("ray is missing: pip install 'motley-rl[ray]'") from error
+    raise _native.MissingError("ray is missing: from a checkout of Motley, pip install '.[ray]'") from error
 
 # What says that a process or a node is gone, rather than that its work failed.
 LOST = (RayActorError, ObjectLostError, WorkerCrashedError, NodeDiedError)

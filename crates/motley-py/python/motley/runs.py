@@ -44,7 +44,7 @@ class Run:
         try:
             import pandas
         except ImportError as error:
-            raise _native.MissingError("pandas is missing: pip install 'motley-rl[pandas]'") from error
+            raise _native.MissingError("pandas is missing: from a checkout of Motley, pip install '.[pandas]'") from error
         lines = (self.path / name).read_text().splitlines() if (self.path / name).exists() else []
         return pandas.DataFrame([json.loads(line) for line in lines if line])
 

@@ -30,6 +30,11 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
             measure_absolute(dir, &mut run.record, registry, out)?;
         }
     }
+    if found.is_empty() {
+        return Err(Failure::run(
+            "none of these runs has an evaluation yet, so there is nothing to compare: one comes every eval.every env steps and at the end of a run",
+        ));
+    }
     let plain: Vec<RunRecord> = found.into_iter().map(|f| f.record).collect();
     let mut named = plain.clone();
     record::name_variants(&mut named);
@@ -139,12 +144,16 @@ fn show_cost(report: &Report, out: &Output) {
     let mut rows = vec![["TASK", "ALGORITHM", "SECONDS AN UPDATE", "ENV STEPS/S", "THREADS"].map(str::to_owned)];
     for r in timed {
         let told = |x: Option<f64>, digits: usize| x.map_or_else(String::new, |x| format!("{x:.digits$}"));
-        let threads = r.threads.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-        rows.push([r.task.clone(), r.algo.clone(), told(r.update_seconds, 4), told(r.steps_per_second, 0), threads]);
+        rows.push([r.task.clone(), r.algo.clone(), told(r.update_seconds, 4), told(r.steps_per_second, 0), threads(r)]);
     }
     out.line("");
     table(out, &rows);
     report.growth.iter().for_each(|g| out.line(book::grown(g)));
+}
+
+/// `2`, or `1 or 2`: the threads of the runs of a row.
+fn threads(row: &TaskRow) -> String {
+    row.threads.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 fn show_aggregates(report: &Report, out: &Output) {
@@ -179,7 +188,7 @@ fn events(report: &Report, out: &Output) {
     for r in &report.rows {
         let mut fields = json!({
             "task": r.task, "algo": r.algo, "seeds": r.seeds, "env_steps": r.env_steps, "wall_seconds": r.seconds,
-            "update_seconds": r.update_seconds, "env_steps_per_second": r.steps_per_second, "threads": r.threads,
+            "update_seconds": r.update_seconds, "env_steps_per_second": r.steps_per_second, "threads": threads(r),
             "sd_of_seeds": r.spread, "metric": report.metric, "absolute": report.absolute,
         });
         put(&mut fields, "iqm", &r.iqm);
@@ -206,7 +215,7 @@ fn events(report: &Report, out: &Output) {
         }
     }
     for i in &report.improvements {
-        let mut fields = json!({ "x": i.x, "y": i.y, "tasks": i.tasks, "left_out": i.left_out });
+        let mut fields = json!({ "x": i.x, "y": i.y, "tasks": i.tasks, "left_out": i.left_out.join(", ") });
         put(&mut fields, "probability", &i.probability);
         out.event("improvement", fields);
     }
@@ -234,8 +243,17 @@ fn write(report: &Report, plain: &[RunRecord], named: &[RunRecord], dir: &Path, 
         lines.push('\n');
     }
     save("runs.jsonl", lines)?;
-    if !report.summaries.is_empty() {
-        pictures(report, dir)?;
+    if report.improvements.is_empty() {
+        out.warning("improvement.svg is not written: no two algorithms were run on one task");
+    } else {
+        improvement(report, dir)?;
+    }
+    if report.summaries.is_empty() {
+        out.warning(
+            "aggregates.svg, profiles.svg and curves.svg are not written: they need a task that every algorithm was run on and whose runs differ; compare fewer algorithms",
+        );
+    } else if let Some(why) = pictures(report, dir)? {
+        out.warning(format!("curves.svg is not written: {why}"));
     }
     if report.absolute {
         match marl_eval::to_json(named) {
@@ -246,9 +264,23 @@ fn write(report: &Report, plain: &[RunRecord], named: &[RunRecord], dir: &Path, 
     Ok(())
 }
 
-fn pictures(report: &Report, dir: &Path) -> Result<(), Failure> {
+/// How likely one algorithm is better than another.
+fn improvement(report: &Report, dir: &Path) -> Result<(), Failure> {
+    let name = |i: &motley_stats::report::Improvement| format!("{} > {}", i.x, i.y);
+    let rows = report.improvements.iter().map(|i| row(&name(i), &i.probability)).collect();
+    let panel = [Panel { title: "P(X > Y)".into(), rows }];
+    let note = "95 % stratified bootstrap intervals; each pair on the tasks that both were run on";
+    let picture = intervals::picture("Probability of improvement", note, &panel).map_err(drawn)?;
+    curves::save(&picture, &dir.join("improvement.svg")).map_err(drawn)
+}
+
+fn row(name: &str, e: &Estimate) -> Row {
+    Row { name: name.to_owned(), value: e.value, low: e.low, high: e.high }
+}
+
+/// The pictures of aggregates; why there are no curves, where there are none.
+fn pictures(report: &Report, dir: &Path) -> Result<Option<String>, Failure> {
     let save = |name: &str, picture| curves::save(&picture, &dir.join(name)).map_err(drawn);
-    let row = |name: &str, e: &Estimate| Row { name: name.to_owned(), value: e.value, low: e.low, high: e.high };
     let s = &report.summaries;
     let panels = [
         Panel { title: "IQM".into(), rows: s.iter().map(|s| row(&s.algo, &s.iqm)).collect() },
@@ -259,13 +291,6 @@ fn pictures(report: &Report, dir: &Path) -> Result<(), Failure> {
     let tasks = report.tasks.len();
     let note = format!("95 % stratified bootstrap intervals; {tasks} tasks, scores scaled by their bounds");
     save("aggregates.svg", intervals::picture("Aggregates", &note, &panels).map_err(drawn)?)?;
-    if !report.improvements.is_empty() {
-        let name = |i: &motley_stats::report::Improvement| format!("{} > {}", i.x, i.y);
-        let rows = report.improvements.iter().map(|i| row(&name(i), &i.probability)).collect();
-        let panel = [Panel { title: "P(X > Y)".into(), rows }];
-        let note = "95 % stratified bootstrap intervals; each pair on the tasks that both were run on";
-        save("improvement.svg", intervals::picture("Probability of improvement", note, &panel).map_err(drawn)?)?;
-    }
     let point = |step: f64, e: &Estimate| Point { step, mean: e.value, low: e.low, high: e.high };
     let band = "line: estimate, band: 95 % interval".to_owned();
     let profiles = Lines {
@@ -287,9 +312,9 @@ fn pictures(report: &Report, dir: &Path) -> Result<(), Failure> {
         lines: s.iter().map(|s| (s.algo.clone(), s.curve.iter().map(|p| point(p.steps, &p.score)).collect())).collect(),
     };
     match curve.picture() {
-        Ok(picture) => save("curves.svg", picture),
+        Ok(picture) => save("curves.svg", picture).map(|()| None),
         // Runs that share no stretch of steps have no common curve; the table stands without it.
-        Err(_) => Ok(()),
+        Err(error) => Ok(Some(error.to_string())),
     }
 }
 

@@ -89,6 +89,11 @@ pub(crate) fn request(words: &[String], config: Option<&Path>) -> Result<Request
         (Some(algo), None) => return Err(Failure::usage(format!("TASK is missing after \"{algo}\": {USAGE}"))),
         (None, _) => return Err(Failure::usage(format!("ALGO and TASK are missing: {USAGE}"))),
     };
+    // Tasks are SUITE/NAME or KIND:NAME, algorithms are neither.
+    let is_task = |word: &str| word.contains(['/', ':']);
+    if is_task(algo) && !is_task(task) {
+        return Err(Failure::usage(format!("the words are swapped, ALGO comes before TASK: write {task} {algo}")));
+    }
     let overrides = words[2..].to_vec();
     if let Some(word) = overrides.iter().find(|word| word.split_once('=').is_none_or(|(key, _)| key.trim().is_empty())) {
         return Err(Failure::usage(format!("\"{word}\" is not a setting: {USAGE}")));
@@ -139,6 +144,7 @@ mod tests {
             ("happo", "TASK is missing after \"happo\""),
             ("happo seed=1", "TASK is missing after \"happo\""),
             ("mpe/simple_v3", "ALGO is missing before the task \"mpe/simple_v3\""),
+            ("mpe/simple_v3 happo seed=1", "swapped, ALGO comes before TASK: write happo mpe/simple_v3"),
             ("happo mpe/simple_v3 seed", "\"seed\" is not a setting"),
             ("happo mpe/simple_v3 =1", "\"=1\" is not a setting"),
         ] {

@@ -1,5 +1,7 @@
 //! `motley doctor`: what this machine offers and what is missing, with the mend where there is one.
 
+mod python;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,11 +21,17 @@ struct Finding {
     found: String,
     /// Where something is worse than it could be: what to do.
     mend: Option<String>,
+    /// Whether most can do without, so that nothing is wanting where it is absent.
+    optional: bool,
 }
 
 impl Finding {
     fn fine(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, found: found.into(), mend: None }
+        Self { what, found: found.into(), mend: None, optional: false }
+    }
+
+    fn optional(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what, found: found.into(), mend: Some(mend.into()), optional: true }
     }
 }
 
@@ -39,21 +47,20 @@ pub(crate) fn run(out: &Output) -> Result<u8, Failure> {
         devices(),
         mujoco(),
         pictures(),
-        // Optional as well: found or not, the line says where was looked.
-        Finding::fine("StarCraft II", motley_sc2::survey()),
+        starcraft(),
         program("git", "git", "optional: only to build from source"),
-        program("Python", "python3", "optional: training needs none"),
+        python::finding(),
     ];
     let mut rows = Vec::new();
     for finding in &findings {
         rows.push([finding.what.to_owned(), finding.found.clone()]);
         if let Some(mend) = &finding.mend {
-            rows.push([String::new(), format!("-> {mend}")]);
+            rows.push([String::new(), format!("{} {mend}", if finding.optional { "to have it:" } else { "->" })]);
         }
         out.event("finding", json!({ "what": finding.what, "found": finding.found, "mend": finding.mend }));
     }
     table(out, &rows);
-    let wanting = findings.iter().filter(|f| f.mend.is_some()).count();
+    let wanting = findings.iter().filter(|f| f.mend.is_some() && !f.optional).count();
     out.line(match wanting {
         0 => "\nready to train".to_owned(),
         n => format!("\n{n} could be better (->)"),
@@ -71,7 +78,7 @@ fn cores() -> Finding {
             present - usable
         )
     });
-    Finding { what: "cores", found: format!("{usable} usable of {present}"), mend }
+    Finding { what: "cores", found: format!("{usable} usable of {present}"), mend, optional: false }
 }
 
 fn simd() -> Finding {
@@ -88,7 +95,7 @@ fn simd() -> Finding {
         }
         _ => None,
     };
-    Finding { what: "SIMD", found, mend }
+    Finding { what: "SIMD", found, mend, optional: false }
 }
 
 fn name(isa: Isa) -> &'static str {
@@ -110,7 +117,12 @@ fn memory() -> Finding {
         limit.filter(|limit| *limit < total).map_or(String::new(), |limit| format!(", limited to {:.1} GiB", gib(limit)));
     let mend = (limit.unwrap_or(free).min(free) < 1 << 30)
         .then(|| "less than 1 GiB is free: end other programs, or take fewer num_envs".to_owned());
-    Finding { what: "memory", found: format!("{:.1} GiB free of {:.1} GiB{limited}", gib(free), gib(total)), mend }
+    Finding {
+        what: "memory",
+        found: format!("{:.1} GiB free of {:.1} GiB{limited}", gib(free), gib(total)),
+        mend,
+        optional: false,
+    }
 }
 
 /// The bytes that a line `Name:   123 kB` tells.
@@ -131,6 +143,7 @@ fn run_folder(base: &Path) -> Finding {
             what: "run folder",
             found: format!("{} cannot be written: {error}", shown.display()),
             mend: Some("start from a folder of yours, or give train --out DIR".into()),
+            optional: false,
         },
     }
 }
@@ -154,13 +167,20 @@ fn devices() -> Finding {
 
 /// Optional, so its absence is no fault; how to get it is told all the same.
 fn mujoco() -> Finding {
-    Finding::fine(
-        "MuJoCo",
-        match motley_mujoco::linked() {
-            Some(version) => format!("{version}, for the tasks mamujoco/* and hands/*"),
-            None => format!("not in this build; for the tasks mamujoco/* and hands/*: {}", motley_mujoco::MEND),
-        },
-    )
+    match motley_mujoco::linked() {
+        Some(version) => Finding::fine("MuJoCo", format!("{version}, for the tasks mamujoco/* and hands/*")),
+        None => Finding::optional("MuJoCo", "not in this build; for the tasks mamujoco/* and hands/*", motley_mujoco::MEND),
+    }
+}
+
+/// Optional as well: found or not, the line says where was looked.
+fn starcraft() -> Finding {
+    match motley_sc2::survey() {
+        Ok(found) => Finding::fine("StarCraft II", found),
+        Err((what, mend)) => {
+            Finding::optional("StarCraft II", format!("for the tasks smac/* and smacv2/*: {what} is missing"), mend)
+        }
+    }
 }
 
 /// What `motley render` shows the engine's tasks with; the plain view is always there, so nothing is wanting without.

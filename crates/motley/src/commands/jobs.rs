@@ -171,11 +171,8 @@ pub(crate) fn run(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let parallel = parallel.unwrap_or(cores).clamp(1, open.len().max(1));
     let threads = (cores / parallel).max(1);
-    out.note(format!(
-        "{} runs, {} done before; {parallel} at a time, {threads} threads each",
-        jobs.len(),
-        jobs.len() - open.len()
-    ));
+    let each = threads_told(open.iter().map(|(job, _)| *job), threads);
+    out.note(format!("{} runs, {} done before; {parallel} at a time, {each}", jobs.len(), jobs.len() - open.len()));
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let told = Mutex::new(0);
     std::thread::scope(|scope| {
@@ -192,6 +189,19 @@ pub(crate) fn run(
         }
     });
     Ok(failed.into_inner())
+}
+
+/// What the runs get: those that name their threads keep them.
+fn threads_told<'a>(jobs: impl Iterator<Item = &'a Job>, given: usize) -> String {
+    let named = |job: &Job| job.words.iter().rev().find_map(|w| w.strip_prefix("threads=").map(ToOwned::to_owned));
+    let mut all: Vec<String> = jobs.map(|job| named(job).unwrap_or_else(|| given.to_string())).collect();
+    all.sort();
+    all.dedup();
+    match all.as_slice() {
+        [] => "none to train".into(),
+        [one] if one == "1" => "1 thread each".into(),
+        many => format!("{} threads each", many.join(" or ")),
+    }
 }
 
 fn tell(job: &Job, end: &End, of: usize, told: &Mutex<usize>, out: &Output) {
@@ -264,6 +274,15 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_threads_told_are_those_of_the_words() {
+        let job = |text: &str| Job { dir: "r".into(), words: words(text) };
+        let told = |jobs: &[Job]| threads_told(jobs.iter(), 2);
+        assert_eq!(told(&[job("a b threads=1"), job("a c threads=1")]), "1 thread each");
+        assert_eq!(told(&[job("a b threads=1"), job("a c")]), "1 or 2 threads each");
+        assert_eq!(told(&[job("a c")]), "2 threads each");
     }
 
     #[test]

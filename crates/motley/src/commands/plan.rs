@@ -42,7 +42,7 @@ struct File {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number of seeds (seeds = 5) or a list of them (seeds = [0, 7])")]
 enum Seeds {
     Count(u64),
     List(Vec<u64>),
@@ -325,6 +325,7 @@ mod tests {
         refused("out = 'r'\nalgos = ['a']\ntasks = ['t']\nseeds = 1\ngrid = { lr = 3 }", "grid.lr = 3");
         refused("out = 'r'\nalgos = ['a', 'a']\ntasks = ['t']\nseeds = 1", "share the folder");
         refused("out = 'r'\nalgos = ['a']\ntasks = ['t']\nseeds = [1, 1]", "share the folder");
+        refused("out = 'r'\nalgos = ['a']\ntasks = ['t']\nseeds = '2'", "expected a number of seeds (seeds = 5) or a list");
         assert_eq!(shortened(&"x".repeat(200)).len(), MOST_NAME);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use motley_core::error::nearest;
-use motley_run::{Point, RunError, RunInfo, RunView, read_metrics};
+use motley_run::{Log, Point, RunError, RunInfo, RunView, read_metrics};
 use motley_view::curves::summarize;
 use motley_view::{Band, Chart, Series, ViewError};
 use serde_json::json;
@@ -16,6 +16,9 @@ use crate::output::Output;
 
 /// Folders below a given one in which runs are looked for: `runs/<suite>/<task>/<algo>/<run>` and two more.
 const DEPTH: usize = 6;
+
+/// How metrics of evaluations begin.
+const EVAL: &str = "eval/";
 
 /// One run's curve.
 struct Curve {
@@ -105,6 +108,8 @@ fn curves(runs: &[PathBuf], metric: &str, out: &Output) -> Result<Vec<Curve>, Fa
                 continue;
             }
         };
+        log.warning.iter().for_each(|warning| out.warning(warning));
+        let log = log.lines;
         let values = log.iter().filter_map(|p| p.get(metric).filter(|v| v.is_finite()).map(|v| (p.env_steps as f64, v)));
         let points: Vec<(f64, f64)> = values.collect();
         names.extend(log.into_iter().flat_map(|p| p.values).map(|(name, _)| name));
@@ -127,10 +132,10 @@ fn curves(runs: &[PathBuf], metric: &str, out: &Output) -> Result<Vec<Curve>, Fa
 }
 
 /// What a run says of itself, and its log.
-fn read(dir: &Path) -> Result<(RunInfo, Vec<Point>), RunError> {
+fn read(dir: &Path) -> Result<(RunInfo, Log<Point>), RunError> {
     let view = RunView::open(dir)?;
     let path = view.metrics_path();
-    Ok((view.info()?, if path.is_file() { read_metrics(&path)? } else { Vec::new() }))
+    Ok((view.info()?, if path.is_file() { read_metrics(&path)? } else { Log::default() }))
 }
 
 fn nothing(runs: &[PathBuf], metric: &str, names: &BTreeSet<String>) -> Failure {
@@ -145,6 +150,11 @@ fn nothing(runs: &[PathBuf], metric: &str, names: &BTreeSet<String>) -> Failure 
     if names.contains(metric) {
         return Failure::run(format!("{what} {verb} finite value of {metric}: choose another --metric"));
     }
+    if metric.starts_with(EVAL) && !names.iter().any(|name| name.starts_with(EVAL)) {
+        let training = names.get("train/episode_return");
+        let other = training.map_or_else(String::new, |name| format!(", or plot what training logs, --metric {name}"));
+        return Failure::run(format!("{what} {verb} evaluation yet: one comes every eval.every env steps and at the end{other}"));
+    }
     let near = nearest(metric, names.iter().map(String::as_str));
     let known = if near.is_empty() { names.iter().cloned().collect() } else { near };
     let head = if known.len() == names.len() { "it logs" } else { "did you mean" };
@@ -157,7 +167,11 @@ pub(crate) fn find_runs(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     for path in given {
         let mut here = Vec::new();
         if !path.is_dir() {
-            return Err(Failure::usage(format!("{} is no folder: give a run folder or a folder above runs", path.display())));
+            let records = path.is_file() && path.extension().is_some_and(|e| e == "jsonl" || e == "json");
+            let instead =
+                if records { "; records of runs are drawn by motley compare RECORDS -o FOLDER (curves.svg)" } else { "" };
+            let what = format!("{} is no folder: give a run folder or a folder above runs{instead}", path.display());
+            return Err(Failure::usage(what));
         }
         search(path, DEPTH, &mut here)
             .map_err(|(dir, error)| Failure::run(format!("cannot read the folder {}: {error}", dir.display())))?;

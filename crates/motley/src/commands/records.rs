@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use motley_nn::{Mode, Pool};
-use motley_run::{EvalEpisode, Point, RunStatus, RunView, read_eval, read_metrics};
+use motley_run::{EvalEpisode, Log, Point, RunStatus, RunView, read_eval, read_metrics};
 use motley_stats::record::ABSOLUTE_FACTOR;
 use motley_stats::{Evaluation, Metric, RunRecord, marl_eval};
 use motley_train::evaluate::Episode;
@@ -96,7 +96,7 @@ pub(crate) fn from_folder(dir: &Path, out: &Output) -> Result<Option<RunRecord>,
     let view = RunView::open(dir)?;
     let info = view.info()?;
     let path = view.eval_path();
-    let episodes = if path.is_file() { read_eval(&path)? } else { Vec::new() };
+    let episodes = told(if path.is_file() { read_eval(&path)? } else { Log::default() }, out);
     if episodes.is_empty() {
         out.warning(format!("{} has no evaluation yet and is left out", dir.display()));
         return Ok(None);
@@ -105,7 +105,7 @@ pub(crate) fn from_folder(dir: &Path, out: &Output) -> Result<Option<RunRecord>,
         out.warning(format!("{} is not done ({:?} at {} env steps)", dir.display(), info.status, info.env_steps));
     }
     let path = view.metrics_path();
-    let log = if path.is_file() { read_metrics(&path)? } else { Vec::new() };
+    let log = told(if path.is_file() { read_metrics(&path)? } else { Log::default() }, out);
     let evaluations: Vec<Evaluation> = episodes
         .chunk_by(|a, b| a.env_steps == b.env_steps)
         .map(|of_one| evaluation(of_one, seconds_at(&log, of_one[0].env_steps)))
@@ -125,6 +125,12 @@ pub(crate) fn from_folder(dir: &Path, out: &Output) -> Result<Option<RunRecord>,
         evaluations,
         absolute: None,
     }))
+}
+
+/// The lines of a log, after its warning.
+fn told<T>(log: Log<T>, out: &Output) -> Vec<T> {
+    log.warning.iter().for_each(|warning| out.warning(warning));
+    log.lines
 }
 
 fn evaluation(episodes: &[EvalEpisode], seconds: Option<f64>) -> Evaluation {

@@ -74,7 +74,7 @@ fn by_ray(args: &SweepArgs, jobs: &[Job], registry: &Registry) -> Result<u8, Fai
     let missing = |why: String| Failure {
         code: 3,
         message: format!(
-            "the launcher \"ray\" needs the Python package: {why}; pip install 'motley-rl[ray]', and name its interpreter with MOTLEY_PYTHON (now {})",
+            "the launcher \"ray\" needs the Python package: {why}; from a checkout of Motley, pip install '.[ray]', and name its interpreter with MOTLEY_PYTHON (now {})",
             python.display()
         ),
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use motley_core::Settings;
-use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
+use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, is_bundle, utc_now};
 use motley_train::{Event, How, NOT_DURABLE, Outcome, Registry, Request, Trainer};
 use serde_json::{Map, Value, json};
 
@@ -43,15 +43,30 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
         Failure { message: format!("{} (run folder: {})", failure.message, run.display()), ..failure }
     })?;
     if outcome.checkpoint_failed {
-        return Err(Failure::run(format!(
-            "{NOT_DURABLE}, {} env steps were done (run folder: {}): make room on the disk, then go on with motley train --resume {}",
-            outcome.env_steps,
-            run.display(),
-            run.display()
-        )));
+        let what = format!("{NOT_DURABLE}, {} env steps were done (run folder: {})", outcome.env_steps, run.display());
+        return Err(Failure::run(format!("{what}: {}", way_on(trainer.folder()))));
     }
     report(out, &run, &info.algo, &info.task, info.seed, &outcome);
     Ok(if outcome.finished { 0 } else { stop.exit_code() })
+}
+
+/// What can be done after checkpoints failed.
+fn way_on(folder: &RunFolder) -> String {
+    let run = folder.root().display();
+    let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk));
+    match store.load_latest() {
+        Ok(loaded) => {
+            format!(
+                "make room on the disk, then motley train --resume {run} goes on from the checkpoint at {} env steps",
+                loaded.step
+            )
+        }
+        Err(_) if is_bundle(&folder.policy_dir()) => format!(
+            "no checkpoint is left to go on from; the best policy is in {} (motley eval {run}), to learn further train anew",
+            folder.policy_dir().display()
+        ),
+        Err(_) => "no checkpoint and no policy is left: make room on the disk and train anew".into(),
+    }
 }
 
 fn start(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer, Failure> {

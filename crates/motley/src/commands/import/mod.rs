@@ -2,7 +2,9 @@
 
 mod epymarl;
 mod harl;
+mod place;
 mod torch;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,6 +28,7 @@ use crate::commands::eval::{describe, eval_fields};
 use crate::error::Failure;
 use crate::output::Output;
 use torch::Tensor;
+use weights::{Weights, find_weights};
 
 /// Bytes of a configuration that are read at most, and of a file of weights.
 const CONFIG_LIMIT: u64 = 1 << 20;
@@ -64,9 +67,6 @@ impl Found {
     }
 }
 
-/// State dictionaries of actors: of each agent its own, or (EPyMARL) one for all.
-type Weights = Vec<BTreeMap<String, Tensor>>;
-
 pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let path = config_path(args)?;
     let mut found = read_config(&path)?;
@@ -78,6 +78,7 @@ pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Resul
     let Some(weights) = find_weights(&args.from)? else {
         return write_settings(args, &plan, &words, &found, out);
     };
+    let dir = place::for_bundle(&args.out)?;
     let policy = filled(&plan, &weights, found.names).map_err(|why| Failure::usage(format!("{}: {why}", args.from.display())))?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = Pool::new(threads).map_err(Failure::run)?;
@@ -87,13 +88,13 @@ pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Resul
     let summary = EvalSummary::of(&played);
     let (algo, config) = (plan.algorithm.name(), plan.settings.to_table());
     let bundle = to_bundle(&policy, algo, &config, 0, summary.return_mean).map_err(Failure::run)?;
-    write_bundle(&RealDisk, &args.out, &bundle)?;
+    write_bundle(&RealDisk, &dir, &bundle)?;
     out.line(format!("written: {} ({algo} on {}): {}", args.out.display(), plan.team.task, describe(&summary)));
     let mut fields = Map::new();
     fields.insert("out".into(), json!(args.out.display().to_string()));
     fields.insert("algo".into(), json!(algo));
     fields.insert("task".into(), json!(plan.team.task));
-    fields.insert("left".into(), json!(found.left));
+    fields.insert("left".into(), json!(found.left.join(", ")));
     fields.extend(eval_fields(&summary));
     out.event("imported", Value::Object(fields));
     Ok(0)
@@ -157,38 +158,16 @@ fn plan(args: &ImportArgs, registry: &Registry, found: &mut Found) -> Result<(Pl
     Ok((plan, taken))
 }
 
-/// `agent.th` (EPyMARL), or `actor_agent0.pt` and on (HARL), here or in `models/`.
-fn find_weights(from: &Path) -> Result<Option<Weights>, Failure> {
-    let read = |path: &Path| -> Result<BTreeMap<String, Tensor>, Failure> {
-        torch::state_dict(&read_bounded(path, WEIGHTS_LIMIT)?).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))
-    };
-    for dir in [from.to_owned(), from.join("models")] {
-        let one = dir.join("agent.th");
-        if one.is_file() {
-            return Ok(Some(vec![read(&one)?]));
-        }
-        let files = (0..).map(|k| dir.join(format!("actor_agent{k}.pt"))).take_while(|path| path.is_file());
-        let all = files.map(|path| read(&path)).collect::<Result<Weights, _>>()?;
-        if !all.is_empty() {
-            return Ok(Some(all));
-        }
-    }
-    Ok(None)
-}
-
 /// A policy of the plan with imported weights.
 fn filled(plan: &Plan, weights: &Weights, names: Names) -> Result<TeamPolicy, String> {
     let seed = Stream::new(0, Purpose::Init, 0, 0);
     let built = plan.algorithm.build(&plan.team, &plan.settings, &seed).map_err(|e| e.to_string())?;
     let mut groups: Vec<ActingGroup> = built.policy().groups().to_vec();
-    let n = plan.team.n();
-    if weights.len() != 1 && weights.len() != n {
-        return Err(format!("it has weights of {} agents, {} has {n}", weights.len(), plan.team.task));
-    }
+    weights.check(&plan.team.task, plan.team.n(), groups.len())?;
     for group in &mut groups {
         let mut params = group.net.params().to_vec();
         for &agent in &group.members {
-            let dict = agents_part(&weights[if weights.len() == 1 { 0 } else { agent }], agent);
+            let dict = agents_part(weights.of(agent), agent);
             let own =
                 agents_params(group, &dict, names).map_err(|why| format!("agent \"{}\": {why}", plan.team.agents[agent].name))?;
             if agent != group.members[0] && own != params {
@@ -276,6 +255,7 @@ fn write_settings(
     found: &Found,
     out: &Output,
 ) -> Result<u8, Failure> {
+    place::for_settings(&args.out)?;
     let mut table = Table::new();
     for (key, _) in words {
         let value = plan.settings.value(key)?.clone();
@@ -293,12 +273,12 @@ fn write_settings(
     }
     let (algo, task) = (plan.algorithm.name(), &plan.team.task);
     let shown = args.out.display();
-    let text = format!("# From {}: motley train {algo} {task} preset=none --config {shown}\n{table}", found.library);
+    let text = format!("{}{}: motley train {algo} {task} preset=none --config {shown}\n{table}", place::HEAD, found.library);
     write_atomic(&args.out, text.as_bytes()).map_err(Failure::run)?;
     out.line(format!(
         "written: {shown}; no weights lie there, so these are settings: motley train {algo} {task} preset=none --config {shown}"
     ));
-    out.event("imported", json!({ "out": shown.to_string(), "algo": algo, "task": task, "left": found.left }));
+    out.event("imported", json!({ "out": shown.to_string(), "algo": algo, "task": task, "left": found.left.join(", ") }));
     Ok(0)
 }
 
