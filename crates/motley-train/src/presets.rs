@@ -84,10 +84,12 @@ impl Preset {
 
     /// What it should reach on one of its tasks; none where its band names others of them only.
     pub fn band_on(&self, task: &str) -> Option<&str> {
-        let bare = |task: &str| task.rsplit('/').next().unwrap_or(task).to_owned();
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let words: Vec<&str> = self.band.split(|c| !is_part(c)).collect();
-        let named = |task: &str| words.iter().any(|word| bare(task).contains(word) && word.contains('_'));
+        let named = |task: &str| {
+            let bare = task.rsplit('/').next().unwrap_or(task);
+            words.iter().any(|word| *word == bare || (word.contains('_') && bare.contains(word)))
+        };
         (named(task) || !self.tasks.iter().any(|other| named(other))).then_some(self.band.as_str())
     }
 }
@@ -209,6 +211,7 @@ mod tests {
         assert!(band("happo", "communication", "mpe/simple_reference_v3").unwrap().contains("-24"));
         assert!(band("happo", "tuned", "football/academy_counterattack_easy").is_some());
         assert!(band("happo", "tuned", "football/academy_3_vs_1_with_keeper").is_some());
+        assert_eq!(band("pareto-ac", "tuned", "matrix/non_monotonic"), None);
         // A band that names a task stands beside no other.
         for preset in all() {
             let beside: Vec<&String> = preset.tasks.iter().filter(|t| preset.band_on(t).is_some()).collect();
