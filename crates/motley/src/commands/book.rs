@@ -8,7 +8,8 @@ use motley_stats::cost::Growth;
 use motley_stats::published::{self, Published, Source};
 use motley_stats::report::{Options, Report, TaskRow};
 use motley_stats::{Metric, RunRecord};
-use motley_train::{Registry, presets};
+use motley_train::Registry;
+use motley_train::presets::{self, Preset};
 use motley_view::file;
 
 use crate::commands::compare::{digits, reached, refused};
@@ -232,7 +233,11 @@ fn form(run: &RunRecord, registry: &Registry) -> String {
     }
     let recorded = run.preset.as_deref();
     let named = |name: &str| if name == presets::NONE { "no preset".to_owned() } else { format!("preset {name}") };
-    let known: Vec<&str> = presets::of(algo, task).into_iter().map(|p| p.name.as_str()).chain([presets::NONE]).collect();
+    // A preset for another flavour of the task is not what was trained, though it may learn by the same numbers.
+    let same = |(k, v): (&String, &toml::Value)| run.setting(&format!("task.{k}")).is_none_or(|found| found == v);
+    let fits = |p: &&Preset| p.settings.get("task").and_then(toml::Value::as_table).is_none_or(|own| own.iter().all(same));
+    let known: Vec<&str> =
+        presets::of(algo, task).into_iter().filter(fits).map(|p| p.name.as_str()).chain([presets::NONE]).collect();
     let mut made_here = false;
     for name in recorded.map_or(known, |name| vec![name]) {
         let words = [task_words(run), vec![format!("preset={name}")]].concat();
@@ -438,7 +443,7 @@ mod tests {
             );
             let run = RunRecord { config: plan.settings.to_table(), ..run(&text) };
             let preset = |name: Option<&str>| shortest(&run, name.map(|n| format!("preset={n}")), &registry).unwrap();
-            let words = [None, Some("none"), Some("continuous"), Some("harl-values")].map(preset);
+            let words = [None, Some("continuous"), Some("harl-values"), Some("none")].map(preset);
             (words.into_iter().min_by_key(Vec::len).unwrap()[2..].join(" "), form(&run, &registry))
         };
         let reference = ["happo", "mpe/simple_reference_v3"];

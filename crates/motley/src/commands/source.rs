@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use motley_core::secret::missing;
 use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Origin, Purpose, Settings, Status, Stream, TeamSpec};
 use motley_nn::{Policy, TeamPolicy};
 use motley_run::{Bundle, CheckpointStore, Identity, Loaded as Checkpoint, RealDisk, RunView, is_bundle, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle, to_bundle};
 use motley_train::recovery::difference;
-use motley_train::settings::RunConfig;
+use motley_train::settings::{RunConfig, keys, setting};
 use motley_train::{MakeEnv, Registry, Request, recall_secrets};
 
 use crate::args::Chosen;
@@ -97,8 +98,16 @@ impl Source<'_> {
 /// The policy that a checkpoint would go on with, as a bundle.
 fn from_checkpoint(view: &RunView, loaded: &Checkpoint, registry: &Registry) -> Result<Bundle, Failure> {
     let info = view.info()?;
-    let request = Request { algo: info.algo.clone(), task: info.task, environment: environment()?, ..Request::default() };
-    let plan = request.resume(registry, &view.config()?, false)?;
+    let config = view.config()?;
+    let (algorithm, task) = (registry.algorithms.get(&info.algo)?, registry.tasks.get(&info.task)?);
+    let mut settings = Settings::new(keys(&*algorithm, &*task));
+    settings.merge(&config, &Origin::Run)?;
+    // Of the environment only secrets are looked at: a policy that is trained has no other settings to be told.
+    let masked: Vec<&str> = settings.iter().filter(|(k, v, _)| missing(&k.name, v).is_some()).map(|(k, ..)| &*k.name).collect();
+    let mut environment = environment()?;
+    environment.retain(|(name, value)| setting(name, value).split_once('=').is_some_and(|(key, _)| masked.contains(&key)));
+    let request = Request { algo: info.algo.clone(), task: info.task, environment, ..Request::default() };
+    let plan = request.resume(registry, &config, false)?;
     loaded.manifest.check(&Identity::new(plan.algorithm.name(), &plan.team))?;
     let init = Stream::new(info.seed, Purpose::Init, 0, 0);
     let mut algorithm = plan.algorithm.build(&plan.team, &plan.settings, &init)?;
