@@ -13,7 +13,7 @@ use motley_algos::Registry;
 use motley_core::{ActionSpace, ConfigError, ObsSpace, Task};
 use motley_train::MakeEnv;
 
-const QUICK: [&str; 16] = [
+const QUICK: [&str; 17] = [
     "net.hidden_sizes=[8]",
     "?net.trunk=mlp",
     "?algo.rollout_steps=8",
@@ -26,6 +26,7 @@ const QUICK: [&str; 16] = [
     "?algo.warmup_steps=0",
     "?algo.batch_size=8",
     "?algo.updates_per_step=0.25",
+    "?algo.updates=1",
     "?algo.batch_episodes=2",
     "?algo.buffer_episodes=8",
     "?algo.episode_limit=4",

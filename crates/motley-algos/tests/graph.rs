@@ -144,7 +144,7 @@ fn a_critic_on_the_state_needs_no_graph_and_gives_none() {
     }
 }
 
-const SMALL: [&str; 11] = [
+const SMALL: [&str; 12] = [
     "net.hidden_sizes=[8]",
     "net.message_width=8",
     "algo.rollout_steps=10",
@@ -152,6 +152,7 @@ const SMALL: [&str; 11] = [
     "?algo.warmup_steps=20",
     "?algo.batch_size=16",
     "?algo.updates_per_step=0.2",
+    "?algo.updates=1",
     "?algo.batch_episodes=4",
     "?algo.buffer_episodes=100",
     "?algo.buffer_size=1000",

@@ -104,6 +104,18 @@ fn squared_error(table: &Table, fit: &dyn Fn(usize, usize) -> f64) -> f64 {
 }
 
 /// T13: the additive least-squares fit, by the normal equations -56/9, -44/9, -32/9; its greedy choice is wrong.
+/// By default a round of nine finished episodes is followed by nine gradient steps.
+#[test]
+fn every_finished_episode_is_worth_a_step() {
+    for algo in ["iql", "vdn", "qmix", "qtran"] {
+        let after = |updates: &str| Game::new(algo, &QTRAN_GAME, &[updates], 1).learn(3).utilities();
+        let every = after("algo.updates=0");
+        assert!(every == after("algo.updates=9") && every != after("algo.updates=1"), "{algo}");
+    }
+    let key = Registry::builtin().get("qmix").unwrap().keys().into_iter().find(|k| k.name == "algo.updates").unwrap();
+    assert_eq!(key.default.as_integer(), Some(0));
+}
+
 #[test]
 fn vdn_finds_the_additive_fit() {
     let game = &mut Game::new("vdn", &QTRAN_GAME, &[], 1);

@@ -309,7 +309,7 @@ fn insert_nested(table: &mut toml::Table, parts: &[&str], value: Value) {
 }
 
 /// A TOML value, or the text itself where it is none.
-fn parse_value(text: &str) -> Value {
+pub fn parse_value(text: &str) -> Value {
     let parsed = format!("v = {text}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
     parsed.unwrap_or_else(|| Value::String(text.to_owned()))
 }

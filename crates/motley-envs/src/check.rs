@@ -53,12 +53,16 @@ const LONGEST: usize = 20_000;
 type Verdict = Result<Outcome, String>;
 type Check<'a> = fn(&Trial<'a>) -> Verdict;
 
+/// What an endless task can do about it.
+const NO_LIMIT: &str = "no step limit is declared: an episode may never end; give the team a step_limit, or an environment in Python \
+    task.max_steps";
+
 /// Tries everything that the contract asks of an environment, with random available actions drawn from `seed`.
 ///
 /// A panic inside the environment fails the check during which it happens, and the next check starts with a fresh copy.
 pub fn check<'a>(make: Make<'a>, seed: u64) -> Vec<CheckLine> {
     let trial = Trial { make, seed };
-    let checks: [(&'static str, Check<'a>); 12] = [
+    let checks: [(&'static str, Check<'a>); 13] = [
         ("it can be made, twice with the same team", Trial::construction),
         ("the team makes sense (sizes, names, no-ops, positions)", Trial::sane_spec),
         ("the team never changes", Trial::constant_spec),
@@ -70,7 +74,8 @@ pub fn check<'a>(make: Make<'a>, seed: u64) -> Vec<CheckLine> {
         ("an action outside its space or mask is refused", Trial::bad_actions),
         ("episodes end at the step limit and are not truncated before", Trial::ends),
         ("a snapshot brings the same bits back", Trial::snapshots),
-        ("winning is said where it is defined, and pictures can be drawn", Trial::winning_and_scene),
+        ("winning is said where it is defined", Trial::winning),
+        ("pictures can be drawn", Trial::scenes),
     ];
     let mut lines = Vec::new();
     for (name, run) in checks {
@@ -429,7 +434,7 @@ impl Trial<'_> {
     fn ends(&self) -> Verdict {
         let mut copy = self.copy()?;
         let Some(limit) = copy.spec.step_limit else {
-            return Ok(Outcome::Warned("no step limit is declared: an episode may never end".into()));
+            return Ok(Outcome::Warned(NO_LIMIT.into()));
         };
         let limit_walked = limit.min(LONGEST);
         let mut chooser = self.chooser(0);
@@ -499,7 +504,7 @@ impl Trial<'_> {
         passed()
     }
 
-    fn winning_and_scene(&self) -> Verdict {
+    fn winning(&self) -> Verdict {
         let mut copy = self.copy()?;
         self.walk(&mut copy, |copy, status| {
             if status.is_some_and(Status::done) {
@@ -508,7 +513,17 @@ impl Trial<'_> {
                     format!("winning is {defined} in the team, but won() is {said:?} at the end")
                 })?;
             }
+            Ok(())
+        })?;
+        passed()
+    }
+
+    fn scenes(&self) -> Verdict {
+        let mut copy = self.copy()?;
+        let mut seen = 0_usize;
+        self.walk(&mut copy, |copy, _| {
             let Some(scene) = copy.env.scene() else { return Ok(()) };
+            seen += 1;
             let [x0, y0, x1, y1] = scene.view;
             ensure(x0 < x1 && y0 < y1, || format!("the picture's view {:?} is empty", scene.view))?;
             let finite = scene.shapes.iter().all(|shape| match shape {
@@ -519,7 +534,11 @@ impl Trial<'_> {
             });
             ensure(finite, || "a shape of the picture has no finite place or size".into())
         })?;
-        passed()
+        Ok(if seen == 0 {
+            Outcome::Skipped("it shows no scene: motley render has nothing to draw".into())
+        } else {
+            Outcome::Passed
+        })
     }
 }
 

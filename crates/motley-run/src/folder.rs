@@ -63,6 +63,9 @@ pub struct RunInfo {
     pub task_version: u32,
     /// The master seed.
     pub seed: u64,
+    /// The preset that it was begun with, `none` for none; absent in runs of versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// Where the run stands.
     pub status: RunStatus,
     /// Why it stopped or failed.
@@ -292,6 +295,7 @@ mod tests {
             task: "mpe/simple_spread_v3".into(),
             task_version: 1,
             seed: u64::MAX,
+            preset: Some("tuned".into()),
             status: RunStatus::Running,
             reason: None,
             started: "2026-11-03T09:05:07Z".into(),

@@ -122,6 +122,7 @@ fn read_run(env: &str, task: &str, algo: &str, name: &str, run: &Value) -> Resul
         update_seconds: None,
         machine: String::new(),
         version: String::new(),
+        preset: None,
         config: toml::Table::new(),
         evaluations,
         absolute: None,

@@ -76,6 +76,9 @@ pub struct RunRecord {
     /// Version and commit that trained it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
+    /// The preset that it was begun with, `none` for none, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// The resolved settings; empty for runs of other programs.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub config: toml::Table,
@@ -241,6 +244,7 @@ pub(crate) mod tests {
             update_seconds: None,
             machine: String::new(),
             version: String::new(),
+            preset: None,
             config: toml::Table::new(),
             evaluations,
             absolute: None,

@@ -12,6 +12,9 @@ use serde::Deserialize;
 pub struct Preset {
     /// `tuned` is taken by itself; others by `preset=NAME`.
     pub name: String,
+    /// Taken by itself too, and found under the name `tuned`, though it has a name of its own.
+    #[serde(default)]
+    pub tuned: bool,
     /// The algorithm.
     pub algo: String,
     /// The tasks it was tuned for.
@@ -29,6 +32,11 @@ pub struct Preset {
 struct File {
     preset: Vec<Preset>,
 }
+
+/// The name of the preset that is taken by itself.
+const TUNED: &str = "tuned";
+/// What is written for no preset.
+pub const NONE: &str = "none";
 
 /// The shipped files.
 const FILES: &[&str] = &[
@@ -63,6 +71,27 @@ impl Preset {
     pub fn title(&self) -> String {
         format!("{}/{}", self.algo, self.name)
     }
+
+    /// Whether it is for this algorithm and task.
+    fn fits(&self, algo: &str, task: &str) -> bool {
+        self.algo == algo && self.tasks.iter().any(|t| t == task)
+    }
+
+    /// Whether it is taken where no preset is named.
+    pub fn is_default(&self) -> bool {
+        self.tuned || self.name == TUNED
+    }
+
+    /// What it should reach on one of its tasks; none where its band names others of them only.
+    pub fn band_on(&self, task: &str) -> Option<&str> {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let words: Vec<&str> = self.band.split(|c| !is_part(c)).collect();
+        let named = |task: &str| {
+            let bare = task.rsplit('/').next().unwrap_or(task);
+            words.iter().any(|word| *word == bare || (word.contains('_') && bare.contains(word)))
+        };
+        (named(task) || !self.tasks.iter().any(|other| named(other))).then_some(self.band.as_str())
+    }
 }
 
 /// All of them.
@@ -70,20 +99,26 @@ pub fn all() -> &'static [Preset] {
     &PRESETS
 }
 
+/// Those for an algorithm and a task.
+pub fn of(algo: &str, task: &str) -> Vec<&'static Preset> {
+    PRESETS.iter().filter(|p| p.fits(algo, task)).collect()
+}
+
 /// The preset for an algorithm and a task: the one named, none for `none`, `tuned` where there is one if none is named.
 ///
 /// # Errors
 /// A name that does not exist for this pair, with those that do.
 pub fn find(algo: &str, task: &str, name: Option<&str>) -> Result<Option<&'static Preset>, ConfigError> {
-    let fitting: Vec<&Preset> = PRESETS.iter().filter(|p| p.algo == algo && p.tasks.iter().any(|t| t == task)).collect();
+    let fitting = of(algo, task);
     match name {
-        Some("none") => Ok(None),
-        None => Ok(fitting.into_iter().find(|p| p.name == "tuned")),
+        Some(NONE) => Ok(None),
+        None | Some(TUNED) if fitting.iter().any(|p| p.is_default()) => Ok(fitting.into_iter().find(|p| p.is_default())),
+        None => Ok(None),
         Some(name) => match fitting.iter().find(|p| p.name == name) {
             Some(p) => Ok(Some(p)),
             None => {
                 let mut known: Vec<&str> = fitting.iter().map(|p| p.name.as_str()).collect();
-                known.push("none");
+                known.push(NONE);
                 let near = nearest(name, known.iter().copied());
                 let nearest = if near.is_empty() { known.iter().map(ToString::to_string).collect() } else { near };
                 Err(ConfigError::UnknownName { what: "preset", name: name.to_owned(), nearest })
@@ -120,6 +155,8 @@ mod tests {
                 }
                 let same = all().iter().filter(|p| p.title() == preset.title() && p.tasks.contains(task)).count();
                 assert_eq!(same, 1, "{} twice for {task}", preset.title());
+                let defaults = of(&preset.algo, task).into_iter().filter(|p| p.is_default()).count();
+                assert!(defaults < 2, "{defaults} presets of {} would be taken by themselves on {task}", preset.algo);
             }
         }
     }
@@ -142,6 +179,44 @@ mod tests {
             for (unified, parent) in [("u-mappo", "mappo"), ("u-mappo", "happo"), ("u-qmix", "qmix")] {
                 assert_eq!(plain(unified, &task), plain(parent, &task), "{parent} on {task}");
             }
+        }
+    }
+
+    /// Where messages must come to mean something HARL's settings fail: what is taken by itself has others, and HARL's keep a name.
+    #[test]
+    fn messages_have_settings_of_their_own() {
+        for algo in ["happo", "hatrpo"] {
+            let (reference, spread) = ("mpe/simple_reference_v3", "mpe/simple_spread_v3");
+            for name in [None, Some("tuned"), Some("communication")] {
+                assert_eq!(find(algo, reference, name).unwrap().unwrap().name, "communication");
+            }
+            let registry = Registry::builtin();
+            let settings = |task: &str, preset: &str| {
+                let overrides = vec![format!("preset={preset}")];
+                let request = Request { algo: algo.into(), task: task.into(), overrides, ..Request::default() };
+                request.plan_anywhere(&registry).unwrap().0.settings.to_table()
+            };
+            let (kept, tuned) = (settings(reference, "harl-values"), settings(spread, "tuned"));
+            for section in ["algo", "net", "num_envs", "total_steps"] {
+                assert_eq!(kept[section], tuned[section], "{algo}: HARL has one set for its tasks");
+            }
+        }
+    }
+
+    #[test]
+    fn a_band_stands_beside_its_task() {
+        let band = |algo: &str, name: &str, task: &str| find(algo, task, Some(name)).unwrap().unwrap().band_on(task);
+        assert!(band("happo", "harl", "mpe/simple_spread_v3").unwrap().contains("-64"));
+        assert_eq!(band("happo", "harl", "mpe/simple_reference_v3"), None);
+        assert!(band("happo", "communication", "mpe/simple_reference_v3").unwrap().contains("-24"));
+        assert!(band("happo", "tuned", "football/academy_counterattack_easy").is_some());
+        assert!(band("happo", "tuned", "football/academy_3_vs_1_with_keeper").is_some());
+        assert_eq!(band("pareto-ac", "tuned", "matrix/non_monotonic"), None);
+        // A band that names a task stands beside no other.
+        for preset in all() {
+            let beside: Vec<&String> = preset.tasks.iter().filter(|t| preset.band_on(t).is_some()).collect();
+            let named = |t: &String| preset.band.contains(t.rsplit('/').next().unwrap());
+            assert!(!beside.iter().any(|t| named(t)) || beside.iter().all(|t| named(t)), "{}: {beside:?}", preset.title());
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use motley_algos::{AlgorithmSpec, RewardMode};
+use motley_core::config::parse_value;
 use motley_core::secret::{is_secret, masked, missing};
 use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TaskFamily, TeamSpec, settings};
 use motley_run::{Change, Difference};
@@ -127,9 +128,12 @@ pub struct Request {
     pub file: Option<(String, toml::Table)>,
     /// `MOTLEY__A__B` variables as (name, value).
     pub environment: Vec<(String, String)>,
-    /// `key=value` of the command line; `preset=NAME` chooses the preset.
+    /// `key=value` of the command line. `preset=NAME`, here, in the environment or in the file, chooses the preset.
     pub overrides: Vec<String>,
 }
+
+/// What a preset is named by, in every layer.
+const PRESET: &str = "preset";
 
 /// A configuration that fits its algorithm and task. Nothing of it is built yet but one environment, to ask for the team.
 #[derive(Clone)]
@@ -146,6 +150,13 @@ pub struct Plan {
     pub team: Arc<TeamSpec>,
     /// Makes environments.
     pub make: MakeEnv,
+}
+
+impl Plan {
+    /// The preset's name, `none` where there is none.
+    pub fn preset_name(&self) -> &'static str {
+        self.preset.map_or(presets::NONE, |p| p.name.as_str())
+    }
 }
 
 /// Every key that a run of this algorithm on this task has.
@@ -182,24 +193,43 @@ impl Request {
         for (key, value) in task.defaults() {
             settings.set(&key, &value, Origin::Task(task.name()))?;
         }
-        let chosen = self.overrides.iter().rev().find_map(|o| o.strip_prefix("preset="));
-        let preset = presets::find(algorithm.name(), &task.name(), chosen)?;
+        let preset = self.preset(algorithm.name(), &task.name())?;
         if let Some(preset) = preset {
             settings.merge(&preset.settings, &Origin::Preset(preset.title()))?;
         }
         if let Some((name, table)) = &self.file {
             let named = |e: ConfigError| ConfigError::File { path: name.clone(), why: e.to_string() };
-            settings.merge(table, &Origin::File(name.clone())).map_err(named)?;
+            let mut table = table.clone();
+            table.remove(PRESET);
+            settings.merge(&table, &Origin::File(name.clone())).map_err(named)?;
         }
         let placed = |e: ConfigError| owned_by(e, &self.algo, registry);
-        for (name, value) in &self.environment {
+        for (name, value) in self.environment.iter().filter(|(name, _)| key_of(name) != PRESET) {
             let named = |e: ConfigError| in_variable(name, placed(e));
-            settings.set_text(&format!("{}={value}", key_of(name)), Origin::Environment(name.clone())).map_err(named)?;
+            settings.set_text(&setting(name, value), Origin::Environment(name.clone())).map_err(named)?;
         }
-        for text in self.overrides.iter().filter(|o| !o.starts_with("preset=")) {
+        for text in self.overrides.iter().filter(|o| preset_of(o).is_none()) {
             settings.set_text(text, Origin::CommandLine).map_err(placed)?;
         }
         finish(algorithm, task, settings, preset)
+    }
+
+    /// The preset that the highest layer names which names one; the tuned one where none does.
+    fn preset(&self, algo: &str, task: &str) -> Result<Option<&'static Preset>, ConfigError> {
+        if let Some(name) = self.overrides.iter().rev().find_map(|o| preset_of(o)) {
+            return presets::find(algo, task, Some(&name));
+        }
+        if let Some((variable, value)) = self.environment.iter().find(|(name, _)| key_of(name) == PRESET) {
+            return presets::find(algo, task, Some(&word(value))).map_err(|e| in_variable(variable, e));
+        }
+        let Some((path, found)) = self.file.iter().find_map(|(path, table)| Some((path, table.get(PRESET)?))) else {
+            return presets::find(algo, task, None);
+        };
+        let in_file = |e: ConfigError| ConfigError::File { path: path.clone(), why: e.to_string() };
+        let not_a_name =
+            || ConfigError::Value { key: PRESET.into(), expected: "a name in quotes".into(), found: found.to_string() };
+        let name = found.as_str().ok_or_else(not_a_name).map_err(in_file)?;
+        presets::find(algo, task, Some(name)).map_err(in_file)
     }
 
     /// The plan of an existing run: its written configuration (`config.toml`), with the changes that a resume allows and with the
@@ -227,8 +257,14 @@ impl Request {
         let mut settings = Settings::new(keys(&*algorithm, &*task));
         settings.merge(config, &Origin::Run)?;
         let placed = |e: ConfigError| owned_by(e, &self.algo, registry);
+        if let Some(name) = self.overrides.iter().find_map(|o| preset_of(o)) {
+            return Err(no_other_preset(&name));
+        }
         for (name, value) in &self.environment {
-            let text = format!("{}={value}", key_of(name));
+            if key_of(name) == PRESET {
+                return Err(in_variable(name, no_other_preset(&word(value))));
+            }
+            let text = setting(name, value);
             let named = |e: ConfigError| in_variable(name, placed(e));
             take_over(&mut settings, &text, &Origin::Environment(name.clone()), retune).map_err(named)?;
         }
@@ -238,6 +274,30 @@ impl Request {
         all_secrets(&settings)?;
         finish(algorithm, task, settings, None)
     }
+}
+
+/// The preset that `preset=NAME` names.
+pub fn preset_of(setting: &str) -> Option<String> {
+    setting.split_once('=').filter(|(key, _)| key.trim() == PRESET).map(|(_, name)| word(name))
+}
+
+/// A word, as text of TOML or bare.
+fn word(text: &str) -> String {
+    match parse_value(text.trim()) {
+        toml::Value::String(word) => word,
+        other => other.to_string(),
+    }
+}
+
+fn no_other_preset(name: &str) -> ConfigError {
+    ConfigError::Invalid(format!(
+        "a resumed run keeps the settings that it was begun with, whatever preset they came from (config.toml has them all): leave out preset={name}, or start a new run with it"
+    ))
+}
+
+/// The setting that an environment variable makes: `algo.lr=0.1` of `MOTLEY__ALGO__LR` with the value 0.1.
+pub fn setting(variable: &str, value: &str) -> String {
+    format!("{}={value}", key_of(variable))
 }
 
 /// The key that an environment variable names: `MOTLEY__ALGO__LR` is `algo.lr`.
@@ -482,6 +542,42 @@ pub fn read_file(path: &Path) -> Result<(String, toml::Table), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A preset is named in every layer as a setting is, in quotes or bare, and the higher layer wins.
+    #[test]
+    fn a_preset_is_named_in_every_layer() {
+        let registry = Registry::builtin();
+        let request = |file: Option<&str>, variable: Option<&str>, words: &[&str]| Request {
+            algo: "happo".into(),
+            task: "mpe/simple_spread_v3".into(),
+            file: file.map(|text| ("x.toml".into(), text.parse().unwrap())),
+            environment: variable.map(|v| ("MOTLEY__PRESET".to_owned(), v.to_owned())).into_iter().collect(),
+            overrides: words.iter().map(ToString::to_string).collect(),
+        };
+        let taken = |file, variable, words: &[&str]| {
+            request(file, variable, words).plan_anywhere(&registry).map(|(plan, _)| plan.preset_name()).map_err(|e| e.to_string())
+        };
+        let file = Some("preset = \"harl\"\n[algo]\nlr = 0.1");
+        assert_eq!(taken(None, None, &[]).unwrap(), "tuned");
+        assert_eq!(taken(None, None, &["preset=\"harl\""]).unwrap(), "harl");
+        assert_eq!(taken(None, None, &["preset=harl", "preset = none"]).unwrap(), "none");
+        assert_eq!(taken(file, None, &[]).unwrap(), "harl");
+        assert_eq!(taken(file, Some("none"), &[]).unwrap(), "none");
+        assert_eq!(taken(file, Some("none"), &["preset=tuned"]).unwrap(), "tuned");
+        let refused = |found: Result<&str, String>, texts: &[&str]| {
+            let error = found.unwrap_err();
+            assert!(texts.iter().all(|text| error.contains(text)), "{error}");
+        };
+        refused(taken(None, None, &["preset=\"hrl\""]), &["unknown preset \"hrl\"", "\"harl\""]);
+        refused(taken(Some("preset = 3"), None, &[]), &["x.toml", "preset = 3", "in quotes"]);
+        refused(taken(Some("preset = 'hrl'"), None, &[]), &["x.toml", "\"hrl\""]);
+        refused(taken(None, Some("hrl"), &[]), &["MOTLEY__PRESET", "\"hrl\""]);
+        let again = |variable, words: &[&str]| request(None, variable, words).resume(&registry, &toml::Table::new(), false);
+        for refusal in [again(None, &["preset=harl"]), again(Some("harl"), &[])] {
+            let error = refusal.map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("a resumed run keeps") && error.contains("preset=harl"), "{error}");
+        }
+    }
 
     /// Runs that were begun under the name that a key had before go on, and are held to what they say under it.
     #[test]

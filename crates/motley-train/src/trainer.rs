@@ -146,6 +146,7 @@ impl Trainer {
             task: plan.team.task.clone(),
             task_version: plan.team.version,
             seed: run.seed,
+            preset: Some(plan.preset_name().to_owned()),
             status: RunStatus::Running,
             reason: None,
             started: utc_now().rfc3339(),

@@ -1,6 +1,7 @@
 //! The shape of the command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 
@@ -104,10 +105,36 @@ pub(crate) struct TrainArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
+/// Which policy of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// Of the best evaluation; of a run without one, as [`Chosen::Latest`].
+    Best,
+    /// Of the latest checkpoint.
+    Latest,
+    /// Of the checkpoint after so many env steps.
+    Step(u64),
+}
+
+impl FromStr for Chosen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "best" => Ok(Self::Best),
+            "latest" => Ok(Self::Latest),
+            step => step.parse().map(Self::Step).map_err(|_| "expected best, latest, or the env steps of a checkpoint".into()),
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvalArgs {
     /// A run folder or a policy bundle.
     pub(crate) from: PathBuf,
+    /// Which policy of a run: best, latest, or the env steps of a checkpoint.
+    #[arg(long, default_value = "best", value_name = "best|latest|STEP")]
+    pub(crate) checkpoint: Chosen,
     /// key=value settings of the task in place of those of training (task.* may be left out).
     pub(crate) settings: Vec<String>,
     /// Another task with the same agents, spaces and state: smac/3m for a run of skirmish/3m.
@@ -131,6 +158,9 @@ pub(crate) struct EvalArgs {
 pub(crate) struct RenderArgs {
     /// A run folder or a policy bundle.
     pub(crate) from: PathBuf,
+    /// Which policy of a run: best, latest, or the env steps of a checkpoint.
+    #[arg(long, default_value = "best", value_name = "best|latest|STEP")]
+    pub(crate) checkpoint: Chosen,
     /// Where to: .gif (moving), .png (frames side by side) or .html (a page with a slider, playing and pausing); without it, or with -,
     /// episodes are played in the terminal.
     #[arg(long, short, value_name = "FILE")]
@@ -156,6 +186,9 @@ pub(crate) struct RenderArgs {
 pub(crate) struct ExportArgs {
     /// A run folder or a policy bundle.
     pub(crate) from: PathBuf,
+    /// Which policy of a run: best, latest, or the env steps of a checkpoint.
+    #[arg(long, default_value = "best", value_name = "best|latest|STEP")]
+    pub(crate) checkpoint: Chosen,
     /// Where to: a file .onnx, or a directory where actors differ.
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(crate) out: PathBuf,
@@ -195,6 +228,8 @@ pub(crate) struct ListArgs {
     /// What to list.
     #[arg(value_parser = ["algorithms", "tasks", "presets", "results"])]
     pub(crate) what: String,
+    /// Only what has all of these in its names (of tasks in their summaries too).
+    pub(crate) texts: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

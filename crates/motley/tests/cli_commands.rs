@@ -64,13 +64,80 @@ fn lists_name_what_the_registry_has() {
         assert_eq!(families.iter().map(|e| e["pattern"].as_str().unwrap()).collect::<Vec<_>>(), patterns);
         assert_eq!(found.iter().map(|e| e["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
         let (code, out, _) = motley(&["list", what]);
-        assert_eq!((code, out.lines().count()), (0, names.len() + patterns.len() + 1), "a head and a line each");
+        let rows = if what == "presets" { motley_train::presets::all().len() } else { names.len() + patterns.len() };
+        assert_eq!((code, out.lines().count()), (0, rows + 1), "a head and a line each");
     }
     let (_, out, _) = motley(&["list", "tasks"]);
     assert!(out.contains("3 x (18 -> Discrete(5))") && out.contains("1 x (3 -> Discrete(3)), 1 x (11 -> Discrete(5))"), "{out}");
     let (_, out, _) = motley(&["list", "presets"]);
     assert!(out.lines().next().unwrap().contains("BAND") && out.contains("none published for these settings"), "{out}");
     refused(&["list", "taks"], &["taks", "tasks"]);
+}
+
+#[test]
+fn lists_are_filtered_by_words() {
+    let found = |words: &[&str]| {
+        let (code, out, err) = motley(&[&["list"], words].concat());
+        assert_eq!(code, 0, "{err}");
+        out
+    };
+    let presets = found(&["presets", "HAPPO", "mpe"]);
+    assert!(presets.lines().skip(1).all(|line| line.starts_with("happo/") && line.contains("mpe/")), "{presets}");
+    assert!(presets.contains("mpe/simple_spread_v3, simple_speaker_listener_v4"), "tasks are folded: {presets}");
+    assert!(!found(&["tasks", "mpe/"]).contains("vmas/") && found(&["results", "harl", "hatrpo"]).contains("harl-spread"));
+    let (_, out, _) = motley(&["list", "presets", "happo/harl", "simple_", "--json"]);
+    let bands: Vec<(Value, bool)> = events(&out).into_iter().map(|e| (e["task"].clone(), e["band"].is_null())).collect();
+    let of = |task: &str| bands.iter().find(|(t, _)| t == task).unwrap().1;
+    assert!(!of("mpe/simple_spread_v3") && of("mpe/simple_speaker_listener_v4"), "a band stands beside its own task");
+    refused(&["list", "presets", "hapo"], &["no presets with hapo", "motley list presets"]);
+}
+
+/// A preset is named where it is taken, where others could be, and in what the run says of itself.
+#[test]
+fn the_preset_of_a_run_is_told() {
+    let told = |words: &[&str]| motley(&[&["config"], words].concat()).1.lines().take(2).collect::<Vec<_>>().join("|");
+    assert!(told(&["hetgppo", "vmas/give_way"]).contains("no tuned preset; there are: small, paper (preset=NAME)"));
+    assert!(told(&["happo", "mpe/simple_v3"]).contains("happo on mpe/simple_v3: no preset|"));
+    let reference = told(&["happo", "mpe/simple_reference_v3"]);
+    assert!(reference.contains("preset happo/communication|# also: preset=continuous, preset=harl"), "{reference}");
+    let dir = tempfile::tempdir().unwrap();
+    let words = "train happo mpe/simple_v3 preset=none total_steps=40 num_envs=2 algo.rollout_steps=10 eval.every=20 eval.episodes=1 \
+                 log.checkpoint_every=20 log.keep=9 --out run --json";
+    let (code, out, err) = motley_in(dir.path(), &words.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(code, 0, "{err}");
+    let first = &events(&out)[0];
+    assert_eq!((first["event"].as_str(), first["preset"].as_str()), (Some("started"), Some("none")));
+    let info: Value = serde_json::from_str(&std::fs::read_to_string(dir.path().join("run/run.json")).unwrap()).unwrap();
+    assert_eq!(info["preset"], "none");
+    // Said again on the way on, the same preset changes nothing and another is refused.
+    let resumed = |word: &str| motley_in(dir.path(), &["train", "--resume", "run", "total_steps=60", word]);
+    let (code, _, err) = resumed("preset=tuned");
+    assert!(code == 2 && err.contains("a resumed run keeps") && err.contains("preset=tuned"), "{err}");
+    assert_eq!(resumed("preset=none").0, 0);
+    policies_of_a_run(dir.path());
+}
+
+/// The policy of any checkpoint of the run in `run`, evaluated after 20, 40 and 60 steps, can be played and exported.
+fn policies_of_a_run(dir: &Path) {
+    let played = |checkpoint: &str| {
+        let (code, out, err) = motley_in(dir, &["eval", "run", "--checkpoint", checkpoint, "--episodes", "3", "--json"]);
+        assert_eq!(code, 0, "{checkpoint}: {err}");
+        events(&out).last().unwrap()["eval_return_mean"].as_f64().unwrap()
+    };
+    assert_eq!(played("latest"), played("60"));
+    assert_ne!(played("20"), played("60"));
+    let best = std::fs::read_to_string(dir.join("run/checkpoints/best")).unwrap();
+    assert_eq!(played("best"), played(best.trim().trim_start_matches("step-")));
+    let (code, _, err) = motley_in(dir, &["export", "run", "--checkpoint", "20", "-o", "a.onnx"]);
+    assert!(code == 0 && dir.join("a.onnx").is_file(), "{err}");
+    let (code, _, err) = motley_in(dir, &["eval", "run", "--checkpoint", "30"]);
+    assert!(code == 2 && err.contains("no checkpoint after 30") && err.contains("20, 40, 60"), "{err}");
+    let (code, _, err) = motley_in(dir, &["eval", "run/policy", "--checkpoint", "latest"]);
+    assert!(code == 2 && err.contains("holds one policy"), "{err}");
+    // Without an evaluation there is no best policy; the latest is taken, and told.
+    std::fs::remove_dir_all(dir.join("run/policy")).unwrap();
+    let (code, _, err) = motley_in(dir, &["eval", "run", "--episodes", "1"]);
+    assert!(code == 0 && err.contains("the policy after 60 env steps is taken"), "{err}");
 }
 
 /// Without the game its tasks are known by name, and what was looked for is said at once: exit 3.
@@ -205,6 +272,11 @@ fn doctor_looks_and_leaves_nothing_behind() {
 
 /// A run folder with a curve, as training writes it.
 fn write_run(dir: &Path, algo: &str, task: &str, seed: u64, values: &[(u64, f64)]) {
+    write_run_with(dir, "", algo, task, seed, values);
+}
+
+/// The same, trained with these settings.
+fn write_run_with(dir: &Path, config: &str, algo: &str, task: &str, seed: u64, values: &[(u64, f64)]) {
     let folder = RunFolder::create(dir).unwrap();
     let info = RunInfo {
         motley: "0.1.0".into(),
@@ -216,6 +288,7 @@ fn write_run(dir: &Path, algo: &str, task: &str, seed: u64, values: &[(u64, f64)
         task: task.into(),
         task_version: 1,
         seed,
+        preset: None,
         status: RunStatus::Done,
         reason: None,
         started: "2026-01-01T00:00:00Z".into(),
@@ -224,6 +297,7 @@ fn write_run(dir: &Path, algo: &str, task: &str, seed: u64, values: &[(u64, f64)
         changes: Vec::new(),
         eval_env_failures: 0,
     };
+    folder.write_config(&config.parse().unwrap()).unwrap();
     folder.write_info(&info).unwrap();
     let line = |(step, value): &(u64, f64)| format!("{{\"env_steps\":{step},\"eval/return_mean\":{value},\"time/wall\":1.0}}\n");
     std::fs::write(folder.metrics_path(), values.iter().map(line).collect::<String>()).unwrap();
@@ -256,6 +330,31 @@ fn plot_gathers_seeds_below_a_folder() {
     assert!(svg.contains("mpe/a") && svg.contains("happo (2 seeds)"));
     let (code, _, _) = motley_in(dir.path(), &["plot", "runs", "-o", "c.png"]);
     assert!(code == 0 && std::fs::read(at("c.png")).unwrap().starts_with(b"\x89PNG"));
+}
+
+/// Runs of other settings or of another flavour of the task are other curves, named as `compare` names them.
+#[test]
+fn plot_keeps_unlike_runs_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    let values = [(0, 0.0), (100, 2.0)];
+    let settings = |lr: &str, continuous: bool| format!("seed = 1\n[algo]\nlr = {lr}\n[task]\ncontinuous = {continuous}");
+    write_run_with(&at("runs/1"), &settings("0.1", false), "happo", "mpe/a", 1, &values);
+    write_run_with(&at("runs/2"), &settings("0.1", false), "happo", "mpe/a", 2, &values);
+    write_run_with(&at("runs/3"), &settings("0.2", false), "happo", "mpe/a", 1, &values);
+    let curves = || {
+        let (code, out, err) = motley_in(dir.path(), &["plot", "runs", "-o", "a.svg", "--json"]);
+        assert_eq!(code, 0, "{err}");
+        let all = events(&out).into_iter().filter(|e| e["event"] == "curve");
+        all.map(|e| (e["algo"].clone(), e["task"].clone(), e["runs"].as_u64().unwrap())).collect::<Vec<_>>()
+    };
+    let of = |lr: &str, task: &str, runs: u64| (format!("happo [algo.lr={lr}]").into(), task.into(), runs);
+    assert_eq!(curves(), [of("0.1", "mpe/a", 2), of("0.2", "mpe/a", 1)]);
+    write_run_with(&at("runs/4"), &settings("0.2", true), "happo", "mpe/a", 1, &values);
+    let (choices, boxes) = ("mpe/a [task.continuous=false]", "mpe/a [task.continuous=true]");
+    assert_eq!(curves(), [of("0.1", choices, 2), of("0.2", choices, 1), of("0.2", boxes, 1)]);
+    let svg = std::fs::read_to_string(at("a.svg")).unwrap();
+    assert!(svg.contains("happo [algo.lr=0.2] on mpe/a [task.continuous=true]"), "the legend names it");
 }
 
 #[test]

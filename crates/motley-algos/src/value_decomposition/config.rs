@@ -38,8 +38,8 @@ settings! {
     pub struct ValueConfig in "algo" {
         /// Steps of every environment between two rounds of updates.
         rollout_steps: usize = 25, Kind::Int(1, 1_000_000);
-        /// Gradient steps of a round.
-        updates: usize = 1, Kind::Int(1, 100_000);
+        /// Gradient steps of a round; 0 makes one for every episode that the round finished.
+        updates: usize = 0, Kind::Int(0, 100_000);
         /// Episodes of a gradient step.
         batch_episodes: usize = 32, Kind::Int(1, 1_000_000);
         /// Episodes that replay holds; few of them keep its data near the present policies.

@@ -241,7 +241,7 @@ impl Algorithm for Independent {
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let mut metrics = self.store(roll, context.progress);
-        for k in 0..self.learner.config.updates {
+        for k in 0..self.learner.due() {
             let rng = context.rng.fork(k as u64);
             let Some(mut batch) = self.learner.sample(context.pool, &rng) else { break };
             // Under one reward an agent's death ends nothing: what the team earns without it is the worth of what it did.

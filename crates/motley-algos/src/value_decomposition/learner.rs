@@ -44,6 +44,8 @@ pub struct Learner {
     norms: Vec<RunningMeanStd>,
     env_steps: u64,
     pace: Pace,
+    /// Gradient steps that the rollout stored last calls for.
+    due: usize,
     /// What the acting policy tells about itself: nothing, or its chance of random actions and the progress of the run.
     fingerprint: Vec<f32>,
     /// What a second head learns, where there is one.
@@ -115,6 +117,7 @@ impl Learner {
             norms: vec![RunningMeanStd::default(); columns],
             env_steps: 0,
             pace: Pace::new(config.target_update),
+            due: 0,
             fingerprint,
             config,
             cross: None,
@@ -159,6 +162,7 @@ impl Learner {
             shown.copy_from_slice(own);
             note(e, t, rest);
         });
+        self.due = if self.config.updates == 0 { added.episodes } else { self.config.updates };
         let mut metrics = Metrics::new();
         metrics.add("train/epsilon", self.epsilon().into());
         metrics.add("train/replay_episodes", self.replay.len() as f64);
@@ -168,6 +172,11 @@ impl Learner {
             self.fingerprint = vec![self.epsilon(), progress as f32];
         }
         metrics
+    }
+
+    /// Gradient steps that follow the rollout stored last: `algo.updates`, or one for each episode that it finished.
+    pub fn due(&self) -> usize {
+        self.due
     }
 
     /// A batch of episodes, every set of them equally likely; `None` before learning starts or while there are too few.

@@ -148,7 +148,7 @@ impl Algorithm for Mixed {
         let Self { learner, mixer, target, work } = self;
         let pool = context.pool;
         let mut metrics = learner.store(roll, context.progress, &mut |_, _, _| {});
-        for k in 0..learner.config.updates {
+        for k in 0..learner.due() {
             let Some(batch) = learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             let (n, states) = (batch.agents, learner.team().state_len());
             let seen = learner.look(pool, &batch);

@@ -197,7 +197,7 @@ impl Algorithm for Tied {
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let mut metrics = self.learner.store(roll, context.progress, &mut |_, _, _| {});
-        for k in 0..self.learner.config.updates {
+        for k in 0..self.learner.due() {
             let Some(batch) = self.learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             self.learn(&batch, context, &mut metrics)?;
         }

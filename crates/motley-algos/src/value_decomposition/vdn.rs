@@ -85,7 +85,7 @@ impl Algorithm for Sum {
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let learner = &mut self.learner;
         let mut metrics = learner.store(roll, context.progress, &mut |_, _, _| {});
-        for k in 0..learner.config.updates {
+        for k in 0..learner.due() {
             let Some(batch) = learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             let (n, episodes) = (batch.agents, batch.episodes());
             let seen = learner.look(context.pool, &batch);

@@ -176,7 +176,7 @@ pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
 }
 
 /// Small and quick.
-pub const SMALL: [&str; 11] = [
+pub const SMALL: [&str; 12] = [
     "net.hidden_sizes=[16]",
     "?net.trunk=mlp",
     "?algo.rollout_steps=20",
@@ -184,6 +184,7 @@ pub const SMALL: [&str; 11] = [
     "?algo.warmup_steps=50",
     "?algo.batch_size=16",
     "?algo.updates_per_step=0.2",
+    "?algo.updates=1",
     "?algo.batch_episodes=4",
     "?algo.buffer_episodes=32",
     "?algo.episode_limit=10",

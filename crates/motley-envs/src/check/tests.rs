@@ -237,6 +237,10 @@ fn each_fault_fails_the_check_that_is_meant_for_it() {
         let line = lines.iter().find(|l| l.name.starts_with(name)).unwrap();
         assert!(matches!(&line.outcome, Outcome::Failed(t) if t.contains(text)), "{name}: {:?}", line.outcome);
     }
+    // An environment that is never drawn is not said to be drawn well.
+    let lines = check(&|| faulty(Fault::SilentWin), 1);
+    let drawn = lines.iter().find(|l| l.name == "pictures can be drawn").unwrap();
+    assert!(matches!(&drawn.outcome, Outcome::Skipped(why) if why.starts_with("it shows no scene")), "{:?}", drawn.outcome);
     let lines = check(&|| faulty(Fault::IgnoresStream), 1);
     assert!(lines.iter().any(|l| l.name.starts_with("other streams") && matches!(l.outcome, Outcome::Warned(_))));
     let lines = check(&|| Err(ConfigError::Invalid("no such thing".into())), 1);

@@ -8,7 +8,8 @@ use motley_stats::cost::Growth;
 use motley_stats::published::{self, Published, Source};
 use motley_stats::report::{Options, Report, TaskRow};
 use motley_stats::{Metric, RunRecord};
-use motley_train::{Registry, presets};
+use motley_train::Registry;
+use motley_train::presets::{self, Preset};
 use motley_view::file;
 
 use crate::commands::compare::{digits, reached, refused};
@@ -16,6 +17,9 @@ use crate::commands::config::request;
 use crate::commands::plot::drawn;
 use crate::commands::reproduce::source;
 use crate::error::Failure;
+
+/// Resolved from the task's rules and the algorithm where nobody names it.
+const REWARD: &str = "task.reward";
 
 /// Suites whose tasks are won or lost: their pages tell win rates.
 const WON: [&str; 4] = ["skirmish", "smac", "smacv2", "football"];
@@ -220,24 +224,34 @@ fn threads(of: &[usize]) -> String {
     }
 }
 
-/// What a run was trained with: the preset whose settings it has, the algorithm's defaults, or settings of its own.
+/// What a run was trained with: the preset that it was begun with or whose settings it has, the algorithm's defaults, or settings of
+/// its own.
 fn form(run: &RunRecord, registry: &Registry) -> String {
     let (algo, task) = (base(&run.algo), base(&run.task));
-    let own: Vec<&str> =
-        presets::all().iter().filter(|p| p.algo == algo && p.tasks.iter().any(|t| t == task)).map(|p| p.name.as_str()).collect();
     if run.config.is_empty() {
         return String::new();
     }
+    let recorded = run.preset.as_deref();
+    let named = |name: &str| if name == presets::NONE { "no preset".to_owned() } else { format!("preset {name}") };
+    // A preset for another flavour of the task is not what was trained, though it may learn by the same numbers.
+    let same = |(k, v): (&String, &toml::Value)| run.setting(&format!("task.{k}")).is_none_or(|found| found == v);
+    let fits = |p: &&Preset| p.settings.get("task").and_then(toml::Value::as_table).is_none_or(|own| own.iter().all(same));
+    let known: Vec<&str> =
+        presets::of(algo, task).into_iter().filter(fits).map(|p| p.name.as_str()).chain([presets::NONE]).collect();
     let mut made_here = false;
-    for name in own.into_iter().chain(["none"]) {
+    for name in recorded.map_or(known, |name| vec![name]) {
         let words = [task_words(run), vec![format!("preset={name}")]].concat();
         let Ok((plan, _)) = request(&words, None).and_then(|r| Ok(r.plan_anywhere(registry)?)) else { continue };
         made_here = true;
         if unlike(run, &plan.settings).next().is_none() {
-            return if name == "none" { "no preset".into() } else { format!("preset {name}") };
+            return named(name);
         }
     }
-    if made_here { "own settings".into() } else { String::new() }
+    match recorded {
+        Some(name) => format!("{}, own settings", named(name)),
+        None if made_here => "own settings".into(),
+        None => String::new(),
+    }
 }
 
 /// `ALGO TASK task.key=value ...` of a run.
@@ -288,23 +302,57 @@ fn said(p: &Published) -> String {
     }
 }
 
-/// What trains the seeds of a row: its task settings and budget, and whatever else differs from what the command would take by itself.
+/// What trains the seeds of a row: its budget, and what differs from what the command would take by itself or by a preset, whichever
+/// says it in fewer words.
 fn command(row: &TaskRow, runs: &[RunRecord], registry: &Registry) -> Option<String> {
     let of_row: Vec<&RunRecord> = runs.iter().filter(|r| r.task == row.task && r.algo == row.algo).collect();
     let run = of_row.first().filter(|r| !r.config.is_empty())?;
     let mut seeds: Vec<u64> = of_row.iter().map(|r| r.seed).collect();
     seeds.sort_unstable();
-    let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
-    let mut words = task_words(run);
-    let own = match request(&words, None).and_then(|r| Ok(r.plan_anywhere(registry)?)) {
-        Ok((plan, _)) => unlike(run, &plan.settings).map(|(k, v)| format!("{k}={}", word(v))).collect(),
+    seeds.dedup();
+    let (algo, task) = (base(&run.algo), base(&run.task));
+    let presets = presets::of(algo, task).into_iter().map(|p| p.name.as_str()).chain([presets::NONE]);
+    let preset_words = std::iter::once(None).chain(presets.map(|name| Some(format!("preset={name}"))));
+    let mut words = preset_words.filter_map(|preset| shortest(run, preset, registry)).min_by_key(Vec::len).unwrap_or_else(|| {
         // A task that this build lacks: what tells the row from others of its algorithm.
-        Err(_) => row.algo.split_once(" [").map(|(_, own)| vec![own.trim_end_matches(']').to_owned()]).unwrap_or_default(),
-    };
-    words.extend(own);
+        let own = row.algo.split_once(" [").map(|(_, own)| own.trim_end_matches(']').to_owned());
+        task_words(run).into_iter().chain(own).collect()
+    });
     words.push(format!("total_steps={}", row.env_steps));
     words.extend(run.setting("schedule_steps").filter(|v| v.as_integer() != Some(0)).map(|v| format!("schedule_steps={v}")));
-    Some(format!("motley train {} seed={}", words.join(" "), seeds.join("|")))
+    Some(pasted(&words, &seeds))
+}
+
+/// The words of `motley train` that give a run's settings on top of a preset's; `None` where they cannot be planned here.
+fn shortest(run: &RunRecord, preset: Option<String>, registry: &Registry) -> Option<Vec<String>> {
+    let bare: Vec<String> = [base(&run.algo), base(&run.task)].into_iter().map(str::to_owned).chain(preset).collect();
+    let plan = |words: &[String]| request(words, None).ok()?.plan_anywhere(registry).ok().map(|(plan, _)| plan);
+    let (default, settings) = (plan(&bare)?, |k: &str, v: &toml::Value| format!("{k}={}", word(v)));
+    let of_task = |key: &str| key.starts_with("task.") && key != REWARD;
+    let keys = default.settings.iter().filter(|(key, ..)| of_task(&key.name));
+    let own = keys.filter_map(|(key, value, _)| Some((key.name.as_str(), run.setting(&key.name).filter(|v| *v != value)?)));
+    let mut words = bare.clone();
+    words.extend(own.map(|(k, v)| settings(k, v)));
+    let plan = plan(&words)?;
+    let found = run.setting(REWARD).filter(|found| plan.settings.value(REWARD).is_ok_and(|value| value != *found));
+    words.extend(found.map(|v| settings(REWARD, v)));
+    words.extend(unlike(run, &plan.settings).map(|(k, v)| settings(k, v)));
+    Some(words)
+}
+
+/// What a shell takes as it stands: one command, or a loop over the seeds.
+fn pasted(words: &[String], seeds: &[u64]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:,+-@".contains(c);
+    let quoted =
+        |word: &String| if word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) };
+    let train = format!("motley train {}", words.iter().map(quoted).collect::<Vec<_>>().join(" "));
+    match seeds {
+        [seed] => format!("{train} seed={seed}"),
+        many => {
+            let many: Vec<String> = many.iter().map(ToString::to_string).collect();
+            format!("for s in {}; do {train} seed=$s; done", many.join(" "))
+        }
+    }
 }
 
 /// What a run was trained with where `settings` say something else; what only one of them knows is left out.
@@ -396,6 +444,47 @@ mod tests {
             )
         };
         assert_eq!(form(&record, &registry), "no preset");
+    }
+
+    #[test]
+    fn a_command_is_as_short_as_it_can_be_and_fit_to_be_pasted() {
+        let registry = Registry::builtin();
+        let made = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            let plan = request(&words, None).unwrap().plan(&registry).unwrap();
+            let text = format!(
+                r#"{{"algo": "{}", "task": "{}", "seed": 1, "env_steps": 5, "config": {{}}, "evaluations": []}}"#,
+                words[0], words[1]
+            );
+            let run = RunRecord { config: plan.settings.to_table(), ..run(&text) };
+            let preset = |name: Option<&str>| shortest(&run, name.map(|n| format!("preset={n}")), &registry).unwrap();
+            let words = [None, Some("continuous"), Some("harl-values"), Some("none")].map(preset);
+            (words.into_iter().min_by_key(Vec::len).unwrap()[2..].join(" "), form(&run, &registry))
+        };
+        let reference = ["happo", "mpe/simple_reference_v3"];
+        let with = |more: &[&'static str]| made(&[&reference[..], more].concat());
+        assert_eq!(with(&[]), (String::new(), "preset communication".into()));
+        assert_eq!(with(&["task.continuous=true"]).0, "task.continuous=true");
+        assert_eq!(
+            with(&["preset=harl-values", "algo.lr=0.1"]),
+            ("preset=harl-values algo.lr=0.1".into(), "own settings".into())
+        );
+        assert_eq!(with(&["task.reward=mean"]).0, "task.reward=mean");
+        let words = ["happo", "mpe/simple_v3", "net.hidden_sizes=[64, 64]"].map(String::from);
+        assert_eq!(pasted(&words, &[3]), "motley train happo mpe/simple_v3 'net.hidden_sizes=[64, 64]' seed=3");
+        assert_eq!(pasted(&words[..2], &[0, 1]), "for s in 0 1; do motley train happo mpe/simple_v3 seed=$s; done");
+    }
+
+    #[test]
+    fn the_recorded_preset_is_the_form() {
+        let words = ["happo", "mpe/simple_reference_v3", "preset=harl", "algo.lr=0.1"].map(String::from);
+        let registry = Registry::builtin();
+        let config = request(&words, None).unwrap().plan(&registry).unwrap().settings.to_table();
+        let text =
+            r#"{"algo": "happo", "task": "mpe/simple_reference_v3", "seed": 1, "env_steps": 5, "config": {}, "evaluations": []}"#;
+        let form =
+            |preset: &str| form(&RunRecord { config: config.clone(), preset: Some(preset.into()), ..run(text) }, &registry);
+        assert_eq!([form("harl"), form("none")], ["preset harl, own settings", "no preset, own settings"]);
     }
 
     #[test]

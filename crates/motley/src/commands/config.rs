@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use motley_core::{Key, Origin};
+use motley_train::presets;
 use motley_train::{Plan, Registry, Request, read_file};
 use serde_json::json;
 
@@ -21,8 +22,8 @@ pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Resul
     if let Some(error) = no_room {
         out.warning(format!("this machine refuses to train with these settings: {error}"));
     }
-    let preset = plan.preset.map_or_else(|| "no preset".to_owned(), |p| format!("preset {}", p.title()));
-    out.line(format!("# {} on {}: {preset}", plan.algorithm.name(), plan.task.name()));
+    out.line(format!("# {} on {}: {}", plan.algorithm.name(), plan.task.name(), preset(&plan)));
+    also(&plan).iter().for_each(|others| out.line(format!("# {others}")));
     let rows = rows(&plan);
     let width = |cells: &dyn Fn(&Row) -> usize, most: usize| rows.iter().map(cells).filter(|w| *w <= most).max().unwrap_or(0);
     let names = width(&|r| r.key.name.len(), usize::MAX);
@@ -47,6 +48,27 @@ pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Resul
         out.event("setting", fields);
     }
     Ok(0)
+}
+
+/// `preset happo/tuned`; where none is taken, those that there are.
+pub(crate) fn preset(plan: &Plan) -> String {
+    if let Some(preset) = plan.preset {
+        return format!("preset {}", preset.title());
+    }
+    let there = presets::of(plan.algorithm.name(), &plan.task.name());
+    if there.is_empty() || there.iter().any(|p| p.is_default()) {
+        return "no preset".to_owned();
+    }
+    let names: Vec<&str> = there.iter().map(|p| p.name.as_str()).collect();
+    format!("no tuned preset; there are: {} (preset=NAME)", names.join(", "))
+}
+
+/// `also: preset=communication, preset=harl`, where the preset is the one that is taken by itself and there are others.
+pub(crate) fn also(plan: &Plan) -> Option<String> {
+    let taken = plan.preset.filter(|p| p.is_default())?;
+    let others = presets::of(plan.algorithm.name(), &plan.task.name()).into_iter().filter(|p| p.title() != taken.title());
+    let others: Vec<String> = others.map(|p| format!("preset={}", p.name)).collect();
+    (!others.is_empty()).then(|| format!("also: {}", others.join(", ")))
 }
 
 struct Row<'a> {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::args::EvalArgs;
 use crate::commands::list::table;
 use crate::commands::noise::{Noise, Noisy, Target};
-use crate::commands::source::{Loaded, load_on};
+use crate::commands::source::{Loaded, Source, load_on};
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -22,7 +22,8 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
         return Err(Failure::usage("--episodes 0: at least one episode is needed"));
     }
     let noise = args.noise.as_deref().map(Noise::parse).transpose()?;
-    let loaded = load_on(&args.from, registry, args.task.as_deref(), &args.settings)?;
+    let loaded =
+        load_on(Source { path: &args.from, chosen: args.checkpoint, out }, registry, args.task.as_deref(), &args.settings)?;
     let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
     let plan = EvalPlan {
         seed: args.seed,

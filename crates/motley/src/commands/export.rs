@@ -4,16 +4,17 @@ use std::path::Path;
 
 use motley_nn::TeamPolicy;
 use motley_onnx::Exported;
+use motley_train::Registry;
 use motley_view::file::write_atomic;
 use serde_json::json;
 
 use crate::args::ExportArgs;
-use crate::commands::source::bundle;
+use crate::commands::source::Source;
 use crate::error::Failure;
 use crate::output::Output;
 
-pub(crate) fn run(args: &ExportArgs, out: &Output) -> Result<u8, Failure> {
-    let (info, policy) = bundle(&args.from)?;
+pub(crate) fn run(args: &ExportArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
+    let (info, policy) = Source { path: &args.from, chosen: args.checkpoint, out }.read(registry)?;
     let actors = motley_onnx::export(&policy, &info.algo, args.joint).map_err(Failure::run)?;
     let single = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
     if single && actors.len() > 1 {

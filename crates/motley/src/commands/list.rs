@@ -1,5 +1,8 @@
 //! `motley list`: what there is to train, with what, how it was tuned, and what was published.
 
+use std::io::IsTerminal;
+
+use console::Term;
 use motley_core::{AgentSpec, ConfigError, RewardKind, Task, TeamSpec};
 use motley_envs::registry::options;
 use motley_train::{Registry, presets};
@@ -11,28 +14,50 @@ use crate::error::Failure;
 use crate::output::Output;
 
 pub(crate) fn run(args: &ListArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    match args.what.as_str() {
-        "algorithms" => algorithms(registry, out),
-        "tasks" => tasks(registry, out),
-        "presets" => presets(out),
-        _ => reproduce::list(registry, out),
+    let wanted = Wanted(args.texts.iter().map(|text| text.to_lowercase()).collect());
+    let found = match args.what.as_str() {
+        "algorithms" => algorithms(registry, &wanted, out),
+        "tasks" => tasks(registry, &wanted, out),
+        "presets" => presets(&wanted, out),
+        _ => reproduce::list(registry, &wanted, out),
+    };
+    if found == 0 {
+        return Err(Failure::usage(format!(
+            "no {} with {} in the name: motley list {0} shows all",
+            args.what,
+            args.texts.join(" and ")
+        )));
     }
     Ok(0)
 }
 
-fn algorithms(registry: &Registry, out: &Output) {
+/// The texts, in lower case, that the names of what is listed have in them.
+pub(crate) struct Wanted(Vec<String>);
+
+impl Wanted {
+    /// Whether each text is in one of these.
+    pub(crate) fn is_in(&self, names: &[&str]) -> bool {
+        self.0.iter().all(|text| names.iter().any(|name| name.to_lowercase().contains(text)))
+    }
+}
+
+/// How many are listed, as of the other lists.
+fn algorithms(registry: &Registry, wanted: &Wanted, out: &Output) -> usize {
     let mut rows = vec![["ALGORITHM", "SUMMARY", "PAPER"].map(str::to_owned)];
-    for spec in registry.algorithms.iter() {
+    for spec in registry.algorithms.iter().filter(|spec| wanted.is_in(&[spec.name(), spec.summary()])) {
         rows.push([spec.name(), spec.summary(), spec.paper()].map(str::to_owned));
         out.event("algorithm", json!({ "name": spec.name(), "summary": spec.summary(), "paper": spec.paper() }));
     }
-    table(out, &rows);
+    screen_table(out, &rows)
 }
 
-fn tasks(registry: &Registry, out: &Output) {
+fn tasks(registry: &Registry, wanted: &Wanted, out: &Output) -> usize {
     let mut rows = vec![["TASK", "AGENTS (OBSERVATION -> ACTION)", "SUMMARY"].map(str::to_owned)];
     for task in registry.tasks.iter() {
         let (name, summary) = (task.name(), task.summary());
+        if !wanted.is_in(&[&name, &summary]) {
+            continue;
+        }
         let mut fields = json!({ "name": name, "summary": summary });
         let spaces = match describe(task, &mut fields) {
             Ok(spaces) => spaces,
@@ -49,10 +74,13 @@ fn tasks(registry: &Registry, out: &Output) {
     }
     for family in registry.tasks.families() {
         let (pattern, summary) = (family.pattern(), family.summary());
+        if !wanted.is_in(&[&pattern, &summary]) {
+            continue;
+        }
         out.event("family", json!({ "pattern": pattern, "summary": summary }));
         rows.push([pattern, "(by name)".to_owned(), summary]);
     }
-    table(out, &rows);
+    screen_table(out, &rows)
 }
 
 /// The team at default settings, in short; and its numbers as JSON fields.
@@ -79,26 +107,47 @@ fn spaces(team: &TeamSpec) -> String {
     alike.map(|run| format!("{} x {}", run.len(), space(&run[0]))).collect::<Vec<_>>().join(", ")
 }
 
-/// A line for each task that a preset was tuned for.
-fn presets(out: &Output) {
-    let mut rows = vec![["PRESET", "TASK", "ENV STEPS", "BAND", "SOURCE"].map(str::to_owned)];
+/// A line for each preset; an event for each task that it was tuned for.
+fn presets(wanted: &Wanted, out: &Output) -> usize {
+    let mut rows = vec![["PRESET", "ENV STEPS", "TASKS", "BAND", "SOURCE"].map(str::to_owned)];
     for preset in presets::all() {
+        let title = preset.title();
+        let own: Vec<&str> = preset.tasks.iter().map(String::as_str).filter(|task| wanted.is_in(&[&title, task])).collect();
+        if own.is_empty() {
+            continue;
+        }
         let steps = preset.settings.get("total_steps").and_then(toml::Value::as_integer);
-        for task in &preset.tasks {
-            let budget = steps.map_or_else(|| "default".to_owned(), grouped);
-            rows.push([preset.title(), task.clone(), budget, preset.band.clone(), preset.source.clone()]);
+        let budget = steps.map_or_else(|| "default".to_owned(), grouped);
+        let band = if own.iter().any(|task| preset.band_on(task).is_some()) { preset.band.clone() } else { String::new() };
+        rows.push([title, budget, folded(&own), band, preset.source.clone()]);
+        for task in own {
             let fields = json!({
                 "name": preset.name,
                 "algo": preset.algo,
                 "task": task,
                 "total_steps": steps,
                 "source": preset.source,
-                "band": preset.band,
+                "band": preset.band_on(task),
+                "default": preset.is_default(),
             });
             out.event("preset", fields);
         }
     }
-    table(out, &rows);
+    screen_table(out, &rows)
+}
+
+/// `mpe/simple_v3, simple_spread_v3; smac/3m`: tasks with each suite said once.
+fn folded(tasks: &[&str]) -> String {
+    let mut suites: Vec<(&str, Vec<&str>)> = Vec::new();
+    for task in tasks {
+        let (suite, name) = task.split_once('/').unwrap_or(("", task));
+        match suites.iter_mut().find(|(known, _)| *known == suite) {
+            Some((_, names)) => names.push(name),
+            None => suites.push((suite, vec![name])),
+        }
+    }
+    let one = |(suite, names): &(&str, Vec<&str>)| format!("{suite}/{}", names.join(", "));
+    suites.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// `10_000_000`, as it may be written back.
@@ -112,6 +161,32 @@ fn grouped(number: i64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A table below its head, cut to the width of the screen where there is one; how many rows it has.
+pub(crate) fn screen_table<const N: usize>(out: &Output, rows: &[[String; N]]) -> usize {
+    if rows.len() > 1 {
+        match Term::stdout().size_checked().filter(|_| std::io::stdout().is_terminal()) {
+            Some((_, columns)) => table(out, &fitted(rows, columns.into())),
+            None => table(out, rows),
+        }
+    }
+    rows.len() - 1
+}
+
+/// The same rows with the widest columns cut, `...` where something is left out, until a line has at most `width` characters.
+fn fitted<const N: usize>(rows: &[[String; N]], width: usize) -> Vec<[String; N]> {
+    const LEAST: usize = 12;
+    let mut widths: [usize; N] = std::array::from_fn(|c| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0));
+    let room = width.saturating_sub(2 * N.saturating_sub(1));
+    while widths.iter().sum::<usize>() > room {
+        let Some(widest) = widths.iter_mut().max().filter(|w| **w > LEAST) else { break };
+        *widest -= 1;
+    }
+    let cut = |text: &String, width: usize| {
+        if text.chars().count() <= width { text.clone() } else { text.chars().take(width - 3).chain("...".chars()).collect() }
+    };
+    rows.iter().map(|row| std::array::from_fn(|c| cut(&row[c], widths[c]))).collect()
 }
 
 /// Rows with their columns aligned, two blanks apart; the last column runs free.
@@ -137,6 +212,25 @@ mod tests {
             agent("c", ObsSpace::image(8, 9, 3), 2),
         ];
         assert_eq!(spaces(&TeamSpec::new("test/x", agents)), "2 x (18 -> Discrete(5)), 1 x (8x9x3 -> Discrete(2))");
+    }
+
+    #[test]
+    fn a_wide_table_is_cut_to_the_screen() {
+        let rows = vec![
+            ["NAME".to_owned(), "TASKS".to_owned(), "SOURCE".to_owned()],
+            ["happo/tuned".to_owned(), "x".repeat(90), "y".repeat(50)],
+        ];
+        let cut = fitted(&rows, 80);
+        assert_eq!(cut[1][0], "happo/tuned");
+        assert_eq!(cut[1].iter().map(|cell| cell.chars().count()).sum::<usize>() + 4, 80);
+        assert!(cut[1][1].ends_with("x...") && cut[1][2].ends_with("y..."));
+        assert_eq!(fitted(&rows, 200), rows);
+        assert_eq!(fitted(&rows, 5)[1][1].len(), 12, "nothing is cut to nothing");
+    }
+
+    #[test]
+    fn tasks_are_folded_by_suite() {
+        assert_eq!(folded(&["mpe/a", "smac/3m", "mpe/b"]), "mpe/a, b; smac/3m");
     }
 
     #[test]

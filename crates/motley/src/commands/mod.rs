@@ -46,7 +46,7 @@ pub(crate) fn run(command: &Command, registry: &Registry, start: &[OsString], ou
         Command::Reproduce(args) => reproduce::run(args, registry, start, out),
         Command::Sweep(args) => sweep::run(args, registry, start, out),
         Command::Theory(args) => theory::run(args, out),
-        Command::Export(args) => export::run(args, out),
+        Command::Export(args) => export::run(args, registry, out),
         Command::Import(args) => import::run(args, registry, out),
         Command::NewEnv(args) => new_env::run(args, out),
         Command::Doctor => doctor::run(out),

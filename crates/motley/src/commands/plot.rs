@@ -1,16 +1,19 @@
-//! `motley plot`: learning curves of runs, seeds of one algorithm on one task as one line with a band.
+//! `motley plot`: learning curves of runs, seeds of one algorithm on one task with the same settings as one line with a band.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use motley_core::error::nearest;
-use motley_run::{Log, Point, RunError, RunInfo, RunView, read_metrics};
+use motley_run::{Log, Point, RunError, RunView, read_metrics};
+use motley_stats::RunRecord;
+use motley_stats::record::name_variants;
 use motley_view::curves::summarize;
 use motley_view::{Band, Chart, Series, ViewError};
 use serde_json::json;
 
 use crate::args::PlotArgs;
 use crate::commands::list::table;
+use crate::commands::records::unmeasured;
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -22,7 +25,9 @@ const EVAL: &str = "eval/";
 
 /// One run's curve.
 struct Curve {
+    /// With its variant where runs of several are there, as `compare` names them.
     task: String,
+    /// The same.
     algo: String,
     seed: u64,
     points: Vec<(f64, f64)>,
@@ -97,10 +102,10 @@ fn summary(curves: &[Curve], series: &[Series], metric: &str, out: &Output) {
 /// The curves of the metric, sorted by task and algorithm; runs without a point of it are left out with a warning.
 fn curves(runs: &[PathBuf], metric: &str, out: &Output) -> Result<Vec<Curve>, Failure> {
     let mut names = BTreeSet::new();
-    let (mut curves, mut without) = (Vec::new(), Vec::new());
+    let (mut records, mut lines, mut without) = (Vec::new(), Vec::new(), Vec::new());
     let mut broken = None;
     for dir in runs {
-        let (info, log) = match read(dir) {
+        let (record, log) = match read(dir) {
             Ok(found) => found,
             Err(error) => {
                 out.warning(format!("{} is left out: {error}", dir.display()));
@@ -116,26 +121,30 @@ fn curves(runs: &[PathBuf], metric: &str, out: &Output) -> Result<Vec<Curve>, Fa
         if points.is_empty() {
             without.push(dir);
         } else {
-            curves.push(Curve { task: info.task, algo: info.algo, seed: info.seed, points });
+            records.push(record);
+            lines.push(points);
         }
     }
     match broken {
-        Some(error) if curves.is_empty() && without.is_empty() => return Err(error.into()),
-        _ if curves.is_empty() => return Err(nothing(runs, metric, &names)),
+        Some(error) if lines.is_empty() && without.is_empty() => return Err(error.into()),
+        _ if lines.is_empty() => return Err(nothing(runs, metric, &names)),
         _ => {}
     }
     for dir in without {
         out.warning(format!("{} has no point of {metric} and is left out", dir.display()));
     }
+    name_variants(&mut records);
+    let named = records.into_iter().zip(lines);
+    let mut curves: Vec<Curve> = named.map(|(r, points)| Curve { task: r.task, algo: r.algo, seed: r.seed, points }).collect();
     curves.sort_by(|a, b| (&a.task, &a.algo).cmp(&(&b.task, &b.algo)));
     Ok(curves)
 }
 
 /// What a run says of itself, and its log.
-fn read(dir: &Path) -> Result<(RunInfo, Log<Point>), RunError> {
+fn read(dir: &Path) -> Result<(RunRecord, Log<Point>), RunError> {
     let view = RunView::open(dir)?;
     let path = view.metrics_path();
-    Ok((view.info()?, if path.is_file() { read_metrics(&path)? } else { Log::default() }))
+    Ok((unmeasured(view.info()?, view.config()?), if path.is_file() { read_metrics(&path)? } else { Log::default() }))
 }
 
 fn nothing(runs: &[PathBuf], metric: &str, names: &BTreeSet<String>) -> Failure {

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use motley_nn::{Mode, Pool};
-use motley_run::{EvalEpisode, Log, Point, RunStatus, RunView, read_eval, read_metrics};
+use motley_run::{EvalEpisode, Log, Point, RunInfo, RunStatus, RunView, read_eval, read_metrics};
 use motley_stats::record::ABSOLUTE_FACTOR;
 use motley_stats::{Evaluation, Metric, RunRecord, marl_eval};
 use motley_train::evaluate::Episode;
 use motley_train::{EvalPlan, Registry, evaluate};
 
+use crate::args::Chosen;
 use crate::commands::plot::find_runs;
-use crate::commands::source::load;
+use crate::commands::source::{Source, load};
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -110,21 +111,33 @@ pub(crate) fn from_folder(dir: &Path, out: &Output) -> Result<Option<RunRecord>,
         .chunk_by(|a, b| a.env_steps == b.env_steps)
         .map(|of_one| evaluation(of_one, seconds_at(&log, of_one[0].env_steps)))
         .collect();
-    let commit = info.git_commit.map(|c| format!(" {c}")).unwrap_or_default();
     let env_steps = evaluations.last().map_or(0, |e| e.env_steps);
     Ok(Some(RunRecord {
-        algo: info.algo,
-        task: info.task,
-        seed: info.seed,
         env_steps,
         seconds: seconds_at(&log, env_steps),
         update_seconds: update_seconds(&log),
+        evaluations,
+        ..unmeasured(info, view.config()?)
+    }))
+}
+
+/// What a run says of itself, as a record of nothing measured yet.
+pub(crate) fn unmeasured(info: RunInfo, config: toml::Table) -> RunRecord {
+    let commit = info.git_commit.map(|c| format!(" {c}")).unwrap_or_default();
+    RunRecord {
+        algo: info.algo,
+        task: info.task,
+        seed: info.seed,
+        env_steps: 0,
+        seconds: None,
+        update_seconds: None,
         machine: format!("{}, {} threads", info.cpu, info.threads),
         version: format!("{}{commit}", info.motley),
-        config: view.config()?,
-        evaluations,
+        preset: info.preset,
+        config,
+        evaluations: Vec::new(),
         absolute: None,
-    }))
+    }
 }
 
 /// The lines of a log, after its warning.
@@ -159,7 +172,7 @@ fn update_seconds(log: &[Point]) -> Option<f64> {
 /// Measures the absolute metric of a run folder: its best policy on ten times the episodes of a usual evaluation, on streams
 /// that no evaluation of training had.
 pub(crate) fn measure_absolute(dir: &Path, record: &mut RunRecord, registry: &Registry, out: &Output) -> Result<(), Failure> {
-    let loaded = load(dir, registry)?;
+    let loaded = load(Source { path: dir, chosen: Chosen::Best, out }, registry)?;
     let number = |name: &str| record.setting(name).and_then(toml::Value::as_integer).and_then(|n| usize::try_from(n).ok());
     let stochastic = record.setting("eval.stochastic").and_then(toml::Value::as_bool).unwrap_or(false);
     let plan = EvalPlan {

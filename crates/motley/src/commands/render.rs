@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::RenderArgs;
 use crate::commands::plot::{check_ending, check_place, drawn};
 use crate::commands::screen::Screen;
-use crate::commands::source::{Loaded, load};
+use crate::commands::source::{Loaded, Source, load};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::signals::Stop;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
     if args.episodes == 0 {
         return Err(Failure::usage("--episodes 0: at least one episode is needed"));
     }
-    let loaded = load(&args.from, registry)?;
+    let loaded = load(Source { path: &args.from, chosen: args.checkpoint, out }, registry)?;
     let mode = if args.stochastic { Mode::Sample } else { Mode::Greedy };
     // A page holds drawings, which stay sharp and small.
     let plain = args.plain || matches!(place, Place::File(Kind::Page, _));

@@ -16,7 +16,7 @@ use crate::args::ReproduceArgs;
 use crate::commands::compare::{bootstrap, digits, interval, refused};
 use crate::commands::config::request;
 use crate::commands::jobs::{self, Job, State};
-use crate::commands::list::table;
+use crate::commands::list::{Wanted, screen_table};
 use crate::commands::records::from_folder;
 use crate::error::Failure;
 use crate::output::Output;
@@ -231,10 +231,10 @@ fn unjudged(result: &Published, c: &Comparison, form: &Form) -> Option<String> {
     }
 }
 
-/// `motley list results`.
-pub(crate) fn list(registry: &Registry, out: &Output) {
+/// `motley list results`; how many are listed.
+pub(crate) fn list(registry: &Registry, wanted: &Wanted, out: &Output) -> usize {
     let mut rows = vec![["RESULT", "VALUE", "BAND", "ENV STEPS", "SOURCE", "TASK", "HERE"].map(str::to_owned)];
-    for p in published::all() {
+    for p in published::all().iter().filter(|p| wanted.is_in(&[&p.id, &p.algo, &p.task])) {
         let d = digits(p.value);
         let why = missing(p, registry);
         let task = [vec![p.task.clone()], p.settings.clone()].concat().join(" ");
@@ -254,7 +254,7 @@ pub(crate) fn list(registry: &Registry, out: &Output) {
         });
         out.event("result", fields);
     }
-    table(out, &rows);
+    screen_table(out, &rows)
 }
 
 pub(crate) fn source(source: Source) -> &'static str {

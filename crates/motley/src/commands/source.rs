@@ -1,18 +1,21 @@
-//! A trained policy by path: a run folder (the bundle of its best evaluation) or a bundle.
+//! A trained policy by path: a run folder (the bundle of its best evaluation, or one of its checkpoints) or a bundle.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Origin, Settings, Status, Stream, TeamSpec};
+use motley_core::secret::missing;
+use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Origin, Purpose, Settings, Status, Stream, TeamSpec};
 use motley_nn::{Policy, TeamPolicy};
-use motley_run::{RealDisk, RunView, is_bundle, read_bundle};
-use motley_train::bundle::{PolicyInfo, from_bundle};
+use motley_run::{Bundle, CheckpointStore, Identity, Loaded as Checkpoint, RealDisk, RunView, is_bundle, read_bundle};
+use motley_train::bundle::{PolicyInfo, from_bundle, to_bundle};
 use motley_train::recovery::difference;
-use motley_train::settings::RunConfig;
-use motley_train::{MakeEnv, Registry, recall_secrets};
+use motley_train::settings::{RunConfig, keys, setting};
+use motley_train::{MakeEnv, Registry, Request, recall_secrets};
 
+use crate::args::Chosen;
 use crate::commands::config::environment;
 use crate::error::Failure;
+use crate::output::Output;
 
 /// A policy with the environment that it was trained in.
 pub(crate) struct Loaded {
@@ -26,34 +29,108 @@ pub(crate) struct Loaded {
     pub(crate) algo: String,
 }
 
-/// The policy of a run folder or a bundle.
-pub(crate) fn bundle(path: &Path) -> Result<(PolicyInfo, TeamPolicy), Failure> {
-    let dir = bundle_dir(path)?;
-    from_bundle(&read_bundle(&RealDisk, &dir)?).map_err(|e| Failure::run(format!("{}: {e}", dir.display())))
+/// Where a policy lies, and which one of a run is meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// A run folder or a policy bundle.
+    pub(crate) path: &'a Path,
+    /// Of a run.
+    pub(crate) chosen: Chosen,
+    /// Told what else is taken than was asked for.
+    pub(crate) out: &'a Output,
 }
 
-fn bundle_dir(path: &Path) -> Result<PathBuf, Failure> {
-    if is_bundle(path) {
-        return Ok(path.to_owned());
+impl Source<'_> {
+    /// The policy with what is known of it.
+    ///
+    /// # Errors
+    /// No run and no bundle, no such checkpoint, damage.
+    pub(crate) fn read(self, registry: &Registry) -> Result<(PolicyInfo, TeamPolicy), Failure> {
+        let from =
+            |dir: &Path| from_bundle(&read_bundle(&RealDisk, dir)?).map_err(|e| Failure::run(format!("{}: {e}", dir.display())));
+        let shown = self.path.display();
+        if is_bundle(self.path) {
+            return match self.chosen {
+                Chosen::Best => from(self.path),
+                _ => Err(Failure::usage(format!(
+                    "{shown} is a policy bundle, which holds one policy: --checkpoint is for run folders"
+                ))),
+            };
+        }
+        let view = RunView::open(self.path)
+            .map_err(|_| Failure::usage(format!("{shown} is neither a run folder nor a policy bundle")))?;
+        if self.chosen == Chosen::Best && is_bundle(&view.policy_dir()) {
+            return from(&view.policy_dir());
+        }
+        let store = CheckpointStore::new(&view.checkpoints_dir(), 1, Arc::new(RealDisk));
+        let loaded = self.checkpoint(&store)?;
+        loaded.warnings.iter().for_each(|warning| self.out.warning(warning));
+        if self.chosen == Chosen::Best {
+            self.out.note(format!("{shown} has no evaluation yet: the policy after {} env steps is taken", loaded.step));
+        }
+        let policy = from_checkpoint(&view, &loaded, registry)?;
+        from_bundle(&policy).map_err(|e| Failure::run(format!("{shown}: {e}")))
     }
-    let view = RunView::open(path)
-        .map_err(|_| Failure::usage(format!("{} is neither a run folder nor a policy bundle", path.display())))?;
-    let dir = view.policy_dir();
-    if !is_bundle(&dir) {
-        return Err(Failure::run(format!("{} has no policy yet: the first evaluation writes it", path.display())));
+
+    fn checkpoint(self, store: &CheckpointStore) -> Result<Checkpoint, Failure> {
+        let shown = self.path.display();
+        match self.chosen {
+            Chosen::Step(step) => {
+                let known = store.steps()?;
+                if known.contains(&step) {
+                    return Ok(store.load(step)?);
+                }
+                let there: Vec<String> = known.iter().map(ToString::to_string).collect();
+                let there =
+                    if there.is_empty() { "it has none yet".to_owned() } else { format!("there are {}", there.join(", ")) };
+                Err(Failure::usage(format!(
+                    "{shown} has no checkpoint after {step} env steps: {there} (log.keep says how many stay)"
+                )))
+            }
+            Chosen::Best if store.steps()?.is_empty() => {
+                Err(Failure::run(format!("{shown} has no policy yet: the first evaluation or checkpoint writes it")))
+            }
+            Chosen::Best | Chosen::Latest => Ok(store.load_latest()?),
+        }
     }
-    Ok(dir)
+}
+
+/// The policy that a checkpoint would go on with, as a bundle.
+fn from_checkpoint(view: &RunView, loaded: &Checkpoint, registry: &Registry) -> Result<Bundle, Failure> {
+    let info = view.info()?;
+    let config = view.config()?;
+    let (algorithm, task) = (registry.algorithms.get(&info.algo)?, registry.tasks.get(&info.task)?);
+    let mut settings = Settings::new(keys(&*algorithm, &*task));
+    settings.merge(&config, &Origin::Run)?;
+    // Of the environment only secrets are looked at: a policy that is trained has no other settings to be told.
+    let masked: Vec<&str> = settings.iter().filter(|(k, v, _)| missing(&k.name, v).is_some()).map(|(k, ..)| &*k.name).collect();
+    let mut environment = environment()?;
+    environment.retain(|(name, value)| setting(name, value).split_once('=').is_some_and(|(key, _)| masked.contains(&key)));
+    let request = Request { algo: info.algo.clone(), task: info.task, environment, ..Request::default() };
+    let plan = request.resume(registry, &config, false)?;
+    loaded.manifest.check(&Identity::new(plan.algorithm.name(), &plan.team))?;
+    let init = Stream::new(info.seed, Purpose::Init, 0, 0);
+    let mut algorithm = plan.algorithm.build(&plan.team, &plan.settings, &init)?;
+    algorithm.load(&loaded.state.scope("algorithm"))?;
+    // What it returns was not measured.
+    let (config, unmeasured) = (plan.settings.to_table(), 0.0);
+    to_bundle(&algorithm.policy(), &info.algo, &config, loaded.step, unmeasured).map_err(Failure::run)
 }
 
 /// Loads a policy and its task.
-pub(crate) fn load(path: &Path, registry: &Registry) -> Result<Loaded, Failure> {
-    load_on(path, registry, None, &[])
+pub(crate) fn load(source: Source<'_>, registry: &Registry) -> Result<Loaded, Failure> {
+    load_on(source, registry, None, &[])
 }
 
 /// Loads a policy with its task, or with another one that shows the same team. Settings of training that the task has are kept, but
 /// for those that `changed` sets.
-pub(crate) fn load_on(path: &Path, registry: &Registry, other: Option<&str>, changed: &[String]) -> Result<Loaded, Failure> {
-    let (info, policy) = bundle(path)?;
+pub(crate) fn load_on(
+    source: Source<'_>,
+    registry: &Registry,
+    other: Option<&str>,
+    changed: &[String],
+) -> Result<Loaded, Failure> {
+    let (info, policy) = source.read(registry)?;
     let name = other.unwrap_or(&info.task).to_owned();
     let elsewhere = name != info.task;
     let task = registry.tasks.get(&name)?;
@@ -81,7 +158,7 @@ pub(crate) fn load_on(path: &Path, registry: &Registry, other: Option<&str>, cha
         let what = what.unwrap_or_else(|| format!("expected version {} of its rules, found {}", expected.version, found.version));
         return Err(Failure::usage(format!(
             "{} was trained on {} for another team than {name} shows: {what}",
-            path.display(),
+            source.path.display(),
             info.task
         )));
     }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use motley_core::Settings;
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, is_bundle, utc_now};
+use motley_train::presets;
+use motley_train::settings::{preset_of, setting};
 use motley_train::{Event, How, NOT_DURABLE, Outcome, Registry, Request, Trainer};
 use serde_json::{Map, Value, json};
 
 use crate::args::TrainArgs;
-use crate::commands::config::{environment, request};
+use crate::commands::config::{also, environment, preset, request};
 use crate::commands::eval::{describe, eval_fields};
 use crate::error::Failure;
 use crate::output::Output;
@@ -35,6 +37,11 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
     if asked && trainer.last_step() > total {
         out.note(format!("total_steps = {total} is rounded up to {}: training goes by whole rollouts", trainer.last_step()));
     }
+    let begun = json!({
+        "run": run.display().to_string(), "algo": info.algo, "task": info.task, "preset": info.preset, "seed": info.seed,
+        "env_steps": info.env_steps, "total_steps": total,
+    });
+    out.event("started", begun);
     let mut shown = Progress::new(out, total);
     let outcome = trainer.train(&stop.asked, &mut |event| shown.see(event));
     shown.close();
@@ -79,13 +86,14 @@ fn start(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer,
             RunFolder::create_beside(&dir)?
         }
     };
-    let preset = plan.preset.map_or("no preset".into(), |p| format!("preset {}", p.title()));
     out.note(format!(
-        "training {} on {} ({preset}, seed {seed}) in {}",
+        "training {} on {} ({}, seed {seed}) in {}",
         plan.algorithm.name(),
         plan.team.task,
+        preset(&plan),
         folder.root().display()
     ));
+    also(&plan).iter().for_each(|others| out.note(others));
     Ok(Trainer::start_with(plan, folder, how())?)
 }
 
@@ -102,13 +110,14 @@ fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Re
     }
     let folder = RunFolder::open(dir)?;
     let info = folder.info()?;
-    let request = Request {
-        algo: info.algo.clone(),
-        task: info.task.clone(),
-        file: None,
-        environment: environment()?,
-        overrides: args.words.clone(),
-    };
+    // The run's own preset, named again, changes nothing.
+    let taken = |name: &str| presets::find(&info.algo, &info.task, Some(name)).ok()?.map(|p| p.name.as_str());
+    let own = |name: &str| info.preset.as_deref().is_some_and(|own| own == name || taken(name) == Some(own));
+    let other = |named: Option<String>| named.is_none_or(|name| !own(&name));
+    let (mut environment, mut overrides) = (environment()?, args.words.clone());
+    environment.retain(|(name, value)| other(preset_of(&setting(name, value))));
+    overrides.retain(|word| other(preset_of(word)));
+    let request = Request { algo: info.algo.clone(), task: info.task.clone(), file: None, environment, overrides };
     let plan = request.resume(registry, &folder.config()?, false)?;
     let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk)).load_latest()?;
     loaded.warnings.iter().for_each(|w| out.warning(w));

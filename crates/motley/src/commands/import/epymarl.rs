@@ -92,6 +92,8 @@ pub(super) fn read(json: &Value) -> Result<Found, String> {
     for off in ["net.feature_norm", "net.layer_norm", "net.critic_recurrent"] {
         found.set(off, false);
     }
+    // One gradient step follows a round of `batch_size_run` episodes.
+    found.set("algo.updates", 1);
     found.set("net.init", "uniform");
     found.set("net.share", if agent.ends_with("_ns") { "none" } else { "all" });
     if let Some(on) = table.get("standardise_rewards").and_then(Value::as_bool) {
