@@ -72,7 +72,7 @@ fn a_sweep_trains_what_is_left_and_is_compared() {
         assert!(dir.path().join("made").join(name).is_file(), "{name}");
     }
     let page = std::fs::read_to_string(dir.path().join("book/matrix.md")).unwrap();
-    assert!(page.contains("| matrix/climbing | happo | ") && page.contains(" | 2 | 600 | own settings | "), "{page}");
+    assert!(page.contains("| matrix/climbing | happo | ") && page.contains(" | 2 | 600 | no preset, own settings | "), "{page}");
     assert!(page.contains("motley train mappo matrix/penalty") && page.contains("fewer than 5 seeds"), "{page}");
     assert!(page.contains("| pareto-climbing/pareto-ac | matrix/climbing task.steps=1 | pareto-ac | 11.0 (band"), "{page}");
     assert!(page.contains("## What it costs") && rows.iter().all(|r| r["update_seconds"].as_f64().is_some_and(|s| s > 0.0)));
