@@ -29,5 +29,5 @@ fn runs_of_older_builds_are_told_from_others() {
     let told = |name: &str, expected: &str, found: &str| vec![(name.to_owned(), expected.to_owned(), found.to_owned())];
     assert_eq!(named(&["algo.target_update=0.05"]), told("algo.target_update", "0.05", "0.02"));
     assert_eq!(named(&["algo.target_update=0.02", "algo.n_step=5"]), told("algo.n_step", "5", "nothing"));
-    assert_eq!(named(&["algo.target_update=0.02", "algo.n_step=1", "total_steps=5", "eval.every=7"]), []);
+    assert_eq!(named(&["algo.target_update=0.02", "algo.n_step=20", "total_steps=5", "eval.every=7"]), []);
 }
