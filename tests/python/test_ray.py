@@ -211,9 +211,9 @@ def test_population_based_training_takes_over_checkpoints_and_settings(cluster, 
     from ray import tune
     from ray.tune.schedulers import PopulationBasedTraining
 
-    # A rate drawn from an interval is never the one before.
+    # A rate drawn from an interval is never the one before. In step, so that no trial can be done before the other reports.
     population = PopulationBasedTraining(
-        time_attr="env_steps", perturbation_interval=800, quantile_fraction=0.5,
+        time_attr="env_steps", perturbation_interval=800, quantile_fraction=0.5, synch=True,
         hyperparam_mutations={"algo.lr": tune.loguniform(1e-4, 2e-3)},
     )  # fmt: skip
     config = tune.TuneConfig(metric="eval_return_mean", mode="max", scheduler=population, num_samples=1, reuse_actors=False)
