@@ -23,9 +23,10 @@ type Out<T> = Result<T, Box<dyn Error>>;
 const ENVS: usize = 4;
 const STEPS: usize = 14;
 
-const COMMON: [&str; 6] = [
+const COMMON: [&str; 7] = [
     "algo.max_grad_norm=0",
     "algo.target_update=1000",
+    "algo.updates=1",
     "algo.buffer_episodes=40",
     "algo.episode_limit=5",
     "algo.epsilon_start=0.3",
