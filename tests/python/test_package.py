@@ -45,6 +45,15 @@ def test_pettingzoo_s_own_tests(task):
             render_test(lambda render_mode: parallel_to_aec(open_env(task, render_mode=render_mode)))
 
 
+def test_a_build_that_finds_no_mujoco_says_what_to_install(tmp_path):
+    package = tmp_path / "motley"
+    package.mkdir()
+    (package / "__init__.py").write_text(pathlib.Path(motley.__file__).read_text())
+    (package / "_native.py").write_text('raise ImportError("libmujoco.so.3.17.0: cannot open shared object file: No such file or directory")')
+    tried = subprocess.run([sys.executable, "-c", "import motley"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert tried.returncode != 0 and tried.stderr.rstrip().endswith("pip install mujoco==3.17.0"), tried.stderr
+
+
 def test_continuous_actions_pass_too():
     from pettingzoo.test import parallel_api_test, seed_test
     from pettingzoo.utils import parallel_to_aec

@@ -22,7 +22,8 @@ use motley_core::{Task, TaskFamily};
 pub const MUJOCO: &str = "3.17.0";
 
 /// How a program without the engine gets it.
-pub const MEND: &str = "run scripts/get-mujoco, then build with the feature: cargo build --release --features mujoco";
+pub const MEND: &str = "run scripts/get-mujoco, then build with the feature: cargo build --release --features mujoco \
+    (the Python package: pip install . --config-settings=build-args=--features=mujoco)";
 
 /// Every task of the crate.
 pub fn tasks() -> Vec<Arc<dyn Task>> {

@@ -7,7 +7,12 @@
     run.metrics()                                        # a pandas frame
 """
 
-from . import _native
+try:
+    from . import _native
+except ImportError as error:
+    if "libmujoco" in str(error):
+        raise ImportError("this build of Motley needs MuJoCo's library of version 3.17.0, which is not found: pip install mujoco==3.17.0") from error
+    raise
 from ._native import ConfigError, Error, MissingError, __version__, algorithms
 from .policy import Policy, load
 from .runs import Run, run
