@@ -63,6 +63,19 @@ def test_check_passes(motley, task):
     assert lines[-1]["failed"] == 0, lines
 
 
+@pytest.mark.parametrize("task", [SPREAD, "gym/CartPole-v1"])
+def test_render_shows_what_the_environment_s_own_renderer_shows(motley, tmp_path, task):
+    pytest.importorskip("pygame", reason="pygame, which draws these environments, is not installed")
+    run(motley, "train", "ippo", task, "preset=none", "num_envs=2", "algo.rollout_steps=25", "total_steps=50", "eval.episodes=1",
+        "--out", str(tmp_path / "run"))  # fmt: skip
+    lines, _ = run(motley, "render", str(tmp_path / "run"), "-o", str(tmp_path / "film.gif"), "--width", "100", "--episodes", "1")
+    film = (tmp_path / "film.gif").read_bytes()
+    assert film.startswith(b"GIF89a") and 0 < film[6] + 256 * film[7] <= 100, "at most as wide as asked for"
+    assert lines[-1]["frames"] == lines[0]["length"] + 1 and lines[-1]["plain"] is False
+    _, said = run(motley, "render", str(tmp_path / "run"), "-o", str(tmp_path / "page.html"), code=2)
+    assert "it shows no scene" in said
+
+
 def test_same_seed_same_curve_whatever_the_workers_and_exact_resume(motley, tmp_path):
     def curve(folder, steps, *more):
         run(motley, "train", "happo", SPREAD, "preset=none", "num_envs=6", "algo.rollout_steps=30", "eval.episodes=4",

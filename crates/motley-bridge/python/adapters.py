@@ -257,6 +257,26 @@ class Adapter:
             raise Misshaped("state", f"{self.spec['state']} numbers", f"shape {array.shape}, dtype {array.dtype}")
         out.state[:] = array.ravel()
 
+    def draws(self):
+        return getattr(self.env, "render_mode", None) == "rgb_array"
+
+    def picture(self, width):
+        """What the environment's own renderer shows, `[height, width, 3]` bytes; a wider one is shrunk by a whole number."""
+        if not hasattr(self.env, "render"):
+            raise Missing(f"a render() of {type(self.env).__name__}", "write one that returns the picture, bytes of (height, width, 3)")
+        try:
+            image = self.env.render()
+        except TypeError:  # The generation that was told the mode with each call.
+            image = self.env.render(mode="rgb_array")
+        array = np.asarray(image[-1] if isinstance(image, list) and image else image)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4) or array.size == 0:
+            found = "None" if image is None else f"shape {array.shape}, dtype {array.dtype}"
+            raise Misshaped("render()", "a picture, bytes of (height, width, 3)", found)
+        k = max(1, min(-(-array.shape[1] // width), *array.shape[:2]))
+        height, wide = array.shape[0] // k, array.shape[1] // k
+        blocks = array[: height * k, : wide * k, :3].reshape(height, k, wide, k, 3)
+        return blocks.mean((1, 3)).astype(np.uint8) if k > 1 else np.ascontiguousarray(blocks[:, 0, :, 0])
+
     def close(self):
         close = getattr(self.env, "close", None)
         if close is not None:
@@ -567,3 +587,11 @@ def make(kind, target, kwargs):
     if np is None:
         raise Missing("the Python package numpy", f"{sys.executable} -m pip install numpy")
     return MAKERS[kind](target, kwargs)
+
+
+def make_drawn(kind, target, kwargs):
+    """The same, made to be drawn: told so where it takes `render_mode`."""
+    try:
+        return make(kind, target, {**kwargs, "render_mode": "rgb_array"})
+    except TypeError:
+        return make(kind, target, kwargs)

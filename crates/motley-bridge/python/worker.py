@@ -12,8 +12,8 @@ import socket
 import struct
 
 PROTOCOL = 1
-HELLO, OPEN, RESET, STEP = 1, 2, 3, 4
-READY, FRAME, DONE, FAILED = 101, 102, 103, 200
+HELLO, OPEN, RESET, STEP, DRAW = 1, 2, 3, 4, 5
+READY, FRAME, DONE, PICTURE, FAILED = 101, 102, 103, 104, 200
 
 
 class Slot:
@@ -34,7 +34,7 @@ class Slot:
 
         rewards, seen, shown = view(agents, "<f8"), view(obs, "<f4"), view(state, "<f4")
         self.out = Views(seen, shown, rewards, view(masks, "u1"), view(agents, "u1"))
-        self.adapter = adapter
+        self.adapter, self.drawn = adapter, False
 
     def prepare(self):
         self.out.avail[:] = 1
@@ -68,7 +68,7 @@ class Worker:
     def reset(self, slot, payload):
         at = self.slots[slot]
         if at.adapter is None:
-            at.adapter = self.fresh()
+            at.adapter, at.drawn = self.fresh(), False
         at.prepare()
         at.adapter.reset(struct.unpack("<Q", payload)[0], at.out)
         return FRAME, b"\0\0"
@@ -81,12 +81,28 @@ class Worker:
         status, won = at.adapter.step(np.frombuffer(payload, "<f4"), at.out)
         return FRAME, bytes((status, 0 if won is None else 1 + bool(won)))
 
+    def draw(self, slot, payload):
+        """Before an episode begins the environment may be made anew, as one that can be drawn."""
+        at = self.slots[slot]
+        between, width = struct.unpack("<BI", payload)
+        if at.adapter is None or not (at.drawn or at.adapter.draws()):
+            if not between:
+                raise Invalid("this copy was not made to be drawn")
+            self.drop(slot)
+            at.adapter, at.drawn = make_drawn(self.kind, self.target, self.kwargs), True
+            at.prepare()
+            at.adapter.reset(0, at.out)
+        image = at.adapter.picture(width)
+        return PICTURE, struct.pack("<II", image.shape[1], image.shape[0]) + image.tobytes()
+
     def answer(self, kind, slot, payload):
         try:
             if kind == STEP:
                 return self.step(slot, payload)
             if kind == RESET:
                 return self.reset(slot, payload)
+            if kind == DRAW:
+                return self.draw(slot, payload)
             if kind == HELLO:
                 return self.hello(payload)
             if kind == OPEN:

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, Frame, Status, Stream, TeamSpec};
+use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, Frame, Photo, Status, Stream, TeamSpec};
 
 use crate::link::Ask;
 use crate::pool::{Pool, Seat};
@@ -39,24 +39,26 @@ impl ForeignEnv {
         Ok(Self { pool, seat, team, phase: Phase::Fresh, steps: 0, won: None, avail, message: Vec::new(), frame: vec![0; bytes] })
     }
 
-    /// Asks the worker; its answer is the frame in the segment, the status and whether the episode was won.
-    fn ask(&mut self, ask: Ask, out: &mut Frame<'_>) -> Result<[u8; 2], EnvError> {
-        let gone = || EnvError::Failed("the environment was given up".into());
-        let seat = self.seat.as_mut().ok_or_else(gone)?;
+    /// Sends the message and takes what is needed of the answer. Between episodes a worker is started where none runs; an episode
+    /// is lost with its worker.
+    fn call<T>(&mut self, ask: Ask, between: bool, take: impl FnOnce(&[u8]) -> T) -> Result<T, EnvError> {
+        let seat = self.seat.as_mut().ok_or_else(given_up)?;
         let worker = Arc::clone(&seat.worker);
         let mut held = worker.lock();
-        let patience = if matches!(ask, Ask::Step) {
-            if !self.pool.holds(&held, seat) {
-                return Err(EnvError::Failed(format!("the worker of {} was lost to another copy's failure", self.team.task)));
-            }
-            self.pool.source.step_patience
-        } else {
+        let patience = if matches!(ask, Ask::Step) { self.pool.source.step_patience } else { self.pool.source.reset_patience };
+        if between {
             self.pool.open(&mut held, seat, self.frame.len())?;
-            self.pool.source.reset_patience
-        };
-        let answer = self.pool.call(&mut held, ask, seat.slot, &self.message, patience)?;
-        drop(held);
-        let segment = seat.segment.as_ref().ok_or_else(gone)?;
+        } else if !self.pool.holds(&held, seat) {
+            return Err(EnvError::Failed(format!("the worker of {} was lost to another copy's failure", self.team.task)));
+        }
+        self.pool.call(&mut held, ask, seat.slot, &self.message, patience)?;
+        Ok(take(held.answer()))
+    }
+
+    /// Asks for a frame: it is in the segment, the answer is the status and whether the episode was won.
+    fn ask(&mut self, ask: Ask, out: &mut Frame<'_>) -> Result<[u8; 2], EnvError> {
+        let answer = self.call(ask, matches!(ask, Ask::Reset), |answer| answer.first_chunk().copied().unwrap_or_default())?;
+        let segment = self.seat.as_ref().and_then(|seat| seat.segment.as_ref()).ok_or_else(given_up)?;
         segment.read_exact_at(&mut self.frame, 0).map_err(|e| EnvError::Failed(format!("shared memory: {e}")))?;
         self.read(out);
         Ok(answer)
@@ -105,6 +107,18 @@ impl ForeignEnv {
     }
 }
 
+fn given_up() -> EnvError {
+    EnvError::Failed("the environment was given up".into())
+}
+
+/// Width and height, then the bytes of the pixels.
+fn photo(answer: &[u8]) -> Result<Photo, EnvError> {
+    let broken = || EnvError::Failed("the worker's picture cannot be read".into());
+    let (width, rest) = answer.split_first_chunk().ok_or_else(broken)?;
+    let (height, rgb) = rest.split_first_chunk().ok_or_else(broken)?;
+    Ok(Photo { width: u32::from_le_bytes(*width), height: u32::from_le_bytes(*height), rgb: rgb.to_vec() })
+}
+
 impl Env for ForeignEnv {
     fn spec(&self) -> &Arc<TeamSpec> {
         &self.team
@@ -141,6 +155,15 @@ impl Env for ForeignEnv {
         };
         self.phase = if status.done() { Phase::Over } else { Phase::Running };
         Ok(status)
+    }
+
+    fn photo(&mut self, width: u32) -> Option<Result<Photo, ConfigError>> {
+        let between = self.phase == Phase::Fresh;
+        self.message.clear();
+        self.message.push(u8::from(between));
+        self.message.extend(width.to_le_bytes());
+        let taken = self.call(Ask::Draw, between, photo).and_then(|photo| photo);
+        Some(taken.map_err(|e| ConfigError::Invalid(format!("{} cannot be drawn: {e}", self.team.task))))
     }
 
     fn won(&self) -> Option<bool> {

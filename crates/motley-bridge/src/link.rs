@@ -19,11 +19,13 @@ pub(crate) enum Ask {
     Open = 2,
     Reset = 3,
     Step = 4,
+    Draw = 5,
 }
 
 const READY: u8 = 101;
 const FRAME: u8 = 102;
 const DONE: u8 = 103;
+const PICTURE: u8 = 104;
 const FAILED: u8 = 200;
 
 /// An answer longer than this is nonsense.
@@ -102,7 +104,7 @@ impl Link {
     /// Asks and waits for the answer's payload, `patience` at most.
     pub(crate) fn call(&mut self, ask: Ask, slot: u32, payload: &[u8], patience: Duration) -> Result<&[u8], CallError> {
         match self.exchange(ask, slot, payload, patience) {
-            Ok(READY | FRAME | DONE) => Ok(&self.answer),
+            Ok(READY | FRAME | DONE | PICTURE) => Ok(&self.answer),
             Ok(FAILED) => match serde_json::from_slice(&self.answer) {
                 Ok(told) => Err(CallError::Told(told)),
                 Err(e) => Err(CallError::Died(format!("its account of an error cannot be read: {e}"))),
@@ -111,6 +113,11 @@ impl Link {
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(CallError::Hung(patience)),
             Err(e) => Err(CallError::Died(self.how_it_ended(&e))),
         }
+    }
+
+    /// The payload of the last answer.
+    pub(crate) fn answer(&self) -> &[u8] {
+        &self.answer
     }
 
     fn exchange(&mut self, ask: Ask, slot: u32, payload: &[u8], patience: Duration) -> std::io::Result<u8> {

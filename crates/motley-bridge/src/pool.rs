@@ -77,6 +77,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Held {
+    /// What the process answered to the last call.
+    pub(crate) fn answer(&self) -> &[u8] {
+        self.link.as_ref().map_or(&[], Link::answer)
+    }
+}
+
 impl Worker {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Held> {
         lock(&self.held)
@@ -143,20 +150,12 @@ impl Pool {
     }
 
     /// Asks the process that holds this seat; one that died or hangs is ended, and the next reset starts another.
-    pub(crate) fn call(
-        &self,
-        held: &mut Held,
-        ask: Ask,
-        slot: u32,
-        payload: &[u8],
-        patience: Duration,
-    ) -> Result<[u8; 2], EnvError> {
+    pub(crate) fn call(&self, held: &mut Held, ask: Ask, slot: u32, payload: &[u8], patience: Duration) -> Result<(), EnvError> {
         let Some(link) = &mut held.link else {
             return Err(EnvError::Failed(format!("the worker of {} is gone", self.source.task)));
         };
         let error = match link.call(ask, slot, payload, patience) {
-            Ok(&[status, won]) => return Ok([status, won]),
-            Ok(_) => return Ok([0; 2]),
+            Ok(_) => return Ok(()),
             Err(CallError::Told(told)) => return Err(told.into()),
             Err(CallError::Died(how)) => EnvError::Failed(format!("the worker of {} died: {how}", self.source.task)),
             Err(CallError::Hung(patience)) => {

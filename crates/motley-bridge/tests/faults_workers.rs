@@ -122,6 +122,43 @@ fn unlike_agents_arrive_unpadded() {
 }
 
 #[test]
+fn pictures_are_the_environment_s_own() {
+    if !python() {
+        return;
+    }
+    let settings = &["workers=1"][..];
+    let (mut drawn, mut other) = (Player::new(make("Walk", settings).unwrap()), Player::new(make("Walk", settings).unwrap()));
+    // Asked before the episode, which makes it one that draws; episodes are the same.
+    assert_eq!(drawn.env.photo(8).unwrap().unwrap().width, 8);
+    for player in [&mut drawn, &mut other] {
+        player.reset(0).unwrap();
+    }
+    for t in 1..=10_u8 {
+        drawn.step().unwrap();
+        other.step().unwrap();
+        assert_eq!((&drawn.buf.obs, &drawn.buf.rewards), (&other.buf.obs, &other.buf.rewards));
+        let photo = drawn.env.photo(8).unwrap().unwrap();
+        assert_eq!((photo.width, photo.height, photo.rgb.len()), (8, 3, 72));
+        assert_eq!((&photo.rgb[45..48], &photo.rgb[48..51]), (&[t, 2 * t, 3 * t][..], &[0; 3][..]));
+        // Halved: the third row has no partner and is left out.
+        let small = drawn.env.photo(5).unwrap().unwrap();
+        assert_eq!((small.width, small.height, small.rgb), (4, 1, [t, 2 * t, 3 * t].repeat(4)));
+    }
+    assert!(other.env.photo(8).unwrap().is_err(), "an episode that runs is not made anew");
+    for (name, settings, expected) in [
+        ("Skirmish", &["workers=1"][..], "a render() of Skirmish is missing"),
+        (
+            "Walk",
+            &["workers=1", "kwargs={fault=\"picture\"}"],
+            "expected a picture, bytes of (height, width, 3), found shape (3, 8, 2)",
+        ),
+    ] {
+        let text = make(name, settings).unwrap().photo(8).unwrap().unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn smac_s_interface_masks_kills_and_wins() {
     if !python() {
         return;

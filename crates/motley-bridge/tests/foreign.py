@@ -35,7 +35,8 @@ class Walk:
 
     possible_agents = ["scout", "mule", "arm"]
 
-    def __init__(self, fault=None, at=3, pids=None, step_seconds=0.0):
+    def __init__(self, fault=None, at=3, pids=None, step_seconds=0.0, render_mode=None):
+        self.render_mode = render_mode
         self.fault, self.at, self.step_seconds = fault, at, step_seconds
         self.agents = []
         if fault == "build_hang":
@@ -107,6 +108,14 @@ class Walk:
             os._exit(9)
         if self.fault == "hang":
             time.sleep(1000)
+
+    def render(self):
+        """Two rows of eight pixels in the colour (t, 2 t, 3 t), a black one below; nothing where nobody asked for pictures."""
+        if self.render_mode is None:
+            return None
+        picture = np.zeros((3, 8, 3), np.uint8)
+        picture[:2] = self.t, 2 * self.t, 3 * self.t
+        return picture[:, :, :2] if self.fault == "picture" else picture
 
     def close(self):
         self.agents = []

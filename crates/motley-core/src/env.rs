@@ -168,12 +168,13 @@ pub trait Env: Send {
         None
     }
 
-    /// The same by a renderer of the environment's own, `width` pixels wide, where it has one; such an environment keeps
-    /// snapshots, so that any moment of an episode can be looked at later. What follows in the episode does not change.
+    /// What a renderer of the environment's own shows now, at most `width` pixels wide, where it has one. Where there is a
+    /// [`Env::scene`] too, snapshots are kept, so that any moment of an episode can be looked at later; an environment without one is
+    /// looked at as it goes, and asked once before a reset, so that it can get ready. What follows in the episode does not change.
     ///
     /// # Errors
     /// [`ConfigError::Missing`] where this machine has nothing to draw with, other variants where it may not or cannot be drawn
-    /// at this size. [`Env::scene`] is there all the same.
+    /// at this size.
     fn photo(&mut self, _width: u32) -> Option<Result<Photo, ConfigError>> {
         None
     }

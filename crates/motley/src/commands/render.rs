@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use motley_core::guard::check_frame;
-use motley_core::{Actions, Env, Frame, FrameBuf, Purpose, Scene, Shape, Status, Stream, TeamSpec};
+use motley_core::{Actions, Env, Frame, FrameBuf, Photo, Purpose, Scene, Shape, Status, Stream, TeamSpec};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy};
 use motley_train::Registry;
 use motley_train::recovery::reset_with_retries;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
     let mode = if args.stochastic { Mode::Sample } else { Mode::Greedy };
     // A page holds drawings, which stay sharp and small.
     let plain = args.plain || matches!(place, Place::File(Kind::Page, _));
-    let mut painter = if plain { Painter::Plain } else { Painter::find(&loaded, args, out)? };
+    let mut painter = if plain { Painter::Plain } else { Painter::find(&loaded, args.width, out)? };
     let (kind, path) = match place {
         Place::Terminal(screen) => return watch(screen, &loaded, &mut painter, args, mode, out),
         Place::File(kind, path) => (kind, path),
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
     let count = if kind == Kind::Sheet { 1 } else { args.episodes };
     let mut episodes = Vec::with_capacity(count.min(1000));
     for k in 0..count {
-        let episode = play(&loaded, args.seed, k, mode, painter.looks_back())?;
+        let episode = play(&loaded, args.seed, k, mode, painter.keeps())?;
         tell(&episode, k, out);
         episodes.push(episode);
     }
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
         Kind::Film => draw_film(&episodes, &mut painter, args, path, out)?,
     };
     out.line(format!("written: {}", path.display()));
-    let plain = !painter.looks_back();
+    let plain = matches!(painter, Painter::Plain);
     out.event("done", json!({ "out": path.display().to_string(), "episodes": count, "frames": frames, "plain": plain }));
     Ok(0)
 }
@@ -123,7 +123,7 @@ fn watch(
 ) -> Result<u8, Failure> {
     let stop = Stop::listen()?;
     for k in 0..args.episodes {
-        let episode = play(loaded, args.seed, k, mode, painter.looks_back())?;
+        let episode = play(loaded, args.seed, k, mode, painter.keeps())?;
         let last = episode.scenes.len() - 1;
         let moments = (0..=last).chain(std::iter::repeat_n(last, HOLD - 1));
         let frames = moments.map(|at| -> Result<(Image, String), Failure> {
@@ -144,25 +144,41 @@ enum Painter {
     Plain,
     /// The task's own renderer, in a copy of it that is put back to the moment.
     Own(Box<dyn Env>),
+    /// The task's own renderer, of a task that cannot be put back: what it showed as the episode went.
+    Live { width: u32 },
+}
+
+/// What is kept of each moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Scenes,
+    ScenesAndStates,
+    Photos { width: u32 },
 }
 
 impl Painter {
     /// The task's own renderer where it has one that works here, which is tried; else the plain one, and why.
-    fn find(loaded: &Loaded, args: &RenderArgs, out: &Output) -> Result<Self, Failure> {
+    fn find(loaded: &Loaded, width: u32, out: &Output) -> Result<Self, Failure> {
         let mut env = (loaded.make)()?;
-        match env.photo(args.width) {
-            Some(Ok(_)) => Ok(Self::Own(env)),
-            Some(Err(why)) => {
+        let plainly = env.scene().is_some();
+        match env.photo(width) {
+            Some(Ok(_)) if plainly => Ok(Self::Own(env)),
+            Some(Ok(_)) => Ok(Self::Live { width }),
+            Some(Err(why)) if plainly => {
                 out.note(format!("the plain view is drawn: {why}"));
                 Ok(Self::Plain)
             }
+            Some(Err(why)) => Err(why.into()),
             None => Ok(Self::Plain),
         }
     }
 
-    /// Whether it needs the states of the moments.
-    fn looks_back(&self) -> bool {
-        matches!(self, Self::Own(_))
+    fn keeps(&self) -> Keep {
+        match self {
+            Self::Plain => Keep::Scenes,
+            Self::Own(_) => Keep::ScenesAndStates,
+            Self::Live { width } => Keep::Photos { width: *width },
+        }
     }
 
     /// The same without its caption.
@@ -178,7 +194,11 @@ impl Painter {
     }
 
     fn draw(&mut self, scene: &Scene, episode: &Episode, at: usize, width: u32) -> Result<Image, Failure> {
-        let Self::Own(env) = self else { return raster::draw(scene, width).map_err(drawn) };
+        let env = match self {
+            Self::Plain => return raster::draw(scene, width).map_err(drawn),
+            Self::Live { .. } => return raster::develop(episode.photo(at), &scene.caption).map_err(drawn),
+            Self::Own(env) => env,
+        };
         let lost = || Failure::run(format!("step {at}: the task cannot go back there to be drawn; --plain draws without"));
         env.restore(episode.states.get(at).ok_or_else(lost)?).map_err(|e| Failure::run(format!("step {at}: {e}")))?;
         raster::develop(&env.photo(width).ok_or_else(lost)??, &scene.caption).map_err(drawn)
@@ -188,23 +208,30 @@ impl Painter {
 /// What was seen in one episode: a scene after the reset and one after each step.
 struct Episode {
     scenes: Vec<Scene>,
-    /// Where the task's own renderer draws: the environment's states at the same moments.
+    /// Where the task's own renderer draws from them: the environment's states at the same moments.
     states: Vec<Vec<u8>>,
+    /// Where it draws as the episode goes: what it showed, with the step; of long episodes at every second, fourth, ... and the last.
+    photos: Vec<(usize, Photo)>,
+    stride: usize,
     team_return: f64,
     won: Option<bool>,
 }
 
-/// Plays episode `k` on the streams that `motley eval` with the same seed plays it on; `states` are kept where asked for.
-fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode, states: bool) -> Result<Episode, Failure> {
+/// Plays episode `k` on the streams that `motley eval` with the same seed plays it on.
+fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode, keep: Keep) -> Result<Episode, Failure> {
     let failed = |step: usize, error: &dyn std::fmt::Display| Failure::run(format!("episode {}, step {step}: {error}", k + 1));
     let stream = |purpose| Stream::new(seed, purpose, k as u64, u64::MAX);
     let team: &TeamSpec = loaded.policy.team();
     let mut env = (loaded.make)()?;
     let mut buf = FrameBuf::new(team);
+    if let Keep::Photos { width } = keep {
+        env.photo(width).transpose()?;
+    }
     reset_with_retries(&mut env, &loaded.make, team, &mut buf.frame(), |attempt| stream(Purpose::EvalEpisode).fork(attempt))
         .map_err(|e| failed(0, &e))?;
-    let mut episode = Episode { scenes: Vec::new(), states: Vec::new(), team_return: 0.0, won: None };
-    episode.see(&*env, loaded, k, 0, states)?;
+    let mut episode =
+        Episode { scenes: Vec::new(), states: Vec::new(), photos: Vec::new(), stride: 1, team_return: 0.0, won: None };
+    episode.see(&mut *env, loaded, k, keep, false)?;
     let mut memory = vec![0.0; loaded.policy.memory_len()];
     let (mut decision, mut scratch) = (Decision::default(), ActScratch::default());
     for step in 1..=team.step_limit.unwrap_or(LONGEST).min(LONGEST) {
@@ -213,7 +240,7 @@ fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode, states: bool) -> Resul
         loaded.policy.act(batch, &mut memory, mode, &rng, &mut decision, &mut scratch).map_err(|e| failed(step, &e))?;
         let status = advance(&mut *env, team, &decision.env, &mut buf).map_err(|e| failed(step, &e))?;
         episode.team_return += team.team_reward(&buf.rewards);
-        episode.see(&*env, loaded, k, step, states)?;
+        episode.see(&mut *env, loaded, k, keep, status.done())?;
         if status.done() {
             break;
         }
@@ -232,18 +259,46 @@ fn advance(env: &mut dyn Env, team: &TeamSpec, actions: &[f32], buf: &mut FrameB
 }
 
 impl Episode {
-    fn see(&mut self, env: &dyn Env, loaded: &Loaded, k: usize, step: usize, states: bool) -> Result<(), Failure> {
-        let Some(mut scene) = env.scene() else {
-            let message = format!("{} cannot be drawn: it shows no scene (motley eval tells its returns)", loaded.task);
-            return Err(Failure::usage(message));
+    fn see(&mut self, env: &mut dyn Env, loaded: &Loaded, k: usize, keep: Keep, last: bool) -> Result<(), Failure> {
+        let step = self.scenes.len();
+        let mut scene = match keep {
+            Keep::Photos { width } => self.look(env, width, last)?,
+            Keep::Scenes | Keep::ScenesAndStates => env.scene().ok_or_else(|| {
+                Failure::usage(format!(
+                    "{} cannot be drawn plainly: it shows no scene (a .gif, a .png and the terminal take what a renderer of its own shows, where it \
+                     has one; motley eval tells its returns)",
+                    loaded.task
+                ))
+            })?,
         };
         let own = if scene.caption.starts_with("step") { String::new() } else { format!("step {step}   ") };
         scene.caption = format!("episode {}   return {:.2}   {own}{}", k + 1, self.team_return, scene.caption);
         self.scenes.push(scene);
-        if states {
+        if keep == Keep::ScenesAndStates {
             self.states.extend(env.snapshot());
         }
         Ok(())
+    }
+
+    /// Keeps what the task's own renderer shows, in place of a scene; `last`, whatever the stride is by then.
+    fn look(&mut self, env: &mut dyn Env, width: u32, last: bool) -> Result<Scene, Failure> {
+        let step = self.scenes.len();
+        if last || step.is_multiple_of(self.stride) {
+            let lost = || Failure::run(format!("step {step}: the task's own renderer shows nothing any more"));
+            self.photos.push((step, env.photo(width).transpose()?.ok_or_else(lost)?));
+        }
+        if self.photos.len() > MOST_FRAMES {
+            self.stride *= 2;
+            let stride = self.stride;
+            self.photos.retain(|(at, _)| at.is_multiple_of(stride) || (last && *at == step));
+        }
+        Ok(Scene { view: [0.0, 0.0, 1.0, 1.0], shapes: Vec::new(), caption: String::new() })
+    }
+
+    /// The photo of step `at`, or the newest before it.
+    fn photo(&self, at: usize) -> &Photo {
+        let newest = self.photos.partition_point(|(step, _)| *step <= at).saturating_sub(1);
+        &self.photos[newest].1
     }
 }
 
