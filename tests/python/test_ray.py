@@ -273,3 +273,17 @@ def test_ctrl_c_stops_after_a_checkpoint(cluster, tmp_path):
     assert "KeyboardInterrupt" in error, error
     run = motley.run(tmp_path / "run")
     assert run.info["status"] == "stopped" and run.info["env_steps"] > 0
+
+
+def test_what_a_lost_run_wrote_goes_and_everything_else_stays(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("notes.txt", "metrics.jsonl", ".lock", "checkpoints/torn"):
+        (run / name).write_text("x")
+    assert not motley_ray._can_resume(str(run))
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+    # A checkpoint that can be gone on from, though its pointer is lost: all stays.
+    (run / "checkpoints" / "step-100").mkdir(parents=True)
+    (run / "metrics.jsonl").write_text("{}")
+    assert motley_ray._can_resume(str(run))
+    assert sorted(path.name for path in run.iterdir()) == [".lock", "checkpoints", "metrics.jsonl", "notes.txt"]

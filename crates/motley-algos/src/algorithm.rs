@@ -62,6 +62,14 @@ pub trait AlgorithmSpec: Send + Sync {
     /// What its agents learn from where the task pays each its own reward.
     fn own_reward(&self) -> RewardMode;
 
+    /// [`AlgorithmSpec::own_reward`] where the settings have a say in it.
+    ///
+    /// # Errors
+    /// Settings that cannot be read.
+    fn own_reward_under(&self, _settings: &Settings) -> Result<RewardMode, ConfigError> {
+        Ok(self.own_reward())
+    }
+
     /// Whether it is defined for this team with these settings. Nothing is built yet.
     ///
     /// # Errors

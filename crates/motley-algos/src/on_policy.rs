@@ -245,6 +245,9 @@ impl OnPolicy {
                     }
                 }
             }
+            if self.critic_config.mask_dead {
+                self.silence_the_dead(roll, &members, &mut estimates.advantages);
+            }
             let counts = |i: &usize| if self.critic_config.mask_dead { roll.active_rows(*i) } else { roll.valid_rows() };
             estimates.counts.push(if self.critics.is_empty() { members.iter().flat_map(counts).collect() } else { Vec::new() });
             estimates.targets.push(targets);
@@ -263,13 +266,22 @@ impl OnPolicy {
         self.critics.iter_mut().map(|critic| (critic.members().to_vec(), critic.values(pool, roll))).collect()
     }
 
+    /// Advantages after an agent's death are of values that are never fitted there: 0, so that they add nothing to a joint one.
+    fn silence_the_dead(&self, roll: &Rollout, members: &[usize], advantages: &mut [Vec<f32>]) {
+        for &k in members {
+            let rows = advantages[k].iter_mut().zip(roll.active_rows(k));
+            rows.filter(|(_, active)| !active).for_each(|(advantage, _)| *advantage = 0.0);
+        }
+    }
+
     fn per_agent_state(&self) -> bool {
         self.source == Source::State && matches!(self.team.state, StateSpace::Fp(_))
     }
 
-    /// FP: once over all agents' active entries (HARL); the actors take their slices as they are.
+    /// FP: once over all agents' active entries (HARL); the actors take their slices as they are. One actor for all normalises their sum.
     fn normalize_jointly(&self, roll: &Rollout, estimates: &mut Estimates) {
-        if self.config.normalize_advantages && self.per_agent_state() {
+        let central = self.actors.iter().any(|actor| actor.whole().is_some());
+        if self.config.normalize_advantages && self.per_agent_state() && !central {
             let mut all = estimates.advantages.concat();
             let active: Vec<bool> = (0..self.team.n()).flat_map(|i| roll.active_rows(i)).collect();
             normalize_masked(&mut all, Some(&active), ADVANTAGE_EPS);

@@ -166,12 +166,11 @@ fn fp_advantages_are_the_agents_own_and_normalised_jointly() {
                 let all = &roll.lanes[e].rewards[3 * t..3 * t + 3];
                 if own { all[k] } else { all.iter().sum() }
             };
-            let mortal = mortal(roll, k);
+            let (mortal, living) = (mortal(roll, k), roll.active_rows(k));
             let roll = if own { &mortal } else { roll };
-            raw.extend(
-                by_hand(&Hand { roll, values: &values, reward: &reward, gamma: 0.9, lambda: 0.8, truncation: "bootstrap" }).0,
-            );
-            active.extend(roll.active_rows(k));
+            let hand = Hand { roll, values: &values, reward: &reward, gamma: 0.9, lambda: 0.8, truncation: "bootstrap" };
+            raw.extend(by_hand(&hand).0.iter().zip(&living).map(|(x, living)| if own && !living { 0.0 } else { *x }));
+            active.extend(living);
         }
         let expected = normalized(&raw, &active);
         let estimates = core.estimate(&field.pool, roll).unwrap();
@@ -188,7 +187,11 @@ fn mortal(roll: &Rollout, k: usize) -> Rollout {
     let n = roll.team().n();
     for lane in &mut own.lanes {
         for t in 0..lane.status.len() {
-            if lane.status[t] == Status::Running && lane.alive[t * n + k] && !lane.alive[(t + 1) * n + k] {
+            let (alive, left) = (
+                lane.alive[t * n + k],
+                lane.finals.iter().find(|f| f.time == t).map_or(&lane.alive[(t + 1) * n..], |f| &f.alive),
+            );
+            if lane.status[t] != Status::Terminated && alive && !left[k] {
                 lane.status[t] = Status::Terminated;
             }
         }
@@ -221,6 +224,9 @@ fn values_follow_the_dead_of_a_team_that_is_paid_together() {
             let advantages = core.advantages(&estimates, &core.actors[1], &rows);
             let living: Vec<f32> = advantages.iter().zip(&rows.active).filter(|(_, a)| **a).map(|(x, _)| *x).collect();
             assert!(living.len() > 5 && living.len() < 75);
+            // What is never fitted adds nothing to a joint advantage.
+            let silent = advantages.iter().zip(&rows.active).filter(|(_, a)| !**a).all(|(x, _)| *x == 0.0);
+            assert_eq!(silent, !follows);
             let context = UpdateContext { pool: &field.pool, progress: 0.0, rng: rng.clone() };
             core.fit_critics(&roll, &estimates, &context).unwrap();
             (living, saved(&core).f32s("critic.1.params").unwrap())

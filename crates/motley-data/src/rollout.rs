@@ -220,12 +220,16 @@ impl Lane {
         self.episodes.clear();
     }
 
-    /// How each step ended for agent `i` of one paid by itself, `[T]`: its death ends its episode.
+    /// How each step ended for agent `i` of one paid by itself, `[T]`: its death ends its episode, also in the step in which a
+    /// time limit cuts that of the others.
     pub fn status_of(&self, i: usize) -> Vec<Status> {
         let n = self.alive.len() / (self.status.len() + 1);
         let alive = |t: usize| self.alive[t * n + i];
+        // Finals lie in the order of time.
+        let survives = |t: usize| self.finals.binary_search_by_key(&t, |f| f.time).map_or(true, |k| self.finals[k].alive[i]);
         let own = |(t, status): (usize, &Status)| match status {
             Status::Running if alive(t) && !alive(t + 1) => Status::Terminated,
+            Status::Truncated if alive(t) && !survives(t) => Status::Terminated,
             status => *status,
         };
         self.status.iter().enumerate().map(own).collect()
@@ -319,6 +323,29 @@ mod tests {
         roll.lanes[0].alive[2 * 2] = false;
         assert_eq!(roll.active_rows(0), [true, false, false]);
         assert_eq!(roll.active_rows(1), [true, false, true]);
+    }
+
+    #[test]
+    fn who_dies_as_a_limit_cuts_the_others_is_not_cut() {
+        let team = team();
+        let mut roll = Rollout::new(Arc::clone(&team), 1, 3, 0);
+        let lane = &mut roll.lanes[0];
+        lane.status = vec![Status::Running, Status::Truncated, Status::Truncated];
+        let mut end = FrameBuf::new(&team);
+        end.alive[0] = false;
+        lane.put_final(
+            1,
+            &Frame {
+                obs: &mut end.obs,
+                state: &mut end.state,
+                avail: &mut end.avail,
+                rewards: &mut end.rewards,
+                alive: &mut end.alive,
+            },
+        );
+        lane.put_final(2, &FrameBuf::new(&team).frame());
+        assert_eq!(lane.status_of(0), [Status::Running, Status::Terminated, Status::Truncated]);
+        assert_eq!(lane.status_of(1), [Status::Running, Status::Truncated, Status::Truncated]);
     }
 
     #[test]

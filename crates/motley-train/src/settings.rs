@@ -502,7 +502,7 @@ fn finish(
     let options = settings.section("task");
     let team = Arc::clone(task.make(&options)?.spec());
     let word: String = settings.get("task.reward")?;
-    let reward = RewardMode::resolve(&word, &team, algorithm.own_reward())?;
+    let reward = RewardMode::resolve(&word, &team, algorithm.own_reward_under(&settings)?)?;
     if word == "auto" {
         settings.set("task.reward", &reward.to_string().into(), Origin::Task(task.name()))?;
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use motley_core::Key;
-use motley_train::settings::{self, Registry};
+use motley_train::settings::{self, Registry, Request};
 
 const HEAD: &str = "# Settings\n\n<!-- Written from what the code declares by `MOTLEY_BLESS=1 cargo test --workspace --test settings_page`. -->\n\n\
     Every setting of a run and of every algorithm, with its default and what is accepted. `motley config ALGO TASK` shows the values of one run and\n\
@@ -69,4 +69,18 @@ fn the_page_says_what_the_code_declares() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == page, "docs/src/settings.md is not what the code declares: write it anew by the command at its head");
+}
+
+/// Which reward an agent learns from where the task pays each its own.
+#[test]
+fn a_critic_of_its_own_learns_from_the_agent_s_own_reward() {
+    let reward = |algo: &str, critics: &str| {
+        let overrides = vec![format!("algo.critics={critics}"), "num_envs=2".to_owned(), "algo.buffer_size=10000".to_owned()];
+        let request = Request { algo: algo.into(), task: "mpe/simple_tag_v3".into(), overrides, ..Request::default() };
+        let (plan, _) = request.plan_anywhere(&Registry::builtin()).expect("a plan");
+        plan.settings.get::<String>("task.reward").expect("a word")
+    };
+    for algo in ["maddpg", "matd3"] {
+        assert_eq!((reward(algo, "team"), reward(algo, "per_agent")), ("sum".to_owned(), "own".to_owned()), "{algo}");
+    }
 }

@@ -52,7 +52,7 @@ pub(crate) fn check_room(
     available: Option<u64>,
 ) -> Result<(), ConfigError> {
     let config = ReplayConfig::read(settings)?;
-    let needed = Replay::bytes(team, config.buffer_size, columns(team, reward));
+    let needed = Replay::bytes(team, settings.get("num_envs")?, config.buffer_size, columns(team, reward));
     let gib = |b: f64| b / f64::from(1 << 30);
     match available {
         Some(available) if needed.is_none_or(|n| n as u64 > available) => Err(ConfigError::Room {
@@ -131,9 +131,11 @@ impl Memory {
         }
     }
 
-    /// The gradient updates to make now, each with its number since the run began; none while memory holds less than a batch.
+    /// The gradient updates to make now, each with its number since the run began; none while memory holds less than a batch and can
+    /// still grow (ends of episodes that a time limit cut take slots, so a full one may hold a little less).
     pub fn due(&mut self) -> std::ops::Range<u64> {
-        if self.len() < self.config.batch_size {
+        let full = self.replay.as_ref().is_some_and(Replay::is_full);
+        if self.len() < self.config.batch_size && !full {
             self.due = 0.0;
         }
         let from = self.updates;

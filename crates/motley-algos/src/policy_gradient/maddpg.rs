@@ -72,6 +72,10 @@ impl AlgorithmSpec for Maddpg {
         RewardMode::Sum
     }
 
+    fn own_reward_under(&self, settings: &Settings) -> Result<RewardMode, ConfigError> {
+        Ok(if TeammatesConfig::read(settings)?.per_agent() { RewardMode::Own } else { RewardMode::Sum })
+    }
+
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
         let per_agent = TeammatesConfig::read(settings)?.per_agent();
         off_policy::check_actors(self.name(), team, settings, self.own_reward(), per_agent).map(|_| ())

@@ -108,12 +108,18 @@ impl EpisodeBatch {
     }
 
     /// Targets `[T * B]` of reward column `column` from the values of what followed each step, `next(row)`: Peng's Q(lambda) or the
-    /// n-step return, truncated episodes bootstrapped, terminated ones not.
+    /// n-step return, truncated episodes bootstrapped, terminated ones not; those of an agent that `dies` end with it.
     ///
     /// # Errors
     /// Series of unequal length: a fault of the program.
-    pub fn targets(&self, config: &ValueConfig, column: usize, next: &dyn Fn(usize) -> f32) -> Result<Vec<f32>, UpdateError> {
-        let episodes = self.episodes();
+    pub fn targets(
+        &self,
+        config: &ValueConfig,
+        column: usize,
+        dies: Option<usize>,
+        next: &dyn Fn(usize) -> f32,
+    ) -> Result<Vec<f32>, UpdateError> {
+        let (episodes, n) = (self.episodes(), self.agents);
         let mut all = vec![0.0; self.rows()];
         for (b, &length) in self.lengths.iter().enumerate() {
             let row = |t: usize| t * episodes + b;
@@ -122,6 +128,10 @@ impl EpisodeBatch {
             let mut status = vec![Status::Running; length];
             if let Some(last) = status.last_mut() {
                 *last = if self.terminated[b] { Status::Terminated } else { Status::Truncated };
+            }
+            if let Some(i) = dies {
+                let alive = |t: usize| self.alive[row(t) * n + i];
+                (0..length).filter(|t| alive(*t) && !alive(t + 1)).for_each(|t| status[t] = Status::Terminated);
             }
             // No target reads the value of the state itself.
             let series = Series::new(&rewards, &follows, &follows, &status, &vec![true; length])
@@ -133,5 +143,37 @@ impl EpisodeBatch {
             series.into_iter().enumerate().for_each(|(t, y)| all[row(t)] = y as f32);
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+    use motley_core::Settings;
+
+    use super::*;
+
+    /// An agent that is paid apart and dies at once has what it was paid then for target, whatever follows is worth.
+    #[test]
+    fn targets_of_the_mortal_end_with_them() {
+        let steps = 4;
+        let batch = EpisodeBatch {
+            slots: vec![0],
+            steps,
+            agents: 2,
+            counts: vec![true; steps],
+            alive: (0..=steps).flat_map(|t| [t == 0, true]).collect(),
+            state: Vec::new(),
+            rewards: vec![vec![2.0, -0.5, -0.5, -0.5], vec![1.0; steps]],
+            lengths: vec![steps],
+            terminated: vec![true],
+        };
+        let config = ValueConfig { td_lambda: 0.8, ..ValueConfig::read(&Settings::new(ValueConfig::keys())).unwrap() };
+        let next = |_: usize| 7.0;
+        assert_eq!(batch.targets(&config, 0, Some(0), &next).unwrap()[0], 2.0);
+        // The other lives: its targets are the episode's.
+        assert_eq!(batch.targets(&config, 1, Some(1), &next).unwrap(), batch.targets(&config, 1, None, &next).unwrap());
+        assert!(batch.targets(&config, 0, None, &next).unwrap()[0] > 2.0);
     }
 }

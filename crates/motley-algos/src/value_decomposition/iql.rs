@@ -244,8 +244,9 @@ impl Algorithm for Independent {
         for k in 0..self.learner.due() {
             let rng = context.rng.fork(k as u64);
             let Some(mut batch) = self.learner.sample(context.pool, &rng) else { break };
-            // Under one reward an agent's death ends nothing: what the team earns without it is the worth of what it did.
-            if self.learner.columns() == 1 {
+            // Where the team is paid together an agent's death ends nothing: what it earns without it is the worth of what it did.
+            let mortal = self.learner.ends_at_death();
+            if !mortal {
                 batch.follow_the_dead();
             }
             let (n, episodes) = (batch.agents, batch.episodes());
@@ -254,7 +255,8 @@ impl Algorithm for Independent {
             for i in 0..n {
                 let column = i.min(self.learner.columns() - 1);
                 // The frame after row r is row r + B.
-                let y = batch.targets(&self.learner.config, column, &|r| seen.next[(r + episodes) * n + i])?;
+                let dies = mortal.then_some(i);
+                let y = batch.targets(&self.learner.config, column, dies, &|r| seen.next[(r + episodes) * n + i])?;
                 y.iter().enumerate().for_each(|(r, y)| errors[r * n + i] = y - seen.chosen[r * n + i]);
             }
             let weights = self.weights(&batch, &seen, &errors, &rng);

@@ -134,6 +134,11 @@ impl Learner {
         self.norms.len()
     }
 
+    /// [`RewardMode::ends_at_death`].
+    pub fn ends_at_death(&self) -> bool {
+        self.reward.ends_at_death(&self.team, true)
+    }
+
     /// The chance of a random action now.
     pub fn epsilon(&self) -> f32 {
         self.config.epsilon(self.env_steps)
@@ -192,10 +197,14 @@ impl Learner {
             "scale" => Scaling::ScaleOnly,
             _ => return Some(batch),
         };
-        for (norm, column) in self.norms.iter_mut().zip(&mut batch.rewards) {
+        let mortal = self.ends_at_death();
+        for (c, (norm, column)) in self.norms.iter_mut().zip(&mut batch.rewards).enumerate() {
+            let n = batch.agents;
+            let paid: Vec<bool> =
+                batch.counts.iter().enumerate().map(|(r, counts)| *counts && (!mortal || batch.alive[r * n + c])).collect();
             // A batch that is not finite leaves the statistics as they were; the gradient's gate sees to the rest.
-            let _ = norm.update(column, Some(&batch.counts));
-            for (reward, _) in column.iter_mut().zip(&batch.counts).filter(|(_, counts)| **counts) {
+            let _ = norm.update(column, Some(&paid));
+            for (reward, _) in column.iter_mut().zip(&paid).filter(|(_, paid)| **paid) {
                 *reward = norm.scale(*reward, scaling);
             }
         }

@@ -155,7 +155,7 @@ impl Algorithm for Mixed {
             // The frame after row r is row r + B.
             let (next, next_state) = (&seen.next[batch.episodes() * n..], &batch.state[batch.episodes() * states..]);
             let follows = target.forward(pool, next, next_state, work);
-            let y = batch.targets(&learner.config, 0, &|r| follows[r])?;
+            let y = batch.targets(&learner.config, 0, None, &|r| follows[r])?;
             let count = batch.rows_that_count().max(1) as f64;
             let loss = Squared { y: &y, batch: &batch, scale: (2.0 * learner.config.loss_coef / count) as f32 };
             let (mut d_chosen, mut grad) = (vec![0.0; seen.chosen.len()], vec![0.0; mixer.params().len()]);

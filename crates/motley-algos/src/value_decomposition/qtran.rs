@@ -161,7 +161,7 @@ impl Tied {
         let (pool, n, episodes) = (context.pool, batch.agents, batch.episodes());
         let seen = self.learner.look(pool, batch);
         let follows = self.follows(pool, batch, &seen);
-        let y = batch.targets(&self.learner.config, 0, &|r| follows[r])?;
+        let y = batch.targets(&self.learner.config, 0, None, &|r| follows[r])?;
         let states = self.learner.team().state_len();
         let width = |u: &Utility| batch.steps * u.members.len() * episodes * u.net.memory_len();
         let hidden: Vec<&[f32]> = self.learner.utilities.iter().map(|u| u.states().get(..width(u)).unwrap_or_default()).collect();

@@ -92,7 +92,7 @@ impl Algorithm for Sum {
             let sum = |values: &[f32], row: usize| total(&values[row * n..(row + 1) * n]);
             let total: Vec<f32> = (0..batch.rows()).map(|r| sum(&seen.chosen, r)).collect();
             // The frame after row r is row r + B.
-            let y = batch.targets(&learner.config, 0, &|r| sum(&seen.next, r + episodes))?;
+            let y = batch.targets(&learner.config, 0, None, &|r| sum(&seen.next, r + episodes))?;
             let slope = squared_error(&batch, &total, &y, learner.config.loss_coef, &mut metrics);
             let d_chosen: Vec<f32> = slope.iter().flat_map(|d| std::iter::repeat_n(*d, n)).collect();
             learner.backward(context.pool, &batch, &seen, &d_chosen, None, None);

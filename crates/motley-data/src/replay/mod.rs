@@ -84,7 +84,7 @@ impl Replay {
     /// Memory for `capacity` slots dealt evenly to `envs` environments: one a transition, one more for the end of each episode that
     /// a time limit cut. `rewards` numbers are kept a step: 1 for the team, or one per agent.
     pub fn new(team: Arc<TeamSpec>, envs: usize, capacity: usize, rewards: usize) -> Self {
-        let slots = capacity.div_ceil(envs.max(1)).max(2) + 1;
+        let slots = Self::slots_each(envs, capacity) + 1;
         let state_at = team.obs_len();
         let action_at = state_at + team.state_len();
         let reward_at = action_at + team.action_len();
@@ -110,10 +110,21 @@ impl Replay {
         }
     }
 
-    /// Bytes that `capacity` slots take, or `None` where they cannot even be counted.
-    pub fn bytes(team: &TeamSpec, capacity: usize, rewards: usize) -> Option<usize> {
+    /// Slots of each environment, beside that of its newest frame.
+    fn slots_each(envs: usize, capacity: usize) -> usize {
+        capacity.div_ceil(envs.max(1)).max(2)
+    }
+
+    /// Bytes that `capacity` slots take when they are dealt to `envs` environments, or `None` where they cannot even be counted.
+    pub fn bytes(team: &TeamSpec, envs: usize, capacity: usize, rewards: usize) -> Option<usize> {
         let floats = team.obs_len() + team.state_len() + team.action_len() + rewards;
-        (4 * floats + team.mask_len() + team.n() + 1).checked_mul(capacity.checked_add(3)?)
+        let slots = Self::slots_each(envs, capacity).checked_add(1)?.checked_mul(envs)?;
+        (4 * floats + team.mask_len() + team.n() + 1).checked_mul(slots)
+    }
+
+    /// Whether every slot is taken, so that what comes next replaces the oldest.
+    pub fn is_full(&self) -> bool {
+        self.rings.iter().all(|ring| ring.filled + 1 == self.slots)
     }
 
     /// Transitions that can be drawn.

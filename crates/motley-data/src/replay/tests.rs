@@ -320,9 +320,22 @@ fn few_pieces_change_between_two_saves() {
 #[test]
 fn memory_is_counted_before_it_is_taken() {
     let team = team();
-    let counted = Replay::bytes(&team, 1000, 2).unwrap();
-    let memory = Replay::new(Arc::clone(&team), 3, 1000, 2);
-    let taken = 4 * memory.floats.len() + memory.flags.len();
-    assert!(counted.abs_diff(taken) < counted / 100, "{counted} {taken}");
-    assert_eq!(Replay::bytes(&team, usize::MAX, 2), None);
+    // Few slots dealt to many copies are more than asked for.
+    for (envs, capacity) in [(3, 1000), (1000, 1000), (1, 1)] {
+        let memory = Replay::new(Arc::clone(&team), envs, capacity, 2);
+        let taken = 4 * memory.floats.len() + memory.flags.len();
+        assert_eq!(Replay::bytes(&team, envs, capacity, 2), Some(taken), "{envs} {capacity}");
+    }
+    assert_eq!(Replay::bytes(&team, 1, usize::MAX, 2), None);
+}
+
+/// Ends that a limit cuts take slots, so a full memory holds fewer steps than slots.
+#[test]
+fn a_memory_is_full_before_it_holds_as_many_steps() {
+    let mut world = World::new(1, 50, 4);
+    let mut memory = Replay::new(team(), 1, 40, 2);
+    assert!(!memory.is_full());
+    world.play();
+    memory.push(&world.roll, &own);
+    assert!(memory.is_full() && memory.len() < 40, "{}", memory.len());
 }

@@ -27,6 +27,13 @@ impl RowLoss for GivenGradient {
 /// loss of the value.
 pub(super) const STATS: usize = 7;
 
+/// What one row weighs: one over the rows that decide, and over those whose values are learned.
+#[derive(Clone, Copy)]
+pub(super) struct Scales {
+    pub(super) policy: f32,
+    pub(super) value: f32,
+}
+
 pub(super) struct ActorLoss<'a> {
     pub(super) head: &'a Head,
     /// Entries of an output row: the head's, then the row's value, or those of a second head, which this loss leaves alone.
@@ -35,7 +42,7 @@ pub(super) struct ActorLoss<'a> {
     pub(super) all: &'a ActorRows,
     pub(super) indices: &'a [usize],
     pub(super) ascent: Ascent<'a>,
-    pub(super) scale: f32,
+    pub(super) scales: Scales,
     /// Where the head's numbers are followed by the row's value: what that should be.
     pub(super) goal: Option<ValueGoal<'a>>,
 }
@@ -57,7 +64,7 @@ impl RowLoss for ActorLoss<'_> {
                 let (loss, slope) = value_term(regression, value[0], goal.old[r], goal.targets[r], clip);
                 let coef = goal.config.value_coef as f32;
                 sums[6] += f64::from(coef * loss);
-                rest[0] = self.scale * coef * slope;
+                rest[0] = self.scales.value * coef * slope;
             }
             if !self.all.active[r] {
                 continue;
@@ -74,7 +81,7 @@ impl RowLoss for ActorLoss<'_> {
                 sums[3] += f64::from(u8::from(term.clipped));
                 sums[4] += f64::from(u8::from(log_ratio.abs() > MAX_LOG_RATIO));
                 sums[5] += f64::from(term.ratio);
-                (-self.scale * term.slope, -self.scale * self.ascent.entropy_coef)
+                (-self.scales.policy * term.slope, -self.scales.policy * self.ascent.entropy_coef)
             };
             self.head.evaluate_backward(out, self.free, mask, raw, weigh, d_out, d_free);
         }

@@ -6,6 +6,7 @@ use motley_core::{Metrics, Stream};
 use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
 
+use super::loss::Scales;
 use super::{Actor, ActorLoss, ActorRows, Ascent, STATS, ValueGoal, describe, gather};
 use crate::net::{Batch, Sequence};
 use crate::optim::{Adam, AdamConfig, UpdateError};
@@ -89,14 +90,11 @@ impl Actor {
         };
         let report = self.take_step(ascent.lr)?;
         more.merge("", &describe(&stats, count, report.grad_norm, report.applied));
-        if matches!(besides, Besides::Value(_)) {
-            more.add("value", stats[6] / count);
-        }
         Ok(more)
     }
 
-    /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics, active rows and what a tie reports, or `None` without
-    /// active rows.
+    /// Leaves the gradient of the picked rows' loss in `self.grad`; statistics, active rows (at least one) and what the rest reports,
+    /// or `None` where no row has a part in the loss.
     pub(super) fn gradient(
         &mut self,
         pool: &Pool,
@@ -107,15 +105,17 @@ impl Actor {
         besides: Besides<'_>,
     ) -> Option<(Vec<f64>, f64, Metrics)> {
         let indices = pick.indices(self.members.len(), all.rows, all.steps);
+        let goal = if let Besides::Value(goal) = besides { Some(goal) } else { None };
         let count = indices.iter().filter(|r| all.active[**r]).count();
-        if count == 0 {
+        let valued = goal.map_or(0, |goal| indices.iter().filter(|r| goal.counts[**r]).count());
+        if count + valued == 0 {
             return None;
         }
+        let (count, valued) = (count.max(1) as f64, valued.max(1) as f64);
         let (head, free, output) = (self.head.clone(), self.net.free().to_vec(), self.net.output_len());
-        let goal = if let Besides::Value(goal) = besides { Some(goal) } else { None };
-        let loss =
-            ActorLoss { head: &head, output, free: &free, all, indices: &indices, ascent, scale: 1.0 / count as f32, goal };
-        let (stats, more) = match besides {
+        let scales = Scales { policy: (1.0 / count) as f32, value: (1.0 / valued) as f32 };
+        let loss = ActorLoss { head: &head, output, free: &free, all, indices: &indices, ascent, scales, goal };
+        let (stats, mut more) = match besides {
             Besides::Tie(tie) => self.pull_back_tied(pool, roll, all, pick, &loss, tie),
             Besides::Nothing | Besides::Value(_) => (self.pull_back(pool, roll, all, pick, &loss), Metrics::new()),
         };
@@ -123,7 +123,10 @@ impl Actor {
         for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
             *g = *s as f32;
         }
-        Some((stats, count as f64, more))
+        if goal.is_some() {
+            more.add("value", stats[6] / valued);
+        }
+        Some((stats, count, more))
     }
 
     /// Runs a row loss over the picked rows: gradient into `self.grad`, statistics returned.

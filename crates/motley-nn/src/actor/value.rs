@@ -2,7 +2,7 @@
 //! same messages and hidden layers (the reference of HetGPPO: Bettini, Shankar, Prorok, AAMAS 2023).
 //!
 //! ```text
-//! L = sum over active rows of [ -surrogate - entropy_coef H + value_coef l(V, R) ] / active rows
+//! L = mean over active rows of [ -surrogate - entropy_coef H ] + mean over rows that count of value_coef l(V, R)
 //! ```
 
 use std::sync::Arc;
@@ -112,7 +112,7 @@ mod tests {
     use motley_kernels::RowLoss;
 
     use super::*;
-    use crate::actor::loss::{ActorLoss, STATS};
+    use crate::actor::loss::{ActorLoss, STATS, Scales};
     use crate::net::Engine;
     use crate::{Activation, Ascent, Head, Objective};
 
@@ -178,8 +178,8 @@ mod tests {
         let objective = Objective::Ratio;
         let ascent = Ascent { objective: &objective, weight: &[0.8, -1.5], entropy_coef: 0.1, lr: 0.0 };
         let goal = ValueGoal { targets: &[1.0, -2.0], old: &[0.0, 0.0], counts: &[true, true], config: &config };
-        let loss =
-            ActorLoss { head: &head, output: 4, free: &[], all: &all, indices: &[0, 1], ascent, scale: 0.5, goal: Some(goal) };
+        let scales = Scales { policy: 0.5, value: 0.5 };
+        let loss = ActorLoss { head: &head, output: 4, free: &[], all: &all, indices: &[0, 1], ascent, scales, goal: Some(goal) };
         let out = [0.2, -0.4, 0.3, 0.6, -0.1, 0.5, 0.9, -0.7];
         let at = |out: &[f32]| {
             let (mut d, mut stats) = (vec![0.0; 8], vec![0.0; STATS]);
@@ -192,6 +192,13 @@ mod tests {
             (up[k], down[k]) = (out[k] + 1e-2, out[k] - 1e-2);
             let numeric = (at(&up).1 - at(&down).1) / 2e-2;
             assert!((numeric - f64::from(slope[k])).abs() < 2e-4, "{k}: {numeric} {}", slope[k]);
+        }
+        // Where one row of three decides and two count, each part is a mean over its own rows.
+        let scales = Scales { policy: 1.0, value: 0.5 };
+        let (mut d, mut stats) = (vec![0.0; 8], vec![0.0; STATS]);
+        ActorLoss { scales, ..loss }.rows(0, &out, &mut d, &mut stats);
+        for (k, (doubled, slope)) in d.iter().zip(&slope).enumerate() {
+            assert_eq!(*doubled, if k % 4 == 3 { *slope } else { 2.0 * slope }, "{k}");
         }
         let value = 0.5 * 0.7 * 0.5 * ((0.6f64 - 1.0).powi(2) + (-0.7f64 + 2.0).powi(2));
         let plain = ActorLoss { goal: None, output: 3, ..loss };

@@ -12,6 +12,7 @@ worker that is lost is replaced from where its environments last stood without a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -250,6 +251,8 @@ def train(
     begin = {"algo": algo, "task": task, "config": config, "seed": seed, "total_steps": total_steps, "out": folder}
     again = {"config": config if resume is not None else None, "total_steps": total_steps, "resume": folder}
     how, lost = (again if resume is not None else begin), 0
+    # A run that was there before is neither taken up unasked nor removed: to begin there is refused.
+    taken = resume is None and bool(_written(folder))
     try:
         while True:
             try:
@@ -258,7 +261,10 @@ def train(
                 lost += 1
                 if lost > restarts:
                     raise RuntimeError(f"the learner of {folder} was lost {lost} times; go on with resume={folder!r}") from error
-                how = again if _can_resume(folder) else begin
+                if resume is not None:
+                    pathlib.Path(folder, ".lock").write_text("")
+                elif not taken:
+                    how = again if _can_resume(folder) else begin
                 told = str(error).strip().splitlines()[0]
                 see({"event": "warning", "text": f"the learner was lost ({told}); it is started again from its last checkpoint"})
     finally:
@@ -272,13 +278,27 @@ def _shape(workers: int | None, cpus: int | None) -> tuple[int, int]:
     return workers or len(nodes), cpus or max(1, min(nodes) - 1)
 
 
+def _written(folder: str) -> list[pathlib.Path]:
+    """What lies in a folder under the names that a run writes."""
+    place = pathlib.Path(folder)
+    names = ("config.toml", "run.json", "metrics.jsonl", "eval.jsonl", "checkpoints", "policy")
+    return [place / name for name in names if (place / name).exists()] + list(place.glob("events.out.tfevents.*"))
+
+
 def _can_resume(folder: str) -> bool:
-    """Makes the folder of a run whose process is gone ready to be taken up; without a checkpoint it is removed."""
-    if (pathlib.Path(folder) / "checkpoints" / "latest").is_file():
+    """Makes the folder of a run whose process is gone ready to be taken up; without a checkpoint, what it wrote there is removed."""
+    place = pathlib.Path(folder)
+    if (place / "checkpoints" / "latest").is_file() or any(place.glob("checkpoints/step-*")):
         # The lock names a process that is gone, maybe with its host, which only Ray knows.
-        (pathlib.Path(folder) / ".lock").write_text("")
+        (place / ".lock").write_text("")
         return True
-    shutil.rmtree(folder, ignore_errors=True)
+    for path in [*_written(folder), place / ".lock"]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # Others' files may lie there too.
+        place.rmdir()
     return False
 
 
