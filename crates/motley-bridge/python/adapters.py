@@ -57,6 +57,18 @@ def describe_error(error):
     return text
 
 
+def told(error):
+    """An error as Motley reads it."""
+    if isinstance(error, Missing):
+        return {"kind": "missing", "what": error.what, "mend": error.mend}
+    if isinstance(error, Contract):
+        kind = "misshaped" if isinstance(error, Misshaped) else "contract"
+        return {"kind": kind, "where": error.where, "expected": error.expected, "found": error.found}
+    if isinstance(error, Invalid):
+        return {"kind": "invalid", "text": str(error)}
+    return {"kind": "failed", "text": describe_error(error)}
+
+
 # ---- spaces ---------------------------------------------------------------------------------------------------------------
 
 
@@ -85,6 +97,7 @@ class Observed:
             self.size, self.start = int(space.n), int(getattr(space, "start", 0))
         elif kind == "MultiDiscrete":
             self.choices = [int(n) for n in np.asarray(space.nvec).ravel()]
+            self.start = np.asarray(getattr(space, "start", np.zeros_like(space.nvec))).ravel()
             self.size = sum(self.choices)
         elif kind == "MultiBinary":
             self.size = int(np.prod(space.shape, dtype=np.int64))
@@ -133,9 +146,10 @@ class Observed:
             out[:] = 0.0
             out[k] = 1.0
         elif self.kind == "MultiDiscrete":
-            array = array.ravel()
+            found, array = array, array.ravel()
+            array = array - self.start if array.size == len(self.choices) else array
             if array.size != len(self.choices) or any(not 0 <= int(x) < n for x, n in zip(array, self.choices)):
-                raise Contract(self.where, f"choices out of {self.choices}", array)
+                raise Contract(self.where, f"choices out of {self.choices} from {self.start} on", found)
             out[:] = 0.0
             at = 0
             for x, n in zip(array, self.choices):
@@ -350,6 +364,9 @@ class Parallel(Adapter):
             if agent in rewards:
                 out.rewards[i] = number(rewards[agent], f"reward of agent \"{agent}\"")
         left = set(self.env.agents)
+        for agent in self.agents:
+            if agent in left and (terminated.get(agent) or truncated.get(agent)):
+                raise Contract(f"step, agent \"{agent}\"", "that it leaves `agents` once it is terminated or truncated", "it is still there")
         over = not left
         cut = any(truncated.get(a, False) and not terminated.get(a, False) for a in live)
         for i, agent in enumerate(self.agents):

@@ -108,10 +108,10 @@ class Worker:
             if kind == OPEN:
                 return self.open(slot, payload)
             raise Invalid(f"unknown message {kind}")
-        except Exception as error:  # noqa: BLE001 - whatever the environment raises costs one episode.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the environment raises costs one episode.
             if kind in (STEP, RESET):
                 self.drop(slot)
-            return FAILED, json.dumps(told(error)).encode()
+            return FAILED, json.dumps(told(error), ensure_ascii=False).encode("utf-8", "replace")
 
     def drop(self, slot):
         """Closes an environment; its slot gets a new one at the next reset."""
@@ -120,7 +120,7 @@ class Worker:
             adapter, at.adapter = at.adapter, None
             try:
                 adapter.close()
-            except Exception:  # noqa: BLE001 - it is thrown away in any case.
+            except (Exception, SystemExit):  # noqa: BLE001 - it is thrown away in any case.
                 pass
 
     def receive(self, count):
@@ -138,17 +138,6 @@ class Worker:
             length, kind, slot = struct.unpack("<IBI", self.receive(9))
             kind, payload = self.answer(kind, slot, self.receive(length))
             self.link.sendall(struct.pack("<IB", len(payload), kind) + payload)
-
-
-def told(error):
-    if isinstance(error, Missing):
-        return {"kind": "missing", "what": error.what, "mend": error.mend}
-    if isinstance(error, Contract):
-        kind = "misshaped" if isinstance(error, Misshaped) else "contract"
-        return {"kind": kind, "where": error.where, "expected": error.expected, "found": error.found}
-    if isinstance(error, Invalid):
-        return {"kind": "invalid", "text": str(error)}
-    return {"kind": "failed", "text": describe_error(error)}
 
 
 def main():

@@ -14,6 +14,7 @@ mod pool;
 #[cfg(unix)]
 mod python;
 mod spec;
+mod told;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 pub use env::ForeignEnv;
 pub use family::{ForeignTask, families};
 pub use spec::{ADAPTERS, SpecError, team};
+pub use told::told;
 
 /// The interpreter: `MOTLEY_PYTHON`, else that of the active virtual environment, else `python3` on the path.
 pub fn interpreter() -> PathBuf {

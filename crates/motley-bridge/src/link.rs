@@ -6,11 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use motley_core::EnvError;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::Deserialize;
 
 use crate::python;
+use crate::told::Told;
 
 /// What is asked of a worker.
 #[derive(Debug, Clone, Copy)]
@@ -32,45 +31,6 @@ const FAILED: u8 = 200;
 const LONGEST: usize = 1 << 26;
 /// How long a worker that is told to end may take over closing its environments.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// What a worker says when it cannot do as asked.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub(crate) enum Told {
-    Missing {
-        what: String,
-        mend: String,
-    },
-    Contract {
-        #[serde(rename = "where")]
-        place: String,
-        expected: String,
-        found: String,
-    },
-    Misshaped {
-        #[serde(rename = "where")]
-        place: String,
-        expected: String,
-        found: String,
-    },
-    Invalid {
-        text: String,
-    },
-    Failed {
-        text: String,
-    },
-}
-
-impl From<Told> for EnvError {
-    fn from(told: Told) -> Self {
-        match told {
-            Told::Missing { what, mend } => Self::Failed(format!("{what} is missing: {mend}")),
-            Told::Contract { place, expected, found } => Self::Contract { where_: place, expected, found },
-            Told::Misshaped { place, expected, found } => Self::Misshaped { where_: place, expected, found },
-            Told::Invalid { text } | Told::Failed { text } => Self::Failed(text),
-        }
-    }
-}
 
 /// Why a call brought no result.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The workers of one task and the seats in them: a seat is one environment in one worker.
 
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -11,8 +12,9 @@ use motley_core::{ConfigError, EnvError, TeamSpec};
 use serde_json::json;
 
 use crate::interpreter;
-use crate::link::{Ask, CallError, Link, Told};
+use crate::link::{Ask, CallError, Link};
 use crate::spec;
+use crate::told::Told;
 
 const PROTOCOL: u32 = 1;
 /// Workers of one task that may hang before no more are started: then a reset fails, and the run stops with a checkpoint.
@@ -38,6 +40,9 @@ pub(crate) struct Source {
     /// Steps after which an episode is cut; 0 leaves it to the environment.
     pub(crate) max_steps: usize,
 }
+
+/// Files here lie in memory.
+const MEMORY: &str = "/dev/shm";
 
 /// A process slot: the process may be replaced, which makes it another generation.
 #[derive(Debug, Default)]
@@ -137,8 +142,12 @@ impl Pool {
         if seat.generation == held.generation {
             return Ok(());
         }
-        let failed =
-            |e: std::io::Error| EnvError::Failed(format!("shared memory for {} could not be made: {e}", self.source.task));
+        let failed = |e: std::io::Error| {
+            EnvError::Failed(format!(
+                "{bytes} bytes of shared memory for {} could not be had: {e}; make {MEMORY} larger (docker --shm-size) or use fewer num_envs",
+                self.source.task
+            ))
+        };
         let (path, file) = segment(bytes as u64).map_err(failed)?;
         let opened = self.call(held, Ask::Open, seat.slot, path.as_os_str().as_encoded_bytes(), self.source.reset_patience);
         // Both sides have it open now, or never will: nothing is left behind however either ends.
@@ -229,10 +238,20 @@ impl Pool {
 /// A file of so many zero bytes in memory where the system has such a folder, else among temporary files.
 fn segment(bytes: u64) -> std::io::Result<(PathBuf, File)> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let path = dir.join(format!("motley-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    file.set_len(bytes)?;
-    Ok((path, file))
+    let name = format!("motley-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let made = zeroed(&Path::new(MEMORY).join(&name), bytes);
+    made.or_else(|small| zeroed(&std::env::temp_dir().join(&name), bytes).map_err(|_| small))
+}
+
+/// A new file of zeros, written out: a file that only has its size would be found too large for its disk when it is used, by a
+/// signal that ends the worker.
+fn zeroed(path: &Path, bytes: u64) -> std::io::Result<(PathBuf, File)> {
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    match std::io::copy(&mut std::io::repeat(0).take(bytes), &mut file) {
+        Ok(_) => Ok((path.to_owned(), file)),
+        Err(error) => {
+            let _ = std::fs::remove_file(path);
+            Err(error)
+        }
+    }
 }

@@ -195,10 +195,42 @@ fn an_exception_costs_the_episode_and_names_the_place() {
 }
 
 #[test]
+fn an_exit_costs_the_episode_of_one_copy() {
+    if !python() {
+        return;
+    }
+    let task = registry().get("py:tests.foreign:Walk").unwrap();
+    let options = options(&*task, &["workers=1", "kwargs={fault=\"exit\"}"]).unwrap();
+    let mut first = Player::new(task.make(&options).unwrap());
+    let mut second = Player::new(task.make(&options).unwrap());
+    first.reset(0).unwrap();
+    second.reset(0).unwrap();
+    let text = first.steps_until_error().to_string();
+    assert!(text.contains("SystemExit: the gearbox broke"), "{text}");
+    second.step().unwrap();
+}
+
+#[test]
+fn observed_choices_may_count_from_elsewhere() {
+    if !python() {
+        return;
+    }
+    let mut player = Player::new(make("Shifted", &["workers=1"]).unwrap());
+    player.reset(0).unwrap();
+    assert_eq!(player.buf.obs, [0.0, 1.0, 0.0, 0.0, 1.0]);
+    player.step().unwrap();
+    assert_eq!(player.buf.obs, [1.0, 0.0, 1.0, 0.0, 0.0]);
+}
+
+#[test]
 fn a_broken_word_is_named() {
     if !python() {
         return;
     }
+    let mut player = Player::new(make("Walk", &["workers=1", "kwargs={fault=\"stay\"}"]).unwrap());
+    player.reset(0).unwrap();
+    let text = player.steps_until_error().to_string();
+    assert!(text.contains("agent \"scout\"") && text.contains("it is still there"), "{text}");
     for (fault, wanted) in [
         ("shape", ["observation of agent \"scout\"", "shape (2,)", "shape (3,)"]),
         ("dtype", ["observation of agent \"arm\"", "numbers", "dtype <U1"]),

@@ -98,10 +98,12 @@ class Walk:
         for agent in live:
             obs.setdefault(agent, {"kind": 5, "where": np.zeros(1, np.float32)})
         truncated = dict.fromkeys(live, over)
-        self.agents = [] if over else self.agents
+        self.agents = [] if over and self.fault != "stay" else self.agents
         return obs, {agent: float(self.x[0]) for agent in live}, terminated, truncated, {agent: {} for agent in live}
 
     def fail(self):
+        if self.fault == "exit":
+            sys.exit("the gearbox broke \udcff")
         if self.fault == "raise":
             raise RuntimeError("the gearbox broke")
         if self.fault == "die":
@@ -172,6 +174,19 @@ def old_gym():
             return self.rng.integers(0, 2, 2), 1, self.t == 5, {"TimeLimit.truncated": self.t == 5}
 
     return Env()
+
+
+class Shifted:
+    """A single agent that sees two choices, which count from 1 on."""
+
+    observation_space, action_space = MultiDiscrete([2, 3]), Discrete(2)
+    observation_space.start = np.array([1, 1])
+
+    def reset(self, seed=None):
+        return np.array([2, 3]), {}
+
+    def step(self, action):
+        return np.array([1, 1]), 0.0, True, False, {}
 
 
 nothing = object

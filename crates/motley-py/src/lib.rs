@@ -30,7 +30,7 @@ fn failed(error: impl std::fmt::Display) -> PyErr {
 
 /// Runs the command line with these words; the exit code.
 #[pyfunction]
-fn command(py: Python<'_>, words: Vec<String>) -> PyResult<u8> {
+fn command(py: Python<'_>, words: Vec<OsString>) -> PyResult<u8> {
     let interpreter: OsString = py.import("sys")?.getattr("executable")?.extract()?;
     let start = [interpreter, "-m".into(), "motley".into()];
     Ok(py.detach(|| motley::run_words(Registry::builtin(), &start, words)))

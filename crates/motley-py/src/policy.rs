@@ -1,6 +1,6 @@
 //! A trained team that acts.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use motley_core::{Purpose, Stream};
@@ -35,12 +35,11 @@ pub(crate) struct Room {
 impl Policy {
     /// Reads a run folder or a bundle.
     #[new]
-    fn new(py: Python<'_>, path: &str) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         py.detach(|| {
-            let path = Path::new(path);
-            let mut dir = path.to_owned();
-            if !is_bundle(path) {
-                let view = RunView::open(path).map_err(|_| {
+            let mut dir = path.clone();
+            if !is_bundle(&path) {
+                let view = RunView::open(&path).map_err(|_| {
                     ConfigError::new_err(format!("{} is neither a run folder nor a policy bundle", path.display()))
                 })?;
                 dir = view.policy_dir();

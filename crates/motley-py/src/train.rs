@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use motley_core::{Actions, ConfigError as Config, Env, EnvError, Frame, Key, Status, Stream, Task, TaskOptions, TeamSpec};
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
@@ -22,7 +24,16 @@ struct LocalTask {
     make: Py<PyAny>,
 }
 
-/// What an exception says, for an error of the environment.
+/// How long Ctrl-C may wait to be noticed.
+const NOTICE: Duration = Duration::from_millis(50);
+
+/// An exception as an error of the environment: the adapters' account of it, where they gave one.
+fn environment_error(py: Python<'_>, error: &PyErr) -> EnvError {
+    let account = error.value(py).getattr("account").and_then(|account| account.extract::<String>());
+    account.map_or_else(|_| EnvError::Failed(told(py, error)), |json| motley_bridge::told(&json))
+}
+
+/// What an exception says.
 pub(crate) fn told(py: Python<'_>, error: &PyErr) -> String {
     let named = error.value(py).str().map(|s| s.to_string()).unwrap_or_default();
     let kind = error.get_type(py).name().map(|n| n.to_string()).unwrap_or_default();
@@ -100,7 +111,7 @@ impl Env for LocalEnv {
 
     fn reset(&mut self, mut stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
         let seed = stream.next_u32() >> 1;
-        Python::attach(|py| self.adapter.call_method1(py, "reset", (seed,)).map_err(|e| EnvError::Failed(told(py, &e))))?;
+        Python::attach(|py| self.adapter.call_method1(py, "reset", (seed,)).map_err(|e| environment_error(py, &e)))?;
         self.read(out);
         self.phase = Phase::Running;
         Ok(())
@@ -115,8 +126,8 @@ impl Env for LocalEnv {
         self.phase = Phase::Fresh;
         self.frame[5].get().lock().f32().copy_from_slice(actions.flat());
         let status: u8 = Python::attach(|py| {
-            let status = self.adapter.call_method0(py, "step").and_then(|status| Ok(status.extract(py)?));
-            status.map_err(|e: PyErr| EnvError::Failed(told(py, &e)))
+            let status = self.adapter.call_method0(py, "step").and_then(|status| status.extract(py));
+            status.map_err(|e: PyErr| environment_error(py, &e))
         })?;
         self.read(out);
         let status = match status {
@@ -133,8 +144,8 @@ impl Env for LocalEnv {
 fn plan(
     request: &Request,
     registry: &Registry,
-    resume: Option<&str>,
-    out: Option<&str>,
+    resume: Option<&Path>,
+    out: Option<&Path>,
     how: How,
 ) -> PyResult<(Trainer, PathBuf)> {
     let train_error = |e: motley_train::TrainError| match e {
@@ -142,18 +153,18 @@ fn plan(
         other => failed(other),
     };
     if let Some(dir) = resume {
-        let folder = RunFolder::open(Path::new(dir)).map_err(failed)?;
+        let folder = RunFolder::open(dir).map_err(failed)?;
         let (info, config) = (folder.info().map_err(failed)?, folder.config().map_err(failed)?);
         let take_up = if how.retune { retune_plan } else { resume_plan };
         let plan = take_up(registry, &info.algo, &info.task, &config, &request.overrides).map_err(config_error)?;
         let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
         let loaded = store.load_latest().map_err(failed)?;
-        return Ok((Trainer::resume_with(plan, folder, &loaded, how).map_err(train_error)?, PathBuf::from(dir)));
+        return Ok((Trainer::resume_with(plan, folder, &loaded, how).map_err(train_error)?, dir.to_owned()));
     }
     let plan = request.plan(registry).map_err(config_error)?;
     let seed = plan.settings.get("seed").map_err(config_error)?;
     let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
-    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), |dir| RunFolder::create(Path::new(dir))).map_err(failed)?;
+    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), RunFolder::create).map_err(failed)?;
     let dir = folder.root().to_owned();
     Ok((Trainer::start_with(plan, folder, how).map_err(train_error)?, dir))
 }
@@ -170,13 +181,13 @@ pub(crate) fn train(
     task: String,
     config: Option<String>,
     overrides: Vec<String>,
-    out: Option<String>,
-    resume: Option<String>,
+    out: Option<PathBuf>,
+    resume: Option<PathBuf>,
     make: Option<Py<PyAny>>,
     see: Py<PyAny>,
     crew: Option<Py<PyAny>>,
     retune: bool,
-) -> PyResult<(String, bool, u64, f64, Option<f64>)> {
+) -> PyResult<(PathBuf, bool, u64, f64, Option<f64>)> {
     let mut registry = Registry::builtin();
     if let Some(make) = make {
         registry = registry.with_task(LocalTask { name: task.clone(), make });
@@ -188,20 +199,24 @@ pub(crate) fn train(
     let how = How { crew: crew.map(|crew| Box::new(crew) as _), retune, commit: motley::COMMIT.map(ToOwned::to_owned) };
     let stop = AtomicBool::new(false);
     let raised: Mutex<Option<PyErr>> = Mutex::new(None);
-    let (dir, outcome) = py.detach(|| {
+    let raise = |error: PyErr| {
+        stop.store(true, Ordering::Relaxed);
+        raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    };
+    let work = || {
         let (mut trainer, dir) = plan(&request, &registry, resume.as_deref(), out.as_deref(), how)?;
         let total = trainer.total_steps();
-        let outcome = trainer.train(&stop, &mut |event| {
-            let told = Python::attach(|py| py.check_signals().and_then(|()| tell(py, &see, event, total)));
-            if let Err(error) = told {
-                stop.store(true, Ordering::Relaxed);
-                raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        let see = &mut |event: &Event| {
+            if let Err(error) = Python::attach(|py| tell(py, &see, event, total)) {
+                raise(error);
             }
-        });
+        };
+        let outcome = trainer.train(&stop, see);
         Ok::<_, PyErr>((dir, outcome))
-    })?;
-    let dir = dir.display().to_string();
-    let outcome: Outcome = outcome.map_err(|e| failed(format!("{e} (run folder: {dir})")))?;
+    };
+    let (dir, outcome) = py.detach(|| watched(work, raise))?;
+    let shown = dir.display();
+    let outcome: Outcome = outcome.map_err(|e| failed(format!("{e} (run folder: {shown})")))?;
     match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
             Err(PyKeyboardInterrupt::new_err(format!("stopped after a checkpoint; go on with motley.train(resume={dir:?})")))
@@ -209,6 +224,25 @@ pub(crate) fn train(
         Some(error) => Err(error),
         None => Ok((dir, outcome.finished, outcome.env_steps, outcome.wall_seconds, outcome.eval.map(|e| e.return_mean))),
     }
+}
+
+/// Runs `work` on a thread of its own while this one looks out for signals: Python raises Ctrl-C in its first thread alone, wherever that
+/// is, and there an environment of this process would take it for a failure of its own.
+fn watched<T: Send>(work: impl FnOnce() -> PyResult<T> + Send, raise: impl Fn(PyErr)) -> PyResult<T> {
+    std::thread::scope(|scope| {
+        let (done, over) = channel::<()>();
+        let worker = scope.spawn(move || {
+            let result = work();
+            drop(done);
+            result
+        });
+        while over.recv_timeout(NOTICE) == Err(RecvTimeoutError::Timeout) {
+            if let Err(error) = Python::attach(|py| py.check_signals()) {
+                raise(error);
+            }
+        }
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// One event as keyword arguments.

@@ -50,9 +50,35 @@ enum Autoreset {
 }
 
 struct Inner {
+    /// Empty once it is closed.
     copies: Vec<Copy>,
     pool: Pool,
+    /// The process whose threads the pool has: a forked child has none of them.
+    process: u32,
 }
+
+impl Inner {
+    /// Makes the pool's threads anew in a forked child. What the bridge holds cannot be shared with the parent.
+    fn settle(&mut self, task: &str) -> Result<(), String> {
+        if self.copies.is_empty() {
+            return Err(format!("{task}: the environments are closed"));
+        }
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        if BRIDGED.iter().any(|prefix| task.starts_with(prefix)) {
+            return Err(format!("{task}: made in another process, whose workers it shares: make it after the fork"));
+        }
+        let pool = Pool::new(self.pool.threads()).map_err(|e| e.to_string())?;
+        // Joining threads that are not there would never end.
+        std::mem::forget(std::mem::replace(&mut self.pool, pool));
+        self.process = std::process::id();
+        Ok(())
+    }
+}
+
+/// Tasks whose environments live in other processes.
+const BRIDGED: [&str; 5] = ["py:", "gym/", "football/", "smac/", "smacv2/"];
 
 /// `n` copies of a task.
 #[pyclass(frozen)]
@@ -134,7 +160,8 @@ impl Vector {
     fn each(&self, py: Python<'_>, act: impl Fn(&mut Part<'_>) -> Result<(), EnvError> + Sync) -> PyResult<()> {
         let outcome = py.detach(|| {
             let mut inner = self.lock();
-            let Inner { copies, pool } = &mut *inner;
+            inner.settle(&self.team.task)?;
+            let Inner { copies, pool, .. } = &mut *inner;
             let mut held: Vec<_> = self.arrays.iter().map(|array| array.get().lock()).collect();
             let [obs, state, rewards, avail, alive, status, actions, final_obs, final_state, final_avail, won] = &mut held[..]
             else {
@@ -200,6 +227,7 @@ impl Vector {
         };
         frame.prepare();
         act(replay, &mut frame).map_err(failed)?;
+        check_frame(team, &frame, frame.alive).map_err(failed)?;
         *over = false;
         Ok(())
     }
@@ -263,7 +291,7 @@ impl Vector {
             Array::flags(py, vec![n, team.mask_len()])?,
             Array::bytes(py, vec![n], false)?,
         ];
-        Ok(Self { inner: Mutex::new(Inner { copies, pool }), team, autoreset, arrays })
+        Ok(Self { inner: Mutex::new(Inner { copies, pool, process: std::process::id() }), team, autoreset, arrays })
     }
 
     /// The team as JSON.
@@ -282,9 +310,8 @@ impl Vector {
     fn reset(&self, py: Python<'_>, which: Vec<bool>, seeds: Option<Vec<u64>>) -> PyResult<()> {
         if let Some(seeds) = seeds {
             let mut inner = self.lock();
-            for (copy, seed) in inner.copies.iter_mut().zip(seeds) {
-                (copy.seed, copy.episode) = (seed, 0);
-            }
+            let named = inner.copies.iter_mut().zip(seeds).zip(&which).filter(|(_, named)| **named);
+            named.for_each(|((copy, seed), _)| (copy.seed, copy.episode) = (seed, 0));
         }
         let team = &self.team;
         self.each(py, |part| match which.get(part.copy.index as usize) {
@@ -301,10 +328,17 @@ impl Vector {
 
     /// A picture of a copy, `width` pixels wide: (height, width, RGBA bytes), or `None` where the task cannot be drawn.
     fn render<'py>(&self, py: Python<'py>, env: usize, width: u32) -> PyResult<Option<(u32, u32, Bound<'py, PyBytes>)>> {
-        let scene = self.lock().copies.get_mut(env).and_then(|copy| copy.held.env().scene());
-        let Some(scene) = scene else { return Ok(None) };
+        let mut inner = self.lock();
+        let copy = inner.copies.get_mut(env).ok_or_else(|| failed(format!("there is no environment {env}")))?;
+        let Some(scene) = copy.held.env().scene() else { return Ok(None) };
+        drop(inner);
         let image = py.detach(|| raster::draw(&scene, width)).map_err(failed)?;
         Ok(Some((image.height, image.width, PyBytes::new(py, &image.rgba))))
+    }
+
+    /// Ends the environments.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.lock().copies.clear());
     }
 
     /// The particles' state: positions, velocities (agents then landmarks), utterances, the scenario's own numbers.

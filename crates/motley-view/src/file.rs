@@ -12,6 +12,10 @@ use crate::ViewError;
 /// [`ViewError::Write`]; an older file at `path` is then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ViewError> {
     let failed = |why| ViewError::Write { path: path.display().to_string(), why };
+    // A device or a pipe is written to, not replaced.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return fs::write(path, bytes).map_err(failed);
+    }
     let Some(name) = path.file_name() else {
         return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not the name of a file")));
     };

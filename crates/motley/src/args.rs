@@ -71,13 +71,13 @@ pub(crate) enum BenchCommand {
         /// Tasks to time.
         tasks: Vec<String>,
         /// Seconds of each measurement.
-        #[arg(long, default_value_t = 0.5)]
+        #[arg(long, default_value_t = 0.5, value_parser = seconds)]
         seconds: f64,
     },
     /// Gradient steps of the reference network, and their share of the machine's matrix products.
     Update {
         /// Alternations of everything that is compared.
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 5, value_parser = count(10_000))]
         rounds: usize,
     },
     /// Whole training: ALGO TASK [key=value ...].
@@ -85,7 +85,7 @@ pub(crate) enum BenchCommand {
         /// ALGO TASK [key=value ...]
         words: Vec<String>,
         /// Seconds after the first update.
-        #[arg(long, default_value_t = 15.0)]
+        #[arg(long, default_value_t = 15.0, value_parser = seconds)]
         seconds: f64,
     },
 }
@@ -141,7 +141,7 @@ pub(crate) struct EvalArgs {
     #[arg(long)]
     pub(crate) task: Option<String>,
     /// Episodes to play.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = count(1_000_000))]
     pub(crate) episodes: usize,
     /// Names the streams of the episodes.
     #[arg(long, default_value_t = 0)]
@@ -166,7 +166,7 @@ pub(crate) struct RenderArgs {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Episodes to draw.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = count(1000))]
     pub(crate) episodes: usize,
     /// Names the streams of the episodes.
     #[arg(long, default_value_t = 0)]
@@ -210,7 +210,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, short, value_name = "PATH")]
     pub(crate) out: PathBuf,
     /// Episodes that the imported policy is evaluated on.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = count(1_000_000))]
     pub(crate) episodes: usize,
 }
 
@@ -304,7 +304,7 @@ pub(crate) struct ReproduceArgs {
     /// The result (see motley list results).
     pub(crate) id: String,
     /// Runs, with seeds 0, 1, 2, ...
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) seeds: u64,
     /// Train this part of the published budget only, for a look at the beginning of the curve.
     #[arg(long, value_name = "PART", default_value_t = 1.0)]
@@ -353,4 +353,18 @@ pub(crate) struct TheoryArgs {
     /// Also draw the returns to this .svg or .png.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// A length of time that can be measured: a millisecond to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|seconds| (0.001..=86_400.0).contains(seconds));
+    number.ok_or_else(|| "expected seconds, 0.001 to 86400".to_owned())
+}
+
+/// At least one of something, and no more than can be meant.
+fn count(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|count| (1..=most).contains(count));
+        number.ok_or_else(|| format!("expected a whole number, 1 to {most}"))
+    }
 }

@@ -526,7 +526,7 @@ fn render_refuses_what_it_cannot_draw() {
     for (args, text) in [
         (&["policy", "-o", "a.webp"][..], ".gif or .png or .html"),
         (&["nowhere", "-o", "a.gif"], "nowhere"),
-        (&["policy", "-o", "a.gif", "--episodes", "0"], "at least one episode"),
+        (&["policy", "-o", "a.gif", "--episodes", "0"], "expected a whole number, 1 to 1000"),
         (&["policy", "-o", "a.gif", "--width", "0"], "--width 0: expected 1 to"),
         (&["policy", "-o", "nodir/a.gif"], "make it first"),
         (&["policy", "-o", "a.png", "--width", "8000"], "smaller --width"),

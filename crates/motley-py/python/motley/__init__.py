@@ -7,6 +7,10 @@
     run.metrics()                                        # a pandas frame
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 try:
     from . import _native
 except ImportError as error:
@@ -20,13 +24,16 @@ from .team import Agent, Team
 from .training import train
 from .vector import VectorEnv, make_vec
 
+if TYPE_CHECKING:
+    from .parallel import ParallelEnv
+
 __all__ = [
     "Agent", "ConfigError", "Error", "MissingError", "Policy", "Run", "Team", "VectorEnv", "__version__", "algorithms",
     "build_info", "load", "make", "make_vec", "run", "tasks", "train",
 ]  # fmt: skip
 
 
-def make(task, *, render_mode=None, **settings):
+def make(task: str, *, render_mode: str | None = None, **settings: Any) -> ParallelEnv:
     """A task as a PettingZoo ParallelEnv; keyword arguments are its settings (`task.*`), as in `num_agents=4`."""
     try:
         from .parallel import ParallelEnv
@@ -35,11 +42,11 @@ def make(task, *, render_mode=None, **settings):
     return ParallelEnv(task, render_mode=render_mode, **settings)
 
 
-def tasks():
+def tasks() -> list[str]:
     """The names of the listed tasks; `motley list tasks` says more."""
     return _native.tasks()[0]
 
 
-def build_info():
+def build_info() -> dict[str, Any]:
     """What this build is."""
     return {"version": __version__, "platform": _native.PLATFORM, "families": _native.tasks()[1]}

@@ -134,6 +134,7 @@ class ParallelEnv(Base):
 
     def close(self) -> None:
         self.agents = []
+        self._envs.close()
 
     def __str__(self) -> str:
         return self.team.task

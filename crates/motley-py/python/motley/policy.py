@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _native
 from .team import Team
+
+if TYPE_CHECKING:
+    from .runs import Run
 
 
 class Policy:
@@ -20,6 +24,8 @@ class Policy:
         self.algo, self.task, self.env_steps, self.eval_return_mean, self.config = self._engine.info
         self._rooms: dict[int, tuple[Any, ...]] = {}
         self._acts = 0
+        # Calls of one batch size share arrays.
+        self._lock = threading.Lock()
 
     def _room(self, envs: int) -> tuple[Any, ...]:
         if envs not in self._rooms:
@@ -55,15 +61,22 @@ class Policy:
         taken apart. `mask`: agent to its available choices. `state`: the recurrent memory that the last call returned, none at
         the start of an episode. Agents that are not in `obs` are dead. Returns the actions of those that are, and the memory.
         """
+        for what, given in (("obs", obs), ("mask", mask or {})):
+            unknown = [name for name in given if name not in self.team.names]
+            if unknown or not obs:
+                raise ValueError(f"{what}: {unknown or 'nobody'} given; the agents of {self.task} are {self.team.names}")
+        with self._lock:
+            return self._decide(obs, mask or {}, state, deterministic, seed)
+
+    def _decide(
+        self, obs: dict[str, Any], mask: dict[str, Any], state: np.ndarray | None, deterministic: bool, seed: int | None
+    ) -> tuple[dict[str, Any], np.ndarray]:
         batched, envs = self._batch(obs)
         room, flat, avail, memory, actions, _ = self._room(envs)
         flat[...], avail[...] = 0.0, 1
         memory[...] = self._memory(state, memory.shape, batched)
-        unknown = [name for name in obs if name not in self.team.names]
-        if unknown or not obs:
-            raise ValueError(f"obs: {unknown or 'nobody'} given; the agents of {self.task} are {self.team.names}")
         for agent in (a for a in self.team.agents if a.name in obs):
-            value, own = obs[agent.name], (mask or {}).get(agent.name)
+            value, own = obs[agent.name], mask.get(agent.name)
             if isinstance(value, dict):
                 value, own = value["observation"], value.get("action_mask", own)
             shape = ((envs,) if batched else ()) + agent.obs_shape
@@ -108,6 +121,8 @@ class Policy:
             raise TypeError(f"{what}: expected numbers, found dtype {array.dtype}")
         if array.shape != shape:
             raise ValueError(f"{what}: expected shape {shape}, found {array.shape}")
+        with np.errstate(over="ignore"):  # What single precision cannot hold is told below.
+            array = array.astype(np.float32)
         if not np.isfinite(array).all():
             at = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
             raise ValueError(f"{what}: expected finite numbers, found {array[at]} at {at}")
@@ -120,6 +135,6 @@ class Policy:
         return Policy._fit("state (recurrent memory)", state, shape if batched else shape[1:])
 
 
-def load(path: str | os.PathLike[str]) -> Policy:
+def load(path: str | os.PathLike[str] | Run) -> Policy:
     """The policy of a run folder (that of its best evaluation) or of a bundle."""
     return Policy(getattr(path, "path", path))

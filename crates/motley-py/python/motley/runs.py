@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import _native
 
 if TYPE_CHECKING:
     import pandas
+
+    from .policy import Policy
 
 
 class Run:
@@ -34,7 +37,7 @@ class Run:
         """One row an evaluated episode."""
         return self._frame("eval.jsonl")
 
-    def policy(self) -> Any:
+    def policy(self) -> Policy:
         """The policy of the best evaluation."""
         from .policy import Policy
 
@@ -46,7 +49,16 @@ class Run:
         except ImportError as error:
             raise _native.MissingError("pandas is missing: from a checkout of Motley, pip install '.[pandas]'") from error
         lines = (self.path / name).read_text().splitlines() if (self.path / name).exists() else []
-        return pandas.DataFrame([json.loads(line) for line in lines if line])
+        rows = []
+        for k, line in enumerate(lines):
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                if k + 1 < len(lines):
+                    raise
+                # A run that is at work, or was killed, has half a line.
+                warnings.warn(f"{self.path / name}: the last line is not whole and is left out", stacklevel=3)
+        return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=["env_steps"])
 
     def __repr__(self) -> str:
         info = self.info

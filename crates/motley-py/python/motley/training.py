@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -113,11 +114,29 @@ class _Local:
 
     def reset(self, seed: int) -> None:
         self._prepare()
-        self.adapter.reset(seed, self.out)
+        with _accounted():
+            self.adapter.reset(seed, self.out)
 
     def step(self) -> int:
         self._prepare()
-        return self.adapter.step(self.actions, self.out)[0]
+        with _accounted():
+            return self.adapter.step(self.actions, self.out)[0]
+
+
+class _Failed(Exception):
+    """An environment's error with the adapters' account of it, which the engine reads."""
+
+    def __init__(self, account: str) -> None:
+        super().__init__(account)
+        self.account = account
+
+
+@contextlib.contextmanager
+def _accounted() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _Failed(json.dumps(adapters().told(error))) from error
 
 
 class _Bar:

@@ -133,7 +133,8 @@ class VectorEnv:
         self._started = True
 
     def close(self) -> None:
-        """Nothing is left open: the environments end with this object."""
+        """Ends the environments, with the processes that some of them live in."""
+        self._engine.close()
 
 
 def make_vec(task: str, num_envs: int, **settings: Any) -> VectorEnv:

@@ -18,9 +18,6 @@ use crate::error::Failure;
 use crate::output::Output;
 
 pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    if args.episodes == 0 {
-        return Err(Failure::usage("--episodes 0: at least one episode is needed"));
-    }
     let noise = args.noise.as_deref().map(Noise::parse).transpose()?;
     let loaded =
         load_on(Source { path: &args.from, chosen: args.checkpoint, out }, registry, args.task.as_deref(), &args.settings)?;

@@ -2,7 +2,7 @@
 //! were stopped and left alone where they are done.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -127,7 +127,8 @@ impl Job {
         if let Some(parent) = self.dir.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let log = File::create(self.log_path())?;
+        // Another sweep's process may be writing there.
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let (first, more) = program.split_first().ok_or_else(|| std::io::Error::other("no program is named"))?;
         Command::new(first)
             .args(more)

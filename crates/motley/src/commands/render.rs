@@ -43,9 +43,6 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
     if !(1..=MAX_SIDE).contains(&args.width) {
         return Err(Failure::usage(format!("--width {}: expected 1 to {MAX_SIDE} pixels", args.width)));
     }
-    if args.episodes == 0 {
-        return Err(Failure::usage("--episodes 0: at least one episode is needed"));
-    }
     let loaded = load(Source { path: &args.from, chosen: args.checkpoint, out }, registry)?;
     let mode = if args.stochastic { Mode::Sample } else { Mode::Greedy };
     // A page holds drawings, which stay sharp and small.
@@ -59,7 +56,7 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
     let count = if kind == Kind::Sheet { 1 } else { args.episodes };
     let mut episodes = Vec::with_capacity(count.min(1000));
     for k in 0..count {
-        let episode = play(&loaded, args.seed, k, mode, painter.keeps())?;
+        let episode = play(&loaded, args.seed, k, mode, painter.keeps(count))?;
         tell(&episode, k, out);
         episodes.push(episode);
     }
@@ -123,7 +120,7 @@ fn watch(
 ) -> Result<u8, Failure> {
     let stop = Stop::listen()?;
     for k in 0..args.episodes {
-        let episode = play(loaded, args.seed, k, mode, painter.keeps())?;
+        let episode = play(loaded, args.seed, k, mode, painter.keeps(1))?;
         let last = episode.scenes.len() - 1;
         let moments = (0..=last).chain(std::iter::repeat_n(last, HOLD - 1));
         let frames = moments.map(|at| -> Result<(Image, String), Failure> {
@@ -153,7 +150,11 @@ enum Painter {
 enum Keep {
     Scenes,
     ScenesAndStates,
-    Photos { width: u32 },
+    /// At most so many bytes of them.
+    Photos {
+        width: u32,
+        bytes: usize,
+    },
 }
 
 impl Painter {
@@ -173,11 +174,12 @@ impl Painter {
         }
     }
 
-    fn keeps(&self) -> Keep {
+    /// What is kept of each of `episodes` at a time.
+    fn keeps(&self, episodes: usize) -> Keep {
         match self {
             Self::Plain => Keep::Scenes,
             Self::Own(_) => Keep::ScenesAndStates,
-            Self::Live { width } => Keep::Photos { width: *width },
+            Self::Live { width } => Keep::Photos { width: *width, bytes: MOST_BYTES / episodes },
         }
     }
 
@@ -224,7 +226,7 @@ fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode, keep: Keep) -> Result<
     let team: &TeamSpec = loaded.policy.team();
     let mut env = (loaded.make)()?;
     let mut buf = FrameBuf::new(team);
-    if let Keep::Photos { width } = keep {
+    if let Keep::Photos { width, .. } = keep {
         env.photo(width).transpose()?;
     }
     reset_with_retries(&mut env, &loaded.make, team, &mut buf.frame(), |attempt| stream(Purpose::EvalEpisode).fork(attempt))
@@ -262,7 +264,7 @@ impl Episode {
     fn see(&mut self, env: &mut dyn Env, loaded: &Loaded, k: usize, keep: Keep, last: bool) -> Result<(), Failure> {
         let step = self.scenes.len();
         let mut scene = match keep {
-            Keep::Photos { width } => self.look(env, width, last)?,
+            Keep::Photos { width, bytes } => self.look(env, width, bytes, last)?,
             Keep::Scenes | Keep::ScenesAndStates => env.scene().ok_or_else(|| {
                 Failure::usage(format!(
                     "{} cannot be drawn plainly: it shows no scene (a .gif, a .png and the terminal take what a renderer of its own shows, where it \
@@ -281,13 +283,14 @@ impl Episode {
     }
 
     /// Keeps what the task's own renderer shows, in place of a scene; `last`, whatever the stride is by then.
-    fn look(&mut self, env: &mut dyn Env, width: u32, last: bool) -> Result<Scene, Failure> {
+    fn look(&mut self, env: &mut dyn Env, width: u32, bytes: usize, last: bool) -> Result<Scene, Failure> {
         let step = self.scenes.len();
         if last || step.is_multiple_of(self.stride) {
             let lost = || Failure::run(format!("step {step}: the task's own renderer shows nothing any more"));
             self.photos.push((step, env.photo(width).transpose()?.ok_or_else(lost)?));
         }
-        if self.photos.len() > MOST_FRAMES {
+        let each = self.photos.first().map_or(1, |(_, photo)| photo.rgb.len().max(1));
+        if self.photos.len() > (bytes / each).clamp(2, MOST_FRAMES) {
             self.stride *= 2;
             let stride = self.stride;
             self.photos.retain(|(at, _)| at.is_multiple_of(stride) || (last && *at == step));

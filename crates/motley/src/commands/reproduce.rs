@@ -249,7 +249,7 @@ pub(crate) fn list(registry: &Registry, wanted: &Wanted, out: &Output) -> usize 
         ]);
         let fields: Value = json!({
             "name": p.id, "paper": p.paper, "place": p.place, "source": source(p.source), "algo": p.algo, "task": p.task,
-            "settings": p.settings, "total_steps": p.steps, "metric": p.metric, "value": p.value, "low": p.low, "high": p.high,
+            "settings": p.settings.join(" "), "total_steps": p.steps, "metric": p.metric, "value": p.value, "low": p.low, "high": p.high,
             "limit": p.limit, "against": p.against, "note": p.note, "missing": why,
         });
         out.event("result", fields);
