@@ -6,7 +6,7 @@
 //! one). Win rates are in percent there, 0 to 1 here; BenchMARL, which says `return`, writes them 0 to 1 too. The format's optional `elapsed_time` is read but not written: marl-eval's
 //! checker takes it for a metric that `absolute_metrics` lacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,8 @@ const ABSOLUTE: &str = "absolute_metrics";
 ///
 /// # Errors
 /// [`StatsError::Format`]: a run without the absolute metric, two runs of one algorithm and task with one seed, runs with unlike
-/// numbers of evaluations: the tools would misread all of these.
+/// numbers of evaluations, algorithms or tasks of one environment with unlike seeds, tasks of one with unlike algorithms: the tools
+/// would misread all of these, or stop at them.
 pub fn to_json(runs: &[RunRecord]) -> Result<Value, StatsError> {
     let lengths: Vec<usize> = runs.iter().map(|r| r.evaluations.len()).collect();
     let (least, most) = (lengths.iter().min().copied().unwrap_or(0), lengths.iter().max().copied().unwrap_or(0));
@@ -33,6 +34,7 @@ pub fn to_json(runs: &[RunRecord]) -> Result<Value, StatsError> {
             "runs have {least} to {most} evaluations: marl-eval needs as many of each, so train and evaluate them alike"
         )));
     }
+    one_shape(runs)?;
     let won = runs.iter().all(|r| r.evaluations.iter().chain(&r.absolute).all(|e| !e.won.is_empty()));
     let mut root: Named<Named<Named<Named<Value>>>> = BTreeMap::new();
     for run in runs {
@@ -46,6 +48,35 @@ pub fn to_json(runs: &[RunRecord]) -> Result<Value, StatsError> {
         of_algo.insert(seed, Value::Object(one_run(run, won)?));
     }
     Ok(json!(root))
+}
+
+/// The tools stack the runs of an environment into one matrix of seeds and tasks an algorithm.
+fn one_shape(runs: &[RunRecord]) -> Result<(), StatsError> {
+    let mut envs: Named<Named<Named<BTreeSet<u64>>>> = BTreeMap::new();
+    for run in runs {
+        let env = run.task.split_once('/').map_or("task", |(env, _)| env).to_lowercase();
+        let of_task = envs.entry(env).or_default().entry(run.task.clone()).or_default();
+        of_task.entry(run.algo.clone()).or_default().insert(run.seed);
+    }
+    let listed = |seeds: &BTreeSet<u64>| seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    for tasks in envs.values() {
+        let cells = || tasks.iter().flat_map(|(task, algos)| algos.iter().map(move |(algo, seeds)| (task, algo, seeds)));
+        let Some((task, algo, seeds)) = cells().next() else { continue };
+        if let Some((t, a, s)) = cells().find(|cell| cell.2 != seeds) {
+            let (ours, theirs) = (listed(seeds), listed(s));
+            return Err(StatsError::Format(format!(
+                "{algo} on {task} has seeds {ours} and {a} on {t} has {theirs}: marl-eval needs the same of all"
+            )));
+        }
+        let algos = |task: &str| tasks.get(task).map(|a| a.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        if let Some(other) = tasks.keys().find(|other| algos(other) != algos(task)) {
+            let (ours, theirs) = (algos(task).join(", "), algos(other).join(", "));
+            return Err(StatsError::Format(format!(
+                "{task} was run by {ours} and {other} by {theirs}: marl-eval needs the same of all"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn one_run(run: &RunRecord, won: bool) -> Result<Map<String, Value>, StatsError> {
@@ -186,7 +217,7 @@ mod tests {
 
     #[test]
     fn out_and_back_is_the_same() {
-        let runs = vec![measured("happo", 0), measured("happo", 1), measured("mappo", 0)];
+        let runs = vec![measured("happo", 0), measured("happo", 1), measured("mappo", 0), measured("mappo", 1)];
         assert_eq!(from_json(&to_json(&runs).unwrap()).unwrap(), runs);
     }
 
@@ -225,6 +256,21 @@ mod tests {
         refused(&[run("a", "s/t", 0, &[1.0])], "--absolute");
         refused(&[measured("a", 0), measured("a", 0)], "seed 0");
         refused(&[measured("a", 0), run("a", "s/t", 1, &[1.0])], "1 to 2 evaluations");
+        let on = |algo: &str, task: &str, seed: u64| RunRecord { task: task.into(), ..measured(algo, seed) };
+        refused(
+            &[on("happo", "s/t", 0), on("happo", "s/t", 1), on("mappo", "s/t", 0)],
+            "happo on s/t has seeds 0, 1 and mappo on s/t has 0: marl-eval needs the same of all",
+        );
+        refused(
+            &[on("happo", "s/t", 0), on("mappo", "s/t", 0), on("happo", "s/u", 1), on("mappo", "s/u", 1)],
+            "happo on s/t has seeds 0 and happo on s/u has 1",
+        );
+        refused(
+            &[on("happo", "s/t", 0), on("mappo", "s/t", 0), on("happo", "s/u", 0)],
+            "s/t was run by happo, mappo and s/u by happo: marl-eval needs the same of all",
+        );
+        let apart = [on("happo", "s/t", 0), on("mappo", "other/t", 1)];
+        assert!(to_json(&apart).is_ok(), "environments are read one by one");
         for text in
             ["[]", r#"{"a": {"b": {"c": {"seed_x": {}}}}}"#, r#"{"a": {"b": {"c": {"seed_1": {"step_0": {"step_count": 1}}}}}}"#]
         {

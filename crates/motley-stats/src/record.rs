@@ -136,9 +136,11 @@ fn is_view(name: &str) -> bool {
     exact || name.starts_with("task.obs_") || name.starts_with("task.state_")
 }
 
-/// Settings in which two runs of one comparison may differ and still be seeds of one thing.
+/// Settings in which two runs of one comparison may differ and still be seeds of one thing. How often a policy is evaluated is one;
+/// whether it then draws its actions or takes the likeliest is none: the two return unlike things.
 fn is_incidental(name: &str) -> bool {
-    ["seed", "threads", "total_steps"].contains(&name) || name.starts_with("eval.") || name.starts_with("log.")
+    let of_eval = name.starts_with("eval.") && name != "eval.stochastic";
+    ["seed", "threads", "total_steps"].contains(&name) || of_eval || name.starts_with("log.")
 }
 
 /// Tells apart runs of one algorithm on one task that differ in other settings than seeds, budgets and logs: `task.*` settings
@@ -291,6 +293,17 @@ pub(crate) mod tests {
         let mut versions = vec![with("a", "algo.lr = 0.1"), with("a", "algo = { lr = 0.1, new = 1 }")];
         name_variants(&mut versions);
         assert_eq!(versions.iter().map(|r| r.algo.as_str()).collect::<Vec<_>>(), ["a", "a"]);
+        let mut played = vec![
+            with("a", "eval = { every = 100, episodes = 4, stochastic = true }"),
+            with("a", "eval = { every = 200, episodes = 8, stochastic = false }"),
+        ];
+        name_variants(&mut played);
+        let names: Vec<&str> = played.iter().map(|r| r.algo.as_str()).collect();
+        assert_eq!(
+            names,
+            ["a [eval.stochastic=true]", "a [eval.stochastic=false]"],
+            "drawn and likeliest actions are two things"
+        );
         assert_eq!(runs[2].setting("task.n").and_then(toml::Value::as_integer), Some(6));
         assert_eq!(runs[2].setting("task.none.x"), None);
     }

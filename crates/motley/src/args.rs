@@ -43,9 +43,10 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Exact tabular games: monotone improvement, bounds, equilibria.
     Theory(TheoryArgs),
-    /// Write a policy as ONNX, for programs that know nothing of Motley.
+    /// Write a policy as ONNX, for programs that know nothing of Motley. Runs become a document of marl-eval's by `motley compare RUNS
+    /// --absolute -o FOLDER`.
     Export(ExportArgs),
-    /// Take over weights and settings of HARL and EPyMARL.
+    /// Take over weights and settings of HARL and EPyMARL. Documents of marl-eval's are read by `motley compare FILE.json`.
     Import(ImportArgs),
     /// Scaffold an environment of your own that passes `motley check` as it stands.
     NewEnv(NewEnvArgs),

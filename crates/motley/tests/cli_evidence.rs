@@ -74,6 +74,7 @@ fn a_sweep_trains_what_is_left_and_is_compared() {
     let page = std::fs::read_to_string(dir.path().join("book/matrix.md")).unwrap();
     assert!(page.contains("| matrix/climbing | happo | ") && page.contains(" | 2 | 600 | no preset, own settings | "), "{page}");
     assert!(page.contains("motley train mappo matrix/penalty") && page.contains("fewer than 5 seeds"), "{page}");
+    assert!(page.contains(" eval.episodes=4 ") && page.contains(" eval.every=200 "), "a pasted command is the run: {page}");
     assert!(page.contains("| pareto-climbing/pareto-ac | matrix/climbing task.steps=1 | pareto-ac | 11.0 (band"), "{page}");
     assert!(page.contains("## What it costs") && rows.iter().all(|r| r["update_seconds"].as_f64().is_some_and(|s| s > 0.0)));
     for suite in ["mamujoco", "hands", "smac", "smacv2", "football"] {
@@ -81,6 +82,8 @@ fn a_sweep_trains_what_is_left_and_is_compared() {
         assert!(blank.contains("  |  |  |  |  |") && blank.contains("No run of this suite"), "{blank}");
     }
     documents_hold_the_same(dir.path(), &rows);
+    the_absolute_metric_is_of_the_best_policy(dir.path());
+    what_marl_eval_would_misread_is_not_written(dir.path());
 }
 
 /// What was written compares as the runs did: from the records and from marl-eval's document.
@@ -94,6 +97,48 @@ fn documents_hold_the_same(dir: &Path, rows: &[Value]) {
             assert!(a["task"] == b["task"] && a["algo"] == b["algo"] && close("iqm") && close("mean"), "{document}: {a} {b}");
         }
     }
+}
+
+/// Ten times the episodes of an evaluation (4), of the policy that a run keeps beside its checkpoints.
+fn the_absolute_metric_is_of_the_best_policy(dir: &Path) {
+    let document = |folder: &str| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(dir.join(folder).join("marl-eval.json")).unwrap()).unwrap()
+    };
+    let of = |document: &Value, task: &str, algo: &str, seed: &str| -> Vec<Value> {
+        document["matrix"][task][algo][seed]["absolute_metrics"]["mean_episode_return"].as_array().unwrap().clone()
+    };
+    let made = document("made");
+    for task in ["climbing", "penalty"] {
+        for (algo, seed) in [("HAPPO", "seed_0"), ("HAPPO", "seed_1"), ("MAPPO", "seed_0"), ("MAPPO", "seed_1")] {
+            assert_eq!(of(&made, task, algo, seed).len(), 40, "{task} {algo} {seed}");
+        }
+    }
+    std::fs::remove_dir_all(dir.join("runs/matrix_climbing/happo/s0/checkpoints")).unwrap();
+    let (code, _, err) = motley(dir, "compare runs/matrix_climbing/happo/s0 --absolute --resamples 200 -o alone");
+    assert_eq!(code, 0, "{err}");
+    let again = of(&document("alone"), "climbing", "HAPPO", "seed_0");
+    assert_eq!(again, of(&made, "climbing", "HAPPO", "seed_0"), "no checkpoint has a part in it");
+}
+
+/// Algorithms with unlike seeds make no document of marl-eval's; why is said, and all else is written.
+fn what_marl_eval_would_misread_is_not_written(dir: &Path) {
+    let runs = "runs/matrix_climbing/happo runs/matrix_climbing/mappo/s0";
+    let (code, _, err) = motley(dir, &format!("compare {runs} --absolute --resamples 200 -o part"));
+    let why = "marl-eval.json is not written: happo on matrix/climbing has seeds 0, 1 and mappo on matrix/climbing has 0";
+    assert!(code == 0 && err.contains(why), "{err}");
+    let part = dir.join("part");
+    assert!(part.join("table.tex").is_file() && part.join("runs.jsonl").is_file() && !part.join("marl-eval.json").exists());
+}
+
+/// What a dry run prints can be pasted behind `motley train`; a program gets the words one by one.
+#[test]
+fn a_dry_run_tells_words_that_a_shell_takes() {
+    let dir = planned();
+    let (code, out, err) = motley(dir.path(), "sweep plan.toml --dry-run");
+    assert!(code == 0 && out.lines().count() == 8 && out.contains(" 'net.hidden_sizes=[8]' "), "{out} {err}");
+    let (_, out, _) = motley(dir.path(), "sweep plan.toml --dry-run --json");
+    let last = &events(&out, "run")[7]["words"];
+    assert!(last[0] == "mappo" && last.as_array().unwrap().contains(&Value::from("net.hidden_sizes=[8]")), "{last}");
 }
 
 #[test]
@@ -223,7 +268,8 @@ fn runs_of_one_second_lie_side_by_side() {
 /// Every plan that is shipped resolves (names, settings, folders), and the book asks its question.
 #[test]
 fn the_shipped_plans_resolve() {
-    const PLANS: [&str; 8] = ["agents", "order", "sequential", "sharing", "sharing_ant", "sharing_combat", "uas", "uas_mpe"];
+    const PLANS: [&str; 9] =
+        ["agents", "order", "sequential", "sharing", "sharing_ant", "sharing_combat", "uas", "uas_more", "uas_mpe"];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let dir = tempfile::tempdir().unwrap();
     let page = std::fs::read_to_string(root.join("docs/src/results/ablations.md")).unwrap();

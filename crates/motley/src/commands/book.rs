@@ -16,10 +16,15 @@ use crate::commands::compare::{digits, reached, refused};
 use crate::commands::config::request;
 use crate::commands::plot::drawn;
 use crate::commands::reproduce::source;
+use crate::commands::shell;
 use crate::error::Failure;
 
 /// Resolved from the task's rules and the algorithm where nobody names it.
 const REWARD: &str = "task.reward";
+/// When and on how much is evaluated: part of the command, and no part of what was trained.
+const WHEN: [&str; 2] = ["eval.every", "eval.episodes"];
+/// Whether evaluations draw their actions: what they return is another figure then.
+const DRAWN: &str = "eval.stochastic";
 
 /// Suites whose tasks are won or lost: their pages tell win rates.
 const WON: [&str; 4] = ["skirmish", "smac", "smacv2", "football"];
@@ -86,7 +91,7 @@ impl<'a> Page<'a> {
         let mut text = format!(
             "# Results: {}\n\n<!-- Written by `motley compare ... --book`; changes by hand are lost. -->\n\n\
              {unit}: {what}; interquartile mean over seeds with its 95 % bootstrap interval. *Form* is what was trained: a preset, or \
-             settings of one's own (the commands are below). Wall time is of one run, with its threads.\n\n",
+             settings of one's own (the commands are below). Wall time is of one run, with its threads, beside whatever else the machine did.\n\n",
             self.suite
         );
         text.push_str(&self.published());
@@ -120,7 +125,7 @@ impl<'a> Page<'a> {
         for p in results {
             let task = [vec![p.task.clone()], p.settings.clone()].concat().join(" ");
             let theirs = format!("| {} | {task} | {} | {} | {} |", p.id, p.algo, said(p), grouped(p.steps));
-            let same = |row: &&TaskRow| self.of_row(row).first().and_then(|r| comparable(r, p.metric)) == Some(p);
+            let same = |row: &&TaskRow| self.of_row(row).first().is_some_and(|r| is_same(r, p));
             let mut blank = true;
             for row in self.rows().iter().filter(|_| p.metric == self.metric).filter(same) {
                 text.push_str(&format!("{theirs} {}\n", self.cells(row)));
@@ -243,7 +248,7 @@ fn form(run: &RunRecord, registry: &Registry) -> String {
         let words = [task_words(run), vec![format!("preset={name}")]].concat();
         let Ok((plan, _)) = request(&words, None).and_then(|r| Ok(r.plan_anywhere(registry)?)) else { continue };
         made_here = true;
-        if unlike(run, &plan.settings).next().is_none() {
+        if unlike(run, &plan.settings).all(|(key, _)| WHEN.contains(&key)) {
             return named(name);
         }
     }
@@ -266,9 +271,13 @@ fn word(value: &toml::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// The published result of a run's algorithm and task, where rules and evaluation are the same.
+/// The first published result that a run stands beside, judged by or not.
 fn comparable(run: &RunRecord, metric: Metric) -> Option<&'static Published> {
-    let (algo, task) = (base(&run.algo), base(&run.task));
+    published::all().iter().find(|p| p.against.is_none() && p.metric == metric && is_same(run, p))
+}
+
+/// Whether a published result is of a run's algorithm and task, on the same simulator, with the same rules and evaluation.
+fn is_same(run: &RunRecord, p: &Published) -> bool {
     let same = |setting: &String| {
         let Some((key, wanted)) = setting.split_once('=') else { return false };
         let Some(found) = run.setting(key) else { return false };
@@ -278,14 +287,7 @@ fn comparable(run: &RunRecord, metric: Metric) -> Option<&'static Published> {
             _ => found.as_str().map_or_else(|| found.to_string() == wanted, |v| v == wanted),
         }
     };
-    published::all().iter().find(|p| {
-        p.against.is_none()
-            && p.algo == algo
-            && p.task == task
-            && p.metric == metric
-            && p.source.judges()
-            && p.settings.iter().all(same)
-    })
+    p.algo == base(&run.algo) && p.task == base(&run.task) && p.source != Source::Other && p.settings.iter().all(same)
 }
 
 /// A name without its variant.
@@ -342,10 +344,7 @@ fn shortest(run: &RunRecord, preset: Option<String>, registry: &Registry) -> Opt
 
 /// What a shell takes as it stands: one command, or a loop over the seeds.
 fn pasted(words: &[String], seeds: &[u64]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:,+-@".contains(c);
-    let quoted =
-        |word: &String| if word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) };
-    let train = format!("motley train {}", words.iter().map(quoted).collect::<Vec<_>>().join(" "));
+    let train = format!("motley train {}", shell::line(words));
     match seeds {
         [seed] => format!("{train} seed={seed}"),
         many => {
@@ -357,7 +356,8 @@ fn pasted(words: &[String], seeds: &[u64]) -> String {
 
 /// What a run was trained with where `settings` say something else; what only one of them knows is left out.
 fn unlike<'a>(run: &'a RunRecord, settings: &'a Settings) -> impl Iterator<Item = (&'a str, &'a toml::Value)> {
-    let shapes = |key: &str| key == "num_envs" || key.starts_with("algo.") || key.starts_with("net.");
+    let of_eval = |key: &str| key == DRAWN || WHEN.contains(&key);
+    let shapes = move |key: &str| key == "num_envs" || key.starts_with("algo.") || key.starts_with("net.") || of_eval(key);
     let keys = settings.iter().filter(move |(key, ..)| shapes(&key.name));
     keys.filter_map(|(key, value, _)| Some((key.name.as_str(), run.setting(&key.name).filter(|v| *v != value)?)))
 }
@@ -410,6 +410,17 @@ mod tests {
         let penalty = run(r#"{"algo": "ippo", "task": "matrix/penalty", "seed": 1, "env_steps": 5,
             "config": {"task": {"k": -100.0, "steps": 25}, "net": {"share": "all", "agent_id": true}, "eval": {"stochastic": true}}, "evaluations": []}"#);
         assert_eq!(comparable(&penalty, Metric::Return).map(|p| p.value), Some(50.0), "-100.0 is -100");
+        let matrix = published::all().iter().filter(|p| p.task.starts_with("matrix/"));
+        let told: Vec<_> = matrix.filter(|p| is_same(&penalty, p)).map(|p| p.value).collect();
+        assert_eq!(told, [50.0]);
+        // A number from memory stands beside a run of its rules, and says that it judges nothing; one of other rules does not.
+        let iql = run(r#"{"algo": "iql", "task": "matrix/climbing", "seed": 1, "env_steps": 5,
+            "config": {"task": {"steps": 25}, "net": {"share": "all", "agent_id": true}}, "evaluations": []}"#);
+        let found = comparable(&iql, Metric::Return).unwrap();
+        assert_eq!((found.value, found.source), (195.0, Source::Unverified));
+        assert!(said(found).contains("not judged by"), "{}", said(found));
+        let hands = r#"{"algo": "happo", "task": "hands/over", "seed": 1, "env_steps": 5, "config": {}, "evaluations": []}"#;
+        assert_eq!(comparable(&run(hands), Metric::Return), None, "other rules");
     }
 
     #[test]
@@ -426,9 +437,13 @@ mod tests {
         assert_eq!(unlike(&record(&tuned), &plan.settings).count(), 0);
         let mut own = tuned;
         own["algo"]["gamma"] = 0.9.into();
+        own["eval"]["every"] = 50_000.into();
+        own["eval"]["stochastic"] = true.into();
         own["seed"] = 7.into();
-        let found: Vec<_> = unlike(&record(&own), &plan.settings).map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!(found, ["algo.gamma=0.9"]);
+        let own = record(&own);
+        let mut found: Vec<_> = unlike(&own, &plan.settings).map(|(k, v)| format!("{k}={v}")).collect();
+        found.sort();
+        assert_eq!(found, ["algo.gamma=0.9", "eval.every=50000", "eval.stochastic=true"], "a pasted command is the run");
     }
 
     /// What was trained elsewhere may be more than this machine has room for.
@@ -444,6 +459,13 @@ mod tests {
             )
         };
         assert_eq!(form(&record, &registry), "no preset");
+        let evaluated = |key: &str, value: toml::Value| {
+            let mut config = record.config.clone();
+            config["eval"][key] = value;
+            form(&RunRecord { config, ..record.clone() }, &registry)
+        };
+        assert_eq!(evaluated("every", 50_000.into()), "no preset", "how often is no part of what was trained");
+        assert_eq!(evaluated("stochastic", true.into()), "own settings");
     }
 
     #[test]

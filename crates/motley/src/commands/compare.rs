@@ -24,7 +24,7 @@ pub(crate) const LEVEL: f64 = 0.95;
 
 pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let options = options(args)?;
-    let mut found = gather(&args.runs, out)?;
+    let mut found = gather(&args.runs, registry, out)?;
     for run in found.iter_mut().filter(|_| args.absolute) {
         if let Some(dir) = &run.folder {
             measure_absolute(dir, &mut run.record, registry, out)?;

@@ -19,6 +19,7 @@ mod records;
 mod render;
 mod reproduce;
 mod screen;
+mod shell;
 mod source;
 mod sweep;
 mod theory;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use motley_core::Task;
 use motley_nn::{Mode, Pool};
 use motley_run::{EvalEpisode, Log, Point, RunInfo, RunStatus, RunView, read_eval, read_metrics};
 use motley_stats::record::ABSOLUTE_FACTOR;
@@ -32,19 +33,19 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// A path without runs, a damaged file.
-pub(crate) fn gather(paths: &[PathBuf], out: &Output) -> Result<Vec<Found>, Failure> {
+pub(crate) fn gather(paths: &[PathBuf], registry: &Registry, out: &Output) -> Result<Vec<Found>, Failure> {
     let read = |record| Found { record, folder: None };
     let mut records = Vec::new();
     let mut folders = Vec::new();
     for path in paths {
         let written = if path.is_dir() && RunView::open(path).is_err() { documents(path)? } else { Vec::new() };
         if path.is_file() {
-            records.extend(read_document(path)?.into_iter().map(read));
+            records.extend(read_document(path, registry)?.into_iter().map(read));
         } else if written.is_empty() {
             folders.push(path.clone());
         } else {
             for document in written {
-                records.extend(read_document(&document)?.into_iter().map(read));
+                records.extend(read_document(&document, registry)?.into_iter().map(read));
             }
         }
     }
@@ -77,7 +78,7 @@ fn documents(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-fn read_document(path: &Path) -> Result<Vec<RunRecord>, Failure> {
+fn read_document(path: &Path, registry: &Registry) -> Result<Vec<RunRecord>, Failure> {
     let failed = |why: String| Failure::usage(format!("{}: {why}", path.display()));
     let length = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
     if length > LIMIT {
@@ -89,7 +90,16 @@ fn read_document(path: &Path) -> Result<Vec<RunRecord>, Failure> {
         return text.lines().enumerate().filter(|l| !l.1.trim().is_empty()).map(line).collect();
     }
     let document = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
-    marl_eval::from_json(&document).map_err(|e| failed(e.to_string()))
+    let mut records = marl_eval::from_json(&document).map_err(|e| failed(e.to_string()))?;
+    records.iter_mut().for_each(|record| record.task = as_listed(&record.task, registry));
+    Ok(records)
+}
+
+/// A task by its name here, with its variant: marl-eval's documents have all names in lower case.
+fn as_listed(task: &str, registry: &Registry) -> String {
+    let (name, variant) = task.split_at(task.find(" [").unwrap_or(task.len()));
+    let listed = registry.tasks.iter().map(Task::name).find(|listed| listed.eq_ignore_ascii_case(name));
+    listed.map_or_else(|| task.to_owned(), |listed| listed + variant)
 }
 
 /// The record of a run folder; none, with a warning, of a run without an evaluation.
@@ -201,6 +211,20 @@ fn absolute(episodes: &[Episode], env_steps: u64) -> Evaluation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_of_a_document_have_the_names_that_they_have_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("marl-eval.json");
+        let text = r#"{"mamujoco": {"reacher-2x1": {"HAPPO": {"seed_0": {"step_0": {"step_count": 1, "mean_episode_return": [2.0]}}}},
+            "humanoid-9|8 [task.base=v2]": {"HAPPO": {"seed_0": {"step_0": {"step_count": 1, "mean_episode_return": [2.0]}}}}},
+            "elsewhere": {"its_own": {"HAPPO": {"seed_0": {"step_0": {"step_count": 1, "mean_episode_return": [2.0]}}}}}}"#;
+        std::fs::write(&path, text).unwrap();
+        let read = read_document(&path, &Registry::builtin()).unwrap();
+        let mut tasks: Vec<&str> = read.iter().map(|r| r.task.as_str()).collect();
+        tasks.sort_unstable();
+        assert_eq!(tasks, ["elsewhere/its_own", "mamujoco/Humanoid-9|8 [task.base=v2]", "mamujoco/Reacher-2x1"]);
+    }
 
     #[test]
     fn seconds_come_from_the_speed_at_the_time() {

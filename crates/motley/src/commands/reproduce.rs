@@ -310,6 +310,11 @@ mod tests {
         let dirs: Vec<PathBuf> = jobs(claim, &args(&[]), 100).into_iter().map(|j| j.dir).collect();
         let above = PathBuf::from("runs/reproduce/hetgppo-give-way/hetgppo");
         assert_eq!(dirs, [above.join("s0"), above.join("gppo-s0")]);
+        // Both by the paper's rules, which the shipped policy learned by too.
+        let rules = ["task.mirror_passage=true", "task.done_on_completion=true", "task.final_reward=0"];
+        for job in jobs(claim, &args(&[]), 100) {
+            assert!(rules.iter().all(|rule| job.words.iter().any(|word| word == rule)), "{:?}", job.words);
+        }
     }
 
     /// A task whose copies are dear, and which says so.

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{SweepArgs, TrainArgs};
 use crate::commands::jobs::{self, Job, State};
 use crate::commands::plot::drawn;
-use crate::commands::{plan, train};
+use crate::commands::{plan, shell, train};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::signals::Stop;
@@ -23,8 +23,8 @@ pub(crate) fn run(args: &SweepArgs, registry: &Registry, start: &[OsString], out
             if let (_, Some(no_room)) = job.look(registry)? {
                 out.warning(format!("this machine refuses to train run {k}: {no_room}"));
             }
-            out.line(format!("{k:4}  {}  {}", job.dir.display(), job.words.join(" ")));
-            out.event("run", json!({ "index": k, "run": job.dir.display().to_string(), "words": job.words.join(" ") }));
+            out.line(format!("{k:4}  {}  {}", job.dir.display(), shell::line(&job.words)));
+            out.event("run", json!({ "index": k, "run": job.dir.display().to_string(), "words": job.words }));
         }
         return Ok(0);
     }
@@ -159,7 +159,7 @@ fn script(start: &[OsString], here: &Path, plan: &Path, above: &Path, runs: usiz
 
 /// One word of a shell.
 fn quoted(word: impl AsRef<OsStr>) -> String {
-    format!("'{}'", word.as_ref().to_string_lossy().replace('\'', "'\\''"))
+    shell::in_quotes(&word.as_ref().to_string_lossy())
 }
 
 #[cfg(test)]
