@@ -300,7 +300,7 @@ impl Contract {
 
     /// The common reward of the step that was just played.
     fn reward(&self, over: Option<Outcome>, taken: Option<f64>) -> f64 {
-        if self.options.reward == "sparse" {
+        if self.options.reward_sparse {
             return match over {
                 Some(Outcome::Won) => 1.0,
                 Some(Outcome::Lost) => -1.0,
