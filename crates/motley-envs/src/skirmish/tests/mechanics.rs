@@ -52,3 +52,26 @@ fn a_colossus_walks_over_a_cliff_that_others_go_around() {
     let (taken, aside) = walk(Kind::Zealot);
     assert!(taken > 150 && aside > 10.0, "{taken} ticks, {aside} aside");
 }
+
+/// A foe's shield that comes back makes what the team took negative: SMAC pays its absolute value, SMACv2 nothing.
+#[test]
+fn shields_that_come_back_are_paid_for_by_smac_alone() {
+    for (name, most, paid) in [("3s_vs_3z", 680.0, 1.0), ("protoss_5_vs_5", 1000.0, 0.0)] {
+        let map = find(name).unwrap();
+        let mut env = Skirmish::new(&map, &options(&Battle(map.clone()), &[]).unwrap()).unwrap();
+        let spec = env.spec().clone();
+        let mut buf = FrameBuf::new(&spec);
+        env.reset(stream(), &mut buf.frame()).unwrap();
+        for (side, x) in [(0, 1.0), (1, 31.0)] {
+            for (row, u) in env.world.sides[side].clone().enumerate() {
+                (env.world.x[u], env.world.y[u], env.world.order[u]) = (x, 4.0 + 5.0 * row as f32, Order::Stop);
+            }
+        }
+        let foe = env.world.sides[1].start;
+        env.world.shield[foe] -= 30.0;
+        env.write(&mut buf.frame());
+        env.step(Actions::new(&spec, &vec![1.0; spec.n()]), &mut buf.frame()).unwrap();
+        // Two points a second, for half a second.
+        assert!((buf.rewards[0] * most / 20.0 - paid).abs() < 1e-9, "{name}: {}", buf.rewards[0]);
+    }
+}
