@@ -41,6 +41,13 @@ impl Npz {
         Ok(Self { arrays, path: shown })
     }
 
+    /// With an array of that name, in place of the one that had it.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, array: Array) -> Self {
+        self.arrays.insert(name.into(), array);
+        self
+    }
+
     /// The array of that name.
     ///
     /// # Errors

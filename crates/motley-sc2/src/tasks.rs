@@ -40,7 +40,7 @@ pub fn families() -> Vec<Arc<dyn TaskFamily>> {
         Arc::new(Family {
             suite: "smac",
             pattern: "smac/MAP",
-            summary: "a map of SMAC, 3m to 2c_vs_64zg, on the real StarCraft II (needs the game: motley doctor)",
+            summary: "a map of SMAC (names: those of skirmish/*, 3m to 2c_vs_64zg) on the real StarCraft II (needs the game: motley doctor)",
             maps: maps::smac,
         }),
         Arc::new(Family {
@@ -74,8 +74,9 @@ impl TaskFamily for Family {
         if let Some(map) = maps.iter().find(|map| map.name == wanted) {
             return Ok(Some(Arc::new(RealTask { suite: self.suite, map: map.clone() })));
         }
-        let near = nearest(wanted, maps.iter().map(|map| map.name.as_str()));
-        let nearest = near.iter().map(|near| format!("{}/{near}", self.suite)).collect();
+        // With the suite before them short names are alike enough: 4m is half of 3m, smac/4m is most of smac/3m.
+        let names: Vec<String> = maps.iter().map(|map| format!("{}/{}", self.suite, map.name)).collect();
+        let nearest = nearest(name, names.iter().map(String::as_str));
         Err(ConfigError::UnknownName { what: "task", name: name.into(), nearest })
     }
 }
@@ -137,6 +138,8 @@ mod tests {
         }
         let text = |name: &str| registry.get(name).err().unwrap().to_string();
         assert!(text("smac/3ms").contains("\"smac/3m\""));
+        assert!(text("smac/4m").contains("\"smac/3m\""), "{}", text("smac/4m"));
+        assert!(text("smacv2/terran").contains("smacv2/terran_5_vs_5"), "{}", text("smacv2/terran"));
         assert!(text("smacv2/terran_5_vs_6").contains("smacv2/terran_5_vs_5"));
         for other in ["smac/6m2m_15m", "smac/terran_5_vs_5", "smacv2/3m", "smac", "skirmish/3m"] {
             assert!(registry.get(other).is_err(), "{other}");

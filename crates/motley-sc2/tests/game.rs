@@ -72,12 +72,8 @@ fn near(what: &str, ours: &[f32], theirs: &[f32]) {
 }
 
 /// Plays episodes on both and compares everything after every step; gives the wins.
-fn same_battles(map: &str, settings: &[&str], episodes: u64) -> usize {
-    let stage = Stage::new(&[Trouble::None], Box::new(|battle, _| stream(battle)));
-    let mut real = Player::new(make(&stage, &format!("smac/{map}"), settings));
-    let still: Vec<&str> = settings.iter().copied().chain(["spread=0"]).collect();
-    let mut simulated = Player::new(registry().make(&format!("skirmish/{map}"), &still).unwrap());
-    assert_eq!(real.team.agents, simulated.team.agents, "{map}: the same agents with the same meanings of actions");
+fn same_episodes(what: &str, real: &mut Player, simulated: &mut Player, episodes: u64) -> usize {
+    assert_eq!(real.team.agents, simulated.team.agents, "{what}: the same agents with the same meanings of actions");
     assert_eq!((real.team.version, real.team.step_limit), (BUILD, simulated.team.step_limit));
     assert_eq!((real.team.state, real.team.reward), (simulated.team.state, simulated.team.reward));
     let mut draws = Stream::new(5, Purpose::Check, 1, 0);
@@ -86,14 +82,14 @@ fn same_battles(map: &str, settings: &[&str], episodes: u64) -> usize {
         real.env.reset(stream(episode), &mut real.buf.frame()).unwrap();
         simulated.env.reset(stream(episode), &mut simulated.buf.frame()).unwrap();
         for step in 0.. {
-            let at = |what: &str| format!("{map} {settings:?}, episode {episode}, step {step}: {what}");
+            let at = |part: &str| format!("{what}, episode {episode}, step {step}: {part}");
             near(&at("observations"), &real.buf.obs, &simulated.buf.obs);
             near(&at("state"), &real.buf.state, &simulated.buf.state);
             assert_eq!(real.buf.avail, simulated.buf.avail, "{}", at("masks"));
             assert_eq!(real.buf.alive, simulated.buf.alive, "{}", at("deaths"));
             let rewards = real.buf.rewards.iter().zip(&simulated.buf.rewards);
             rewards.for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{}: {a}, {b}", at("rewards")));
-            let actions = choose(&real, &mut draws);
+            let actions = choose(real, &mut draws);
             let status = real.step(&actions);
             assert_eq!(status, simulated.step(&actions), "{}", at("status"));
             assert_eq!(real.env.won(), simulated.env.won(), "{}", at("won"));
@@ -103,6 +99,16 @@ fn same_battles(map: &str, settings: &[&str], episodes: u64) -> usize {
             }
         }
     }
+    wins
+}
+
+/// The same episodes of a map with a fixed team; gives the wins.
+fn same_battles(map: &str, settings: &[&str], episodes: u64) -> usize {
+    let stage = Stage::new(&[Trouble::None], Box::new(|battle, _| stream(battle)));
+    let mut real = Player::new(make(&stage, &format!("smac/{map}"), settings));
+    let still: Vec<&str> = settings.iter().copied().chain(["spread=0"]).collect();
+    let mut simulated = Player::new(registry().make(&format!("skirmish/{map}"), &still).unwrap());
+    let wins = same_episodes(&format!("{map} {settings:?}"), &mut real, &mut simulated, episodes);
     assert_eq!(stage.launches().len(), 1, "one game for all episodes");
     wins
 }
@@ -115,7 +121,7 @@ fn the_game_shows_agents_what_the_simulator_shows() {
         ("3m", &["obs=harl", "state=fp", "reward_negative=true"]),
         ("MMM", &["obs_last_action=true", "obs_timestep=true", "state_timestep=true"]),
         ("MMM", &["actions=unified", "field_of_view=true"]),
-        ("2s3z", &["reward=sparse"]),
+        ("2s3z", &["reward_sparse=true"]),
         ("3s_vs_3z", &["obs_pathing=true", "obs_terrain=true", "state=ep"]),
         ("2s_vs_1sc", &["step_limit=40"]),
         ("2m_vs_1z", &[]),
@@ -130,6 +136,28 @@ fn the_game_shows_agents_what_the_simulator_shows() {
 /// SMACv2: drawn from the stream, created by debug commands, sorted by type as the original sorts its agents.
 #[test]
 fn drawn_battles_are_created_and_shown() {
+    for (name, settings) in [
+        ("protoss_5_vs_5", &[][..]),
+        ("terran_10_vs_11", &["field_of_view=true", "state=fp"]),
+        ("zerg_5_vs_5", &["obs=harl", "obs_timestep=true", "prob_obs_enemy=0.5", "action_mask=false"]),
+    ] {
+        let map = draw::all().into_iter().find(|map| map.name == name).unwrap();
+        let Lineup::Drawn(roster) = map.lineup else { panic!("fixed") };
+        let drawn = move |battle: u64, _| {
+            let mut stream = stream(battle);
+            roster.draw(&mut stream, &mut Vec::new(), &mut Vec::new());
+            stream
+        };
+        let stage = Stage::new(&[Trouble::None], Box::new(drawn));
+        let mut real = Player::new(make(&stage, &format!("smacv2/{name}"), settings));
+        let mut simulated = Player::new(registry().make(&format!("skirmish/{name}"), settings).unwrap());
+        same_episodes(&format!("{name} {settings:?}"), &mut real, &mut simulated, 3);
+    }
+}
+
+/// Of each agent of SMACv2's protoss, the type that it says it is.
+#[test]
+fn drawn_agents_stand_by_the_names_of_their_types() {
     let map = draw::all().into_iter().find(|map| map.name == "protoss_5_vs_5").unwrap();
     let Lineup::Drawn(roster) = map.lineup else { panic!("fixed") };
     let drawn = move |battle: u64, _| {
@@ -139,48 +167,21 @@ fn drawn_battles_are_created_and_shown() {
     };
     let stage = Stage::new(&[Trouble::None], Box::new(drawn));
     let mut real = Player::new(make(&stage, "smacv2/protoss_5_vs_5", &[]));
-    let mut simulated = Player::new(registry().make("skirmish/protoss_5_vs_5", &[]).unwrap());
-    assert_eq!(real.team.agents, simulated.team.agents);
-    let (own, ally, foes) = (7, 9, 5 * 9); // 4 kinds of numbers and shield and type; in SMAC's order: moves, foes, allies, own
-    let parts = |obs: &[f32], others: &[usize]| {
-        let (head, rest) = obs.split_at(4 + foes);
-        let blocks: Vec<Vec<f32>> = others.iter().map(|j| rest[j * ally..(j + 1) * ally].to_vec()).collect();
-        [head.to_vec(), blocks.concat(), rest[rest.len() - own..].to_vec()].concat()
-    };
-    let mut draws = Stream::new(6, Purpose::Check, 1, 0);
-    for episode in 0..3 {
+    let mut mixed = 0;
+    for episode in 0..6 {
         real.env.reset(stream(episode), &mut real.buf.frame()).unwrap();
-        simulated.env.reset(stream(episode), &mut simulated.buf.frame()).unwrap();
-        // The simulator's agent of each agent: the one with the same own block.
-        let tail = |p: &Player, i: usize| p.buf.obs[p.team.obs_range(i)][4 + foes + 4 * ally..].to_vec();
-        let twin: Vec<usize> = (0..5)
-            .map(|i| (0..5).find(|j| tail(&real, i) == tail(&simulated, *j)).expect("the same team stands there"))
-            .collect();
-        let kinds: Vec<usize> = (0..5).map(|i| tail(&real, i)[2..5].iter().position(|x| *x == 1.0).unwrap()).collect();
-        let by_name = kinds.iter().map(|k| ["stalker", "zealot", "colossus"][*k]).collect::<Vec<_>>();
-        assert!(by_name.is_sorted(), "agents stand by the names of their types: {by_name:?}");
-        loop {
-            for i in 0..5 {
-                let others = |i: usize| (0..5).filter(move |j| *j != i);
-                let place = |i: usize, j: usize| j - usize::from(j > i);
-                let same: Vec<usize> = (0..4).collect();
-                let turned: Vec<usize> = others(i).map(|j| place(twin[i], twin[j])).collect();
-                let (ours, theirs) = (real.team.obs_range(i), simulated.team.obs_range(twin[i]));
-                near("observation", &parts(&real.buf.obs[ours], &same), &parts(&simulated.buf.obs[theirs], &turned));
-                assert_eq!(real.free(i), simulated.free(twin[i]));
-            }
-            let actions = choose(&real, &mut draws);
-            let mut turned = vec![0.0; 5];
-            (0..5).for_each(|i| turned[twin[i]] = actions[i]);
-            let status = real.step(&actions);
-            assert_eq!(status, simulated.step(&turned));
-            assert!((real.buf.rewards[0] - simulated.buf.rewards[0]).abs() < 1e-5);
-            if status.done() {
-                assert_eq!(real.env.won(), simulated.env.won());
-                break;
-            }
-        }
+        let name = |i: usize| {
+            // The last three of an observation, behind health, shield and position.
+            let obs = &real.buf.obs[real.team.obs_range(i)];
+            let own = &obs[obs.len() - 7..];
+            assert_eq!(own[..2], [1.0, 1.0], "unhurt");
+            ["stalker", "zealot", "colossus"][own[4..7].iter().position(|x| *x == 1.0).unwrap()]
+        };
+        let by_name: Vec<&str> = (0..5).map(name).collect();
+        assert!(by_name.is_sorted(), "{by_name:?}");
+        mixed += usize::from(by_name[0] != by_name[4]);
     }
+    assert!(mixed > 3, "{mixed} of 6 teams had more than one type");
 }
 
 /// With a fresh game for every episode the seed is the stream's, and the whole contract holds.

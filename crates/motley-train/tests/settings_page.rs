@@ -84,3 +84,20 @@ fn a_critic_of_its_own_learns_from_the_agent_s_own_reward() {
         assert_eq!((reward(algo, "team"), reward(algo, "per_agent")), ("sum".to_owned(), "own".to_owned()), "{algo}");
     }
 }
+
+/// A setting that another one hides could be set by nobody: of two declarations with one name the later stands.
+#[test]
+fn no_setting_has_the_name_of_another() {
+    let registry = Registry::builtin();
+    let names = ["smac/3m", "smacv2/terran_5_vs_5", "skirmish/6m2V4b_vs_15m", "py:module:make", "gym/CartPole-v1"];
+    let family: Vec<_> = names.iter().filter_map(|name| registry.tasks.get(name).ok()).collect();
+    assert!(family.len() >= 3, "tasks by a pattern are tried too");
+    for algorithm in registry.algorithms.iter() {
+        for task in registry.tasks.iter().chain(family.iter().map(|task| &**task)) {
+            let mut names: Vec<String> = settings::keys(&**algorithm, task).into_iter().map(|key| key.name).collect();
+            names.sort();
+            let twice: Vec<&String> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+            assert!(twice.is_empty(), "{} on {}: two settings are called {twice:?}", algorithm.name(), task.name());
+        }
+    }
+}

@@ -85,6 +85,8 @@ pub struct Contract {
     /// Health and shields before the step, allies and then foes.
     before: Vec<f64>,
     limit: usize,
+    /// Whether it is a map of SMACv2.
+    drawn: bool,
 }
 
 impl Contract {
@@ -107,6 +109,7 @@ impl Contract {
             spec: Arc::new(spec),
             layout,
             limit,
+            drawn: matches!(map.lineup, Lineup::Drawn(_)),
         }
     }
 
@@ -175,11 +178,9 @@ impl Contract {
     fn meet(&mut self) {
         let Some(mut hidden) = self.course.hidden.take() else { return };
         let now = self.moment();
+        (0..self.layout.allies).filter(|&i| !now.view.allies[i].alive()).for_each(|i| hidden.forget(i));
         for foe in 0..self.layout.foes {
-            let first = || (0..self.layout.allies).find(|&i| self.layout.in_sight(&now, i, foe));
-            if let Some(agent) = (!hidden.met[foe]).then(first).flatten() {
-                hidden.meet(foe, agent);
-            }
+            hidden.meet(foe, (0..self.layout.allies).filter(|&i| self.layout.in_sight(&now, i, foe)));
         }
         self.course.hidden = Some(hidden);
     }
@@ -300,7 +301,7 @@ impl Contract {
 
     /// The common reward of the step that was just played.
     fn reward(&self, over: Option<Outcome>, taken: Option<f64>) -> f64 {
-        if self.options.reward == "sparse" {
+        if self.options.reward_sparse {
             return match over {
                 Some(Outcome::Won) => 1.0,
                 Some(Outcome::Lost) => -1.0,
@@ -317,8 +318,10 @@ impl Contract {
             let gained: f64 = self.view.foes.iter().zip(theirs).map(loss).sum();
             if self.options.reward_negative {
                 gained - 0.5 * self.view.allies.iter().zip(ours).map(loss).sum::<f64>()
+            } else if self.drawn {
+                gained.max(0.0)
             } else {
-                // Shields that come back can make the sum negative: SMAC takes its absolute value.
+                // Shields that come back can make the sum negative: SMAC takes its absolute value, where SMACv2 takes 0.
                 gained.abs()
             }
         });

@@ -40,7 +40,7 @@ pub fn all() -> Vec<Map> {
         for (allies, foes) in SIZES {
             maps.push(Map {
                 name: format!("{name}_{allies}_vs_{foes}"),
-                version: 1,
+                version: 2,
                 lineup: Lineup::Drawn(Roster { kinds, weights, helpers, allies, foes }),
                 plan: Plan::Hunt,
                 terrain: Terrain::Known(Layout::Open),

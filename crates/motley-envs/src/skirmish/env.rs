@@ -89,8 +89,7 @@ impl Skirmish {
         let plan = match &self.map.lineup {
             Lineup::Drawn(roster) => {
                 roster.draw(&mut stream, &mut self.allies_start, &mut self.foes_start);
-                self.world.muster(&self.allies_start, &self.foes_start, false, stream);
-                self.world.settle();
+                self.world.muster_apart(&mut self.allies_start, &mut self.foes_start, stream);
                 Order::Hunt
             }
             Lineup::Fixed { allies, .. } => {

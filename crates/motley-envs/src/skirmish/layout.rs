@@ -113,6 +113,11 @@ impl Layout {
         8 * usize::from(self.options.obs_pathing) + 9 * usize::from(self.options.obs_terrain)
     }
 
+    /// Entries that say where an agent looks, where that is its choice.
+    fn facing(&self) -> usize {
+        2 * usize::from(self.options.field_of_view)
+    }
+
     fn remembers(&self) -> usize {
         if self.options.obs_last_action || self.options.harl_obs() { self.actions } else { 0 }
     }
@@ -120,7 +125,8 @@ impl Layout {
     fn obs_size(&self) -> usize {
         let (ally, foe) = (self.bits(Side::Ally), self.bits(Side::Foe));
         let harl = self.options.harl_obs();
-        let own = 1 + ally + 2 * usize::from(self.options.obs_own_pos) + if harl { 4 + self.actions } else { 0 };
+        let place = 2 * usize::from(self.options.obs_own_pos) + self.facing();
+        let own = 1 + ally + place + if harl { 4 + self.actions } else { 0 };
         4 + self.surroundings()
             + self.foes * (5 + foe)
             + (self.allies - 1) * (5 + ally + self.remembers())
@@ -130,7 +136,7 @@ impl Layout {
     }
 
     fn state_size(&self) -> usize {
-        let (ally, foe) = (4 + self.bits(Side::Ally), 3 + self.bits(Side::Foe));
+        let (ally, foe) = (4 + self.bits(Side::Ally) + self.facing(), 3 + self.bits(Side::Foe));
         let time = usize::from(self.options.state_timestep);
         let around = 17 * usize::from(self.options.state_terrain);
         match self.options.state.as_str() {
@@ -159,10 +165,10 @@ impl Layout {
             return true;
         }
         let u = &now.view.allies[i];
-        let angle = f32::from(now.looks[i]) * std::f32::consts::PI / 6.0;
+        let [east, north] = direction(now.looks[i]);
         let (dx, dy) = (o.x - u.x, o.y - u.y);
         let length = dx.hypot(dy);
-        length == 0.0 || (dx * angle.cos() + dy * angle.sin()) / length >= HALF_CONE.cos() - 1e-6
+        length == 0.0 || (dx * east + dy * north) / length >= HALF_CONE.cos() - 1e-6
     }
 
     /// Whether agent `i` has that foe in sight, hidden from it or not.
@@ -235,11 +241,39 @@ impl Layout {
     /// Health, shield and type of a unit.
     fn put_body(&self, pen: &mut Pen<'_>, u: &Unit, side: Side) {
         pen.put((u.hp / u.hp_max) as f32);
+        self.put_shield(pen, u, side);
+        self.put_type(pen, u, side);
+    }
+
+    fn put_shield(&self, pen: &mut Pen<'_>, u: &Unit, side: Side) {
         if self.shields[side as usize] > 0 {
             pen.put(shield_part(u));
         }
+    }
+
+    fn put_type(&self, pen: &mut Pen<'_>, u: &Unit, side: Side) {
         let (bit, n) = self.kind_bit(side, u.kind);
         pen.one_hot(bit, n);
+    }
+
+    /// Where agent `i` looks, as SMACv2 tells it: the cosine and sine, where that is the agents' choice.
+    fn put_facing(&self, pen: &mut Pen<'_>, now: &Moment<'_>, i: usize) {
+        if self.options.field_of_view {
+            direction(now.looks[i]).into_iter().for_each(|part| pen.put(part));
+        }
+    }
+
+    /// An agent about itself, in SMACv2's order: health, shield, position, where it looks, type.
+    fn put_own(&self, pen: &mut Pen<'_>, now: &Moment<'_>, i: usize) {
+        let u = &now.view.allies[i];
+        pen.put((u.hp / u.hp_max) as f32);
+        self.put_shield(pen, u, Side::Ally);
+        if self.options.obs_own_pos {
+            pen.put(u.x / SIZE as f32);
+            pen.put(u.y / SIZE as f32);
+        }
+        self.put_facing(pen, now, i);
+        self.put_type(pen, u, Side::Ally);
     }
 
     fn put_surroundings(&self, pen: &mut Pen<'_>, ground: &Ground, u: &Unit, pathing: bool, terrain: bool) {
@@ -328,11 +362,7 @@ impl Layout {
             self.put_foes(&mut pen, now, i);
             self.put_allies(&mut pen, now, i);
         }
-        self.put_body(&mut pen, u, Side::Ally);
-        if self.options.obs_own_pos {
-            pen.put(u.x / now.view.extent[0]);
-            pen.put(u.y / now.view.extent[1]);
-        }
+        self.put_own(&mut pen, now, i);
         if harl {
             pen.one_hot(now.last[i], self.actions);
         }
@@ -344,7 +374,8 @@ impl Layout {
         }
     }
 
-    fn put_in_state(&self, pen: &mut Pen<'_>, view: &View, u: &Unit, side: Side) {
+    fn put_in_state(&self, pen: &mut Pen<'_>, now: &Moment<'_>, side: Side, i: usize) {
+        let (view, u) = (now.view, &now.view.side(side)[i]);
         let half = SIZE as f32 / 2.0;
         pen.put((u.hp / u.hp_max) as f32);
         if side == Side::Ally {
@@ -352,11 +383,11 @@ impl Layout {
         }
         pen.put((u.x - half) / view.extent[0]);
         pen.put((u.y - half) / view.extent[1]);
-        if self.shields[side as usize] > 0 {
-            pen.put(shield_part(u));
+        self.put_shield(pen, u, side);
+        if side == Side::Ally {
+            self.put_facing(pen, now, i);
         }
-        let (bit, n) = self.kind_bit(side, u.kind);
-        pen.one_hot(bit, n);
+        self.put_type(pen, u, side);
     }
 
     /// The state: one row, or one per agent.
@@ -378,10 +409,10 @@ impl Layout {
         let view = now.view;
         let mut pen = Pen(state.iter_mut());
         let (ep, fp) = (self.options.state == "ep", self.options.state == "fp");
-        let width = 4 + self.bits(Side::Ally);
+        let width = 4 + self.bits(Side::Ally) + self.facing();
         for (i, u) in view.allies.iter().enumerate() {
             if u.alive() {
-                self.put_in_state(&mut pen, view, u, Side::Ally)
+                self.put_in_state(&mut pen, now, Side::Ally, i)
             } else {
                 pen.skip(width)
             }
@@ -399,9 +430,9 @@ impl Layout {
                 pen.skip(17);
             }
         }
-        for u in &view.foes {
+        for (j, u) in view.foes.iter().enumerate() {
             if u.alive() {
-                self.put_in_state(&mut pen, view, u, Side::Foe)
+                self.put_in_state(&mut pen, now, Side::Foe, j)
             } else {
                 pen.skip(3 + self.bits(Side::Foe))
             }
@@ -416,6 +447,12 @@ impl Layout {
             pen.put(now.time);
         }
     }
+}
+
+/// East and north of where an agent looks, of length 1.
+fn direction(look: u8) -> [f32; 2] {
+    let angle = f64::from(look) * std::f64::consts::PI / 6.0;
+    [angle.cos() as f32, angle.sin() as f32]
 }
 
 /// Shield as a part of its most.

@@ -4,7 +4,7 @@
 //! battle in flat arrays, [`units`] and [`maps`] the tables, `liberty` and `smaclite` the rules of a tick. [`contract`] is SMAC's
 //! contract over a [`view`] of the units, with `layout` for what agents see and `hidden` for what they do not; it knows nothing of
 //! who plays the battle, so that a client of the game shares it. [`Skirmish`] runs an episode, [`own`] reads a user's maps, [`trace`]
-//! compares with recorded runs.
+//! compares with recorded runs, which `recorded` reads.
 
 pub mod contract;
 pub mod draw;
@@ -17,6 +17,7 @@ pub mod maps;
 pub mod options;
 pub mod orca;
 pub mod own;
+mod recorded;
 mod save;
 pub mod scene;
 mod smaclite;

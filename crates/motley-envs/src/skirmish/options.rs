@@ -39,15 +39,15 @@ settings! {
         state_timestep: bool = false, Kind::Bool;
         /// pathing and height around each unit of the team in the state
         state_terrain: bool = false, Kind::Bool;
-        /// dense: losses of the foes, kills and the win, scaled to 20; sparse: 1 for a win, -1 for a defeat, 0 for a draw
-        reward: String = "dense", Kind::Choice(&["dense", "sparse"]);
-        /// subtract half of the team's own losses from a dense reward
+        /// 1 for a win, -1 for a defeat, 0 for a draw, in place of losses of the foes, kills and the win, scaled to 20
+        reward_sparse: bool = false, Kind::Bool;
+        /// subtract half of the team's own losses from a reward that is not sparse
         reward_negative: bool = false, Kind::Bool;
         /// steps of an episode, 0 for the map's own
         step_limit: usize = 0, Kind::Int(0, 1_000_000);
         /// true ranges of shooting and sight for each kind (SMACv2), instead of 6 and 9 for all
         true_ranges: bool = false, Kind::Bool;
-        /// observe the own position
+        /// observe the own position, as parts of the map's sides
         obs_own_pos: bool = false, Kind::Bool;
         /// SMACv2's field of view: only what lies within 15 degrees of where an agent looks is seen, and it can turn
         field_of_view: bool = false, Kind::Bool;

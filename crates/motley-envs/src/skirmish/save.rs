@@ -57,7 +57,13 @@ pub(super) fn save(world: &World, course: &Course) -> Vec<u8> {
         out.push(*look);
     }
     if let Some(hidden) = &course.hidden {
-        out.extend(hidden.met.iter().chain(&hidden.open).map(|bit| u8::from(*bit)));
+        let state = hidden.stream.state();
+        out.extend([state.key, state.pos].into_iter().flat_map(u64::to_le_bytes));
+        for (finder, found) in hidden.finder.iter().zip(&hidden.found) {
+            out.extend(finder.unwrap_or(u16::MAX).to_le_bytes());
+            out.extend(found.to_le_bytes());
+        }
+        out.extend(hidden.open.iter().map(|bit| u8::from(*bit)));
     }
     out
 }
@@ -148,7 +154,17 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
         [*look] = take::<1>(rest)?;
     }
     if let Some(hidden) = &mut course.hidden {
-        for bit in hidden.met.iter_mut().chain(&mut hidden.open) {
+        hidden.stream = Stream::from_state(StreamState { key: long(rest)?, pos: long(rest)? });
+        let agents = course.looks.len();
+        for (finder, found) in hidden.finder.iter_mut().zip(&mut hidden.found) {
+            let agent = u16::from_le_bytes(take(rest)?);
+            *finder = (agent != u16::MAX).then_some(agent);
+            if finder.is_some_and(|agent| usize::from(agent) >= agents) {
+                return None;
+            }
+            *found = u16::from_le_bytes(take(rest)?);
+        }
+        for bit in &mut hidden.open {
             *bit = take::<1>(rest)? == [1];
         }
     }

@@ -1,6 +1,10 @@
 //! The rules one by one, the tables of SMAC, the contract on every map.
 
 mod hidden;
+mod layout;
+mod mechanics;
+mod pinned;
+mod recorded;
 mod table;
 
 use motley_core::{ActionMeaning, Actions, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, UnifiedSpace};
@@ -430,11 +434,11 @@ fn focus_fire_wins_3m_and_random_play_loses() {
 fn sparse_rewards_say_who_won_and_negative_ones_count_losses() {
     let registry = Registry::builtin();
     let idle: Play<'_> = &mut |_, _, free| free[0];
-    let mut env = registry.make("skirmish/3m", &["reward=sparse"]).unwrap();
+    let mut env = registry.make("skirmish/3m", &["reward_sparse=true"]).unwrap();
     assert_eq!(episode(&mut *env, 0, idle), (-1.0, Status::Terminated, false));
     for (fallen, reward, won) in [([3..6, 3..6], 1.0, true), ([0..3, 0..3], -1.0, false), ([0..3, 3..6], 0.0, false)] {
         let map = find("3m").unwrap();
-        let mut env = Skirmish::new(&map, &options(&Battle(map.clone()), &["reward=sparse"]).unwrap()).unwrap();
+        let mut env = Skirmish::new(&map, &options(&Battle(map.clone()), &["reward_sparse=true"]).unwrap()).unwrap();
         let spec = env.spec().clone();
         let mut buf = FrameBuf::new(&spec);
         env.reset(stream(), &mut buf.frame()).unwrap();

@@ -4,19 +4,18 @@
 
 use std::fmt;
 
-use motley_core::{Actions, ConfigError, Env, FrameBuf, Origin, Purpose, Settings, Stream, TaskOptions};
+use motley_core::{Actions, ConfigError, Env, FrameBuf, Origin, Purpose, Settings, Status, Stream, TaskOptions};
 
 use super::Skirmish;
 use super::maps::{Lineup, Map, Plan, find, place};
+use super::recorded::{COLUMNS, Recorded, episodes};
 use super::units::Profile;
 use super::world::{NOBODY, Order, Side, TICKS, World};
-use crate::npz::{Array, Npz};
+use crate::npz::Npz;
 use crate::trace::{TraceLine, TraceReport};
 
 /// Most that a position may differ.
 const NEAR: f64 = 1e-5;
-/// Columns of a recorded unit.
-const COLUMNS: usize = 13;
 
 /// One tick of one unit that came out differently.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,11 +33,11 @@ pub struct Difference {
 /// What a comparison found.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
-    /// Ticks compared.
+    /// Ticks compared; of what agents see, moments: the start of an episode and the end of each of its steps.
     pub ticks: usize,
-    /// Ticks after which every unit was as recorded.
+    /// Those after which everything was as recorded.
     pub equal: usize,
-    /// Every unit that was not.
+    /// Everything that was not.
     pub differences: Vec<Difference>,
 }
 
@@ -55,9 +54,19 @@ const UNLIKE: f64 = 0.01;
 /// What `motley check skirmish/MAP --trace FILE` shows: the parts of ticks and of moments that were not as recorded.
 ///
 /// # Errors
-/// As [`compare`].
-pub fn check_trace(name: &str, _options: &TaskOptions, file: &Npz) -> Result<TraceReport, ConfigError> {
+/// As [`compare`], and settings that a trace cannot be of.
+pub fn check_trace(name: &str, options: &TaskOptions, file: &Npz) -> Result<TraceReport, ConfigError> {
     let map = name.strip_prefix("skirmish/").unwrap_or(name);
+    for (key, value, origin) in options.iter() {
+        let smaclite = key.name == "profile" && value.as_str() == Some("smaclite");
+        if *origin != Origin::Default && !smaclite {
+            return Err(ConfigError::Invalid(format!(
+                "task.{}={value}: a trace of {name} is one of SMAClite, which is played with task.profile=smaclite and all other \
+                 settings as they are; leave it out",
+                key.name
+            )));
+        }
+    }
     let (ticks, seen) = (compare(map, file)?, compare_seen(map, file)?);
     let line = |what: &str, report: &Report, allowed| {
         let mut line = TraceLine::new(what, allowed);
@@ -65,10 +74,10 @@ pub fn check_trace(name: &str, _options: &TaskOptions, file: &Npz) -> Result<Tra
         line
     };
     Ok(TraceReport {
-        steps: ticks.ticks,
+        steps: ticks.ticks / TICKS,
         lines: vec![
             line("part of the ticks that came out otherwise", &ticks, Some(UNLIKE)),
-            line("part of the moments that agents see or are paid for otherwise", &seen, Some(UNLIKE)),
+            line("part of the moments that agents see, are paid for or end otherwise", &seen, Some(UNLIKE)),
         ],
     })
 }
@@ -129,7 +138,7 @@ pub(super) fn order(action: usize, at: [f32; 2], first_foe: usize, first_ally: u
 }
 
 /// A world drawn up as the map says.
-fn world(map: &Map) -> Result<World, ConfigError> {
+pub(super) fn world(map: &Map) -> Result<World, ConfigError> {
     let Lineup::Fixed { allies, foes } = &map.lineup else {
         return Err(ConfigError::Invalid(format!("skirmish/{}: its units are drawn, no trace can be of it", map.name)));
     };
@@ -150,8 +159,13 @@ fn world(map: &Map) -> Result<World, ConfigError> {
     Ok(world)
 }
 
-fn unknown(name: &str) -> ConfigError {
-    ConfigError::Invalid(format!("there is no map skirmish/{name}"))
+/// The map of that name as SMAClite plays it.
+fn battle(name: &str) -> Result<(Map, Skirmish), ConfigError> {
+    let map = find(name).ok_or_else(|| ConfigError::Invalid(format!("there is no map skirmish/{name}")))?;
+    let mut all = Settings::new(super::options::keys_of(&map));
+    all.set_text("task.profile=smaclite", Origin::CommandLine)?;
+    let env = Skirmish::new(&map, &all.section("task"))?;
+    Ok((map, env))
 }
 
 /// Compares a recorded file with the map of that name (without the suite).
@@ -159,118 +173,109 @@ fn unknown(name: &str) -> ConfigError {
 /// # Errors
 /// An unknown map, or a file that is no trace of it.
 pub fn compare(name: &str, file: &Npz) -> Result<Report, ConfigError> {
-    let map = find(name).ok_or_else(|| unknown(name))?;
+    let (map, env) = battle(name)?;
     let mut report = Report::default();
-    for episode in 0.. {
-        let key = |what: &str| format!("ep{episode}_{what}");
-        if !file.names().any(|n| n == key("ticks")) {
-            break;
-        }
-        let (ticks, actions) = (file.get(&key("ticks"))?, file.get(&key("actions"))?);
-        let mut world = world(&map)?;
-        if ticks.shape.get(1..) != Some(&[world.len(), COLUMNS]) {
-            return Err(ConfigError::Invalid(format!(
-                "{name}: the trace has units {:?}, expected [{}, {COLUMNS}]",
-                ticks.shape.get(1..),
-                world.len()
-            )));
-        }
-        compare_episode(&mut world, episode, ticks, actions, &mut report);
+    for (episode, recorded) in episodes(name, file, &env.world, env.spec())?.iter().enumerate() {
+        compare_episode(&mut world(&map)?, episode, recorded, &mut report);
     }
     Ok(report)
 }
 
-/// Compares what agents see (observations, masks, state) at every recorded step, and the rewards of steps played from there.
-///
-/// # Errors
-/// As [`compare`].
-pub fn compare_seen(name: &str, file: &Npz) -> Result<Report, ConfigError> {
-    let task = find(name).ok_or_else(|| unknown(name))?;
-    let mut report = Report::default();
-    let mut last = None;
-    for episode in 0.. {
-        let key = |what: &str| format!("ep{episode}_{what}");
-        if !file.names().any(|n| n == key("ticks")) {
-            break;
-        }
-        let mut env = Skirmish::new(&task, &smaclite_options(&task)?)?;
-        let mut buf = FrameBuf::new(env.spec());
-        let failed = |e: motley_core::EnvError| ConfigError::Invalid(format!("{name}: {e}"));
-        env.reset(Stream::new(0, Purpose::Check, 0, 0), &mut buf.frame()).map_err(failed)?;
-        // SMAClite's first state still shows what agents did last in the episode before.
-        if let Some(last) = last.take() {
-            env.contract.course.last = last;
-        }
-        let ticks = file.get(&key("ticks"))?;
-        let actions = file.get(&key("actions"))?;
-        let (obs, avail, state) = (file.get(&key("obs"))?, file.get(&key("avail"))?, file.get(&key("state"))?);
-        let rewards = file.get(&key("reward"))?;
-        let mut chosen = vec![0.0; env.spec().action_len()];
-        for step in 0..actions.shape[0] {
-            inject(&mut env.world, ticks.row(step * TICKS));
-            env.write(&mut buf.frame());
-            let mut differs = |what: &str, detail: String| {
-                report.differences.push(Difference { episode, tick: step * TICKS, unit: 0, what: format!("{what}: {detail}") });
-            };
-            let mut same = true;
-            for (what, ours, theirs) in [("observation", &buf.obs, obs.row(step)), ("state", &buf.state, state.row(step))] {
-                let far = |(_, (a, b)): &(usize, (&f32, &f64))| (f64::from(**a) - **b).abs() > NEAR;
-                if let Some((k, (a, b))) = ours.iter().zip(theirs).enumerate().find(far) {
-                    same = false;
-                    differs(what, format!("entry {k} is {a}, recorded {b}"));
-                }
-            }
-            if let Some(k) = (0..buf.avail.len()).find(|&k| buf.avail[k] != (avail.row(step)[k] > 0.0)) {
-                same = false;
-                differs("mask", format!("entry {k} is {}, recorded {}", buf.avail[k], avail.row(step)[k]));
-            }
-            chosen.iter_mut().zip(actions.row(step)).for_each(|(a, &r)| *a = r as f32);
-            let spec = env.spec().clone();
-            match env.step(Actions::new(&spec, &chosen), &mut buf.frame()) {
-                Ok(_) if (buf.rewards[0] - rewards.values[step]).abs() > NEAR => {
-                    same = false;
-                    differs("reward", format!("{}, recorded {}", buf.rewards[0], rewards.values[step]));
-                }
-                Ok(_) => {}
-                Err(e) => {
-                    same = false;
-                    differs("step", e.to_string());
-                }
-            }
-            report.ticks += 1;
-            report.equal += usize::from(same);
-        }
-        last = Some(chosen.iter().map(|&a| Some(a as usize)).collect());
-    }
-    Ok(report)
-}
-
-fn smaclite_options(map: &Map) -> Result<motley_core::TaskOptions, ConfigError> {
-    let mut all = Settings::new(super::options::keys_of(map));
-    all.set_text("task.profile=smaclite", Origin::CommandLine)?;
-    Ok(all.section("task"))
-}
-
-fn compare_episode(world: &mut World, episode: usize, ticks: &Array, actions: &Array, report: &mut Report) {
+fn compare_episode(world: &mut World, episode: usize, recorded: &Recorded<'_>, report: &mut Report) {
     let (ally, foe) = (world.sides[0].clone(), world.sides[1].start);
-    for tick in 1..ticks.shape[0] {
-        inject(world, ticks.row(tick - 1));
+    for tick in 1..=recorded.steps * TICKS {
+        inject(world, recorded.ticks.row(tick - 1));
         if (tick - 1) % TICKS == 0 {
-            let row = actions.row((tick - 1) / TICKS);
+            let row = recorded.actions.row((tick - 1) / TICKS);
             for (u, &action) in ally.clone().zip(row).filter(|(u, _)| world.hp[*u] > 0.0) {
                 let at = [world.x[u], world.y[u]];
                 world.order[u] = order(action as usize, at, foe, ally.start, world.stats[u].heals());
             }
         }
         world.tick();
-        let row = ticks.row(tick);
         let before = report.differences.len();
-        for (unit, recorded) in row.chunks_exact(COLUMNS).enumerate() {
-            if let Some(what) = difference(world, unit, recorded) {
+        for (unit, row) in recorded.ticks.row(tick).chunks_exact(COLUMNS).enumerate() {
+            if let Some(what) = difference(world, unit, row) {
                 report.differences.push(Difference { episode, tick, unit, what });
             }
         }
         report.ticks += 1;
         report.equal += usize::from(report.differences.len() == before);
     }
+}
+
+/// Compares what agents see (observations, masks, state) at the start and after every recorded step, and of the steps played from
+/// there the rewards, whether the episode was over, and who won.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_seen(name: &str, file: &Npz) -> Result<Report, ConfigError> {
+    let (_, mut env) = battle(name)?;
+    let mut buf = FrameBuf::new(env.spec());
+    let mut report = Report::default();
+    let mut last: Option<Vec<Option<usize>>> = None;
+    for (episode, recorded) in episodes(name, file, &env.world, env.spec())?.iter().enumerate() {
+        let failed = |e: motley_core::EnvError| ConfigError::Invalid(format!("{name}: {e}"));
+        env.reset(Stream::new(0, Purpose::Check, 0, 0), &mut buf.frame()).map_err(failed)?;
+        // SMAClite's first state still shows what agents did last in the episode before.
+        if let Some(last) = last.take() {
+            env.contract.course.last = last;
+        }
+        for step in 0..=recorded.steps {
+            inject(&mut env.world, recorded.ticks.row(step * TICKS));
+            env.write(&mut buf.frame());
+            let mut found = unlike_seen(&buf, recorded, step);
+            if step < recorded.steps {
+                found.extend(unlike_played(&mut env, &mut buf, recorded, step));
+            }
+            report.ticks += 1;
+            report.equal += usize::from(found.is_empty());
+            let difference = |what| Difference { episode, tick: step * TICKS, unit: 0, what };
+            report.differences.extend(found.into_iter().map(difference));
+        }
+        last = Some(env.contract.course.last.clone());
+    }
+    Ok(report)
+}
+
+/// What of observations, state and masks is not as recorded at the start of a step, or after the last one.
+fn unlike_seen(buf: &FrameBuf, recorded: &Recorded<'_>, step: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for (what, ours, theirs) in
+        [("observation", &buf.obs, recorded.obs.row(step)), ("state", &buf.state, recorded.state.row(step))]
+    {
+        let far = |(_, (a, b)): &(usize, (&f32, &f64))| (f64::from(**a) - **b).abs() > NEAR;
+        if let Some((k, (a, b))) = ours.iter().zip(theirs).enumerate().find(far) {
+            found.push(format!("{what}: entry {k} is {a}, recorded {b}"));
+        }
+    }
+    let mask = recorded.avail.row(step);
+    if let Some(k) = (0..buf.avail.len()).find(|&k| buf.avail[k] != (mask[k] > 0.0)) {
+        found.push(format!("mask: entry {k} is {}, recorded {}", buf.avail[k], mask[k]));
+    }
+    found
+}
+
+/// Plays a step; what of its reward and of its end is not as recorded.
+fn unlike_played(env: &mut Skirmish, buf: &mut FrameBuf, recorded: &Recorded<'_>, step: usize) -> Vec<String> {
+    let spec = env.spec().clone();
+    let chosen: Vec<f32> = recorded.actions.row(step).iter().map(|&a| a as f32).collect();
+    let status = match env.step(Actions::new(&spec, &chosen), &mut buf.frame()) {
+        Ok(status) => status,
+        Err(e) => return vec![format!("step: {e}")],
+    };
+    let mut found = Vec::new();
+    let (paid, done) = (recorded.rewards.values[step], recorded.done.values[step] > 0.0);
+    if (buf.rewards[0] - paid).abs() > NEAR {
+        found.push(format!("reward: {}, recorded {paid}", buf.rewards[0]));
+    }
+    let over = status == Status::Terminated;
+    if over != done {
+        found.push(format!("end: over is {over}, recorded {done}"));
+    }
+    let won = env.won().unwrap_or(false);
+    if step + 1 == recorded.steps && won != recorded.won {
+        found.push(format!("end: won is {won}, recorded {}", recorded.won));
+    }
+    found
 }

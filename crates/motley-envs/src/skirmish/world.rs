@@ -6,6 +6,7 @@ use std::sync::Arc;
 use motley_core::Stream;
 
 use super::ground::Ground;
+use super::maps::sort_as_agents;
 use super::orca::Solver;
 use super::units::attribute::STRUCTURE;
 use super::units::{ENERGY, ENERGY_REGEN, ENERGY_START, HEAL_RATE, Kind, Profile, SHIELD_DELAY, SHIELD_REGEN, Stats, Weapon};
@@ -207,6 +208,18 @@ impl World {
         self.hits.reserve(4 * n * n);
         (self.dealt, self.kills, self.clock) = (0.0, 0, 0);
         self.stream = stream;
+    }
+
+    /// Starts a battle of units that were put anywhere, on top of each other too: they move apart, and the team is then put into
+    /// SMAC's order, which depends on where units stand. Both lists are left as the battle starts.
+    pub fn muster_apart(&mut self, allies: &mut [Recruit], foes: &mut [Recruit], stream: Stream) {
+        self.muster(allies, foes, false, stream.clone());
+        self.settle();
+        for (unit, (x, y)) in allies.iter_mut().chain(foes.iter_mut()).zip(self.x.iter().zip(&self.y)) {
+            unit.at = [*x, *y];
+        }
+        sort_as_agents(allies);
+        self.muster(allies, foes, false, stream);
     }
 
     /// Number of units, the dead included.

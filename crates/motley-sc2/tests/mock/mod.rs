@@ -330,10 +330,9 @@ impl<'a> Game<'a> {
     fn step(&mut self, loops: u32) {
         if !self.created[0].is_empty() {
             // A created battle begins: pushed apart, the foes on the hunt.
-            let [allies, foes] = std::mem::take(&mut self.created);
+            let [mut allies, mut foes] = std::mem::take(&mut self.created);
             self.battle = self.shared.battles.fetch_add(1, Ordering::Relaxed);
-            self.world.muster(&allies, &foes, false, (self.shared.streams)(self.battle, self.seed));
-            self.world.settle();
+            self.world.muster_apart(&mut allies, &mut foes, (self.shared.streams)(self.battle, self.seed));
             self.world.sides[1].clone().for_each(|u| self.world.order[u] = Order::Hunt);
             self.steps = 0;
         } else if (0..self.world.len()).any(|u| self.world.alive(u)) {
@@ -389,13 +388,14 @@ impl<'a> Game<'a> {
         }
     }
 
-    /// The living, as the protocol shows them.
+    /// The living, as the protocol shows them: the team in another order than that of agents, which is the client's to find.
     fn units(&self) -> Vec<Unit> {
         let world = &self.world;
         let mut names: Vec<&str> = world.sides[0].clone().map(|u| world.stats[u].kind.name()).collect();
         names.sort_unstable();
         names.dedup();
-        let shown = (0..world.len()).filter(|u| world.alive(*u)).map(|u| {
+        let all = world.sides[0].clone().rev().chain(world.sides[1].clone());
+        let shown = all.filter(|u| world.alive(*u)).map(|u| {
             let stats = world.stats[u];
             let ally = world.sides[0].contains(&u);
             let unit_type = match (ally, &self.map) {

@@ -11,9 +11,20 @@ fn block<'a>(spec: &TeamSpec, buf: &'a FrameBuf, i: usize, j: usize) -> &'a [f32
     &buf.obs[spec.obs_range(i)][4 + 9 * j..4 + 9 * (j + 1)]
 }
 
-/// Plays an episode on two copies, one of which hides foes with that chance. Gives how many pairs of a foe and an agent that was not
-/// the first to see it had it in sight at least once, and in how many of these it was shown.
-fn pairs(chance: &str, seed: u64) -> (usize, usize) {
+/// What is known of one foe.
+#[derive(Default, Clone)]
+struct Known {
+    /// Who found it.
+    finder: Option<usize>,
+    /// Several had it in sight at once, and may be shown it by chance: who found it cannot be told any more.
+    unclear: bool,
+    /// Of each other agent that had it in sight since, whether it was shown.
+    shown: [Option<bool>; 5],
+}
+
+/// Plays an episode on two copies, one of which hides foes with that chance. Gives, for every time that it is clear who found a foe, how
+/// many others had it in sight while the finder lived, and in how many of these it was shown; and how often a foe was found again.
+fn pairs(chance: &str, seed: u64) -> (usize, usize, usize) {
     let make = |settings: &[&str]| Registry::builtin().make("skirmish/protoss_5_vs_5", settings).unwrap();
     let (mut open, mut hiding) = (make(&[]), make(&[chance]));
     let spec = open.spec().clone();
@@ -21,23 +32,35 @@ fn pairs(chance: &str, seed: u64) -> (usize, usize) {
     let at = || Stream::new(seed, Purpose::Check, 0, 0);
     open.reset(at(), &mut all.frame()).unwrap();
     hiding.reset(at(), &mut some.frame()).unwrap();
-    let mut first = [None; FOES];
-    let mut shown = [[None; 5]; FOES];
+    let mut known: [Known; FOES] = Default::default();
+    let (mut drawn, mut again) = (Vec::new(), 0);
     let mut draws = Stream::new(seed, Purpose::Check, 1, 0);
     loop {
         assert_eq!((&all.avail, &all.state, &all.rewards), (&some.avail, &some.state, &some.rewards), "nothing else differs");
-        for (j, i) in (0..FOES).flat_map(|j| (0..5).map(move |i| (j, i))) {
-            let (there, seen) = (block(&spec, &all, i, j), block(&spec, &some, i, j));
-            if there[1] == 0.0 {
-                assert!(seen.iter().all(|x| *x == 0.0));
-                continue;
+        for (j, known) in known.iter_mut().enumerate() {
+            let in_sight: Vec<usize> = (0..5).filter(|i| block(&spec, &all, *i, j)[1] != 0.0).collect();
+            if known.finder.is_some_and(|finder| !all.alive[finder]) {
+                drawn.extend(std::mem::take(known).shown.into_iter().flatten());
+                again += usize::from(!in_sight.is_empty());
             }
-            let sees = seen[1] != 0.0;
-            assert!(if sees { seen == there } else { seen.iter().all(|x| *x == 0.0) });
-            if *first[j].get_or_insert(i) == i {
-                assert!(sees, "who meets a foe first sees it for good");
-            } else {
-                assert_eq!(*shown[j][i].get_or_insert(sees), sees, "drawn once an episode");
+            let sees = |i: usize| block(&spec, &some, i, j)[1] != 0.0;
+            if known.finder.is_none() && !known.unclear {
+                let shown: Vec<usize> = in_sight.iter().copied().filter(|i| sees(*i)).collect();
+                assert!(in_sight.is_empty() || !shown.is_empty(), "who finds a foe sees it");
+                known.unclear = in_sight.len() > 1 && chance != "prob_obs_enemy=0";
+                known.finder = shown.first().copied().filter(|_| !known.unclear);
+            }
+            for i in 0..5 {
+                let (there, seen) = (block(&spec, &all, i, j), block(&spec, &some, i, j));
+                assert!(if sees(i) { seen == there } else { seen.iter().all(|x| *x == 0.0) });
+                if known.finder.is_none() || !in_sight.contains(&i) {
+                    continue;
+                }
+                if known.finder == Some(i) {
+                    assert!(sees(i), "who finds a foe sees it for good");
+                } else {
+                    assert_eq!(*known.shown[i].get_or_insert(sees(i)), sees(i), "drawn once, until the finder falls");
+                }
             }
         }
         let mut actions = vec![0.0; spec.n()];
@@ -49,18 +72,19 @@ fn pairs(chance: &str, seed: u64) -> (usize, usize) {
         let status = open.step(Actions::new(&spec, &actions), &mut all.frame()).unwrap();
         assert_eq!(status, hiding.step(Actions::new(&spec, &actions), &mut some.frame()).unwrap());
         if status.done() {
-            let drawn: Vec<bool> = shown.into_iter().flatten().flatten().collect();
-            return (drawn.len(), drawn.iter().filter(|sees| **sees).count());
+            drawn.extend(known.into_iter().flat_map(|known| known.shown.into_iter().flatten()));
+            return (drawn.len(), drawn.iter().filter(|sees| **sees).count(), again);
         }
     }
 }
 
 #[test]
 fn a_foe_that_another_met_is_seen_by_chance() {
-    let total = |chance: &str| (0..40).map(|seed| pairs(chance, seed)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    let (drawn, shown) = total("prob_obs_enemy=0");
-    assert!(drawn > 300 && shown == 0, "{shown} of {drawn}");
-    let (drawn, shown) = total("prob_obs_enemy=0.4");
+    let sum = |a: (usize, usize, usize), b: (usize, usize, usize)| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
+    let total = |chance: &str| (0..60).map(|seed| pairs(chance, seed)).fold((0, 0, 0), sum);
+    let (drawn, shown, again) = total("prob_obs_enemy=0");
+    assert!(drawn > 300 && shown == 0 && again > 50, "{shown} of {drawn}, {again} found again");
+    let (drawn, shown, _) = total("prob_obs_enemy=0.4");
     let part = shown as f64 / drawn as f64;
     assert!((part - 0.4).abs() < 0.1, "{shown} of {drawn}");
 }

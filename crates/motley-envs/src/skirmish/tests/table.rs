@@ -55,7 +55,10 @@ fn sizes_and_limits_are_those_of_smac() {
     ] {
         for (size, (obs, state)) in ["5_vs_5", "10_vs_10", "10_vs_11", "20_vs_20", "20_vs_23"].into_iter().zip(sizes) {
             let env = registry.make(&format!("skirmish/{race}_{size}"), &[]).unwrap();
-            assert_eq!((env.spec().agents[0].obs.size(), env.spec().state), (obs, StateSpace::Ep(state)), "{race} {size}");
+            let (spec, foes) = (env.spec(), size.split('_').next_back().unwrap().parse::<usize>().unwrap());
+            assert_eq!((spec.agents[0].obs.size(), spec.state), (obs, StateSpace::Ep(state)), "{race} {size}");
+            assert_eq!(spec.step_limit, Some(200), "{race} {size}");
+            assert!(spec.agents.iter().all(|agent| agent.action.mask_len() == 6 + foes), "{race} {size}");
         }
     }
     for (name, smac, unified) in [("6m2m_15m", 21, 29), ("12m4m_30m", 36, 52), ("MMM", 16, 26), ("MMM2", 18, 28)] {

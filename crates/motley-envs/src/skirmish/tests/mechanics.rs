@@ -1,0 +1,77 @@
+//! Rules of `liberty` that few battles show.
+
+use super::super::world::TICK;
+use super::*;
+
+/// Velocities are in cells a second, accelerations in cells a second squared.
+#[test]
+fn a_foes_flyer_gains_speed_and_the_teams_has_it_at_once() {
+    let mut world = battle(Profile::Liberty, &[(Kind::Medivac, 4.0, 10.0)], &[(Kind::Medivac, 4.0, 20.0)]);
+    (world.order[0], world.order[1]) = (Order::Move([28.0, 10.0]), Order::March([28.0, 20.0]));
+    for tick in 1..=25 {
+        world.tick();
+        assert!((world.vx[0] - 2.75).abs() < 1e-5, "tick {tick}: the team's has no inertia, {}", world.vx[0]);
+        let gained = (2.3125 * TICK * f64::from(tick)).min(2.75);
+        assert!((world.vx[1] - gained).abs() < 1e-5, "tick {tick}: {} of {gained}", world.vx[1]);
+    }
+    assert!((world.x[0] - (4.0 + 2.75 * 25.0 / 16.0)).abs() < 1e-3);
+}
+
+#[test]
+fn a_baneling_tears_down_buildings() {
+    for profile in BOTH {
+        let foes = [(Kind::SpineCrawler, 11.1, 10.0)];
+        let mut world = battle(profile, &[(Kind::Baneling, 10.0, 10.0)], &foes);
+        world.order[0] = Order::Unit(1);
+        ticks(&mut world, 1);
+        // 80 on an armour of 2; in SMAClite what zerg regain of a tick follows.
+        assert!(!world.alive(0) && (222.0..222.03).contains(&world.hp[1]), "{profile:?}: {}", world.hp[1]);
+    }
+}
+
+#[test]
+fn a_colossus_walks_over_a_cliff_that_others_go_around() {
+    let walk = |kind: Kind| {
+        let mut world = World::new(Profile::Liberty, Ground::of(Layout::Plateau, Profile::Liberty), stream());
+        let far = Recruit { kind: Kind::Marine, at: [1.0, 9.5] };
+        world.muster(&[Recruit { kind, at: [16.0, 9.0] }], &[far], false, stream());
+        world.order[0] = Order::Move([16.0, 16.0]);
+        let mut aside = 0.0_f32;
+        for tick in 1..1000 {
+            world.tick();
+            aside = aside.max((world.x[0] - 16.0).abs());
+            if (world.x[0] - 16.0).hypot(world.y[0] - 16.0) < 0.01 {
+                return (tick, aside);
+            }
+        }
+        panic!("{} never arrives: ({}, {})", kind.name(), world.x[0], world.y[0]);
+    };
+    // 7 cells at 2.25 a second.
+    let (taken, aside) = walk(Kind::Colossus);
+    assert!((50..=51).contains(&taken) && aside < 1e-3, "{taken} ticks, {aside} aside");
+    let (taken, aside) = walk(Kind::Zealot);
+    assert!(taken > 150 && aside > 10.0, "{taken} ticks, {aside} aside");
+}
+
+/// A foe's shield that comes back makes what the team took negative: SMAC pays its absolute value, SMACv2 nothing.
+#[test]
+fn shields_that_come_back_are_paid_for_by_smac_alone() {
+    for (name, most, paid) in [("3s_vs_3z", 680.0, 1.0), ("protoss_5_vs_5", 1000.0, 0.0)] {
+        let map = find(name).unwrap();
+        let mut env = Skirmish::new(&map, &options(&Battle(map.clone()), &[]).unwrap()).unwrap();
+        let spec = env.spec().clone();
+        let mut buf = FrameBuf::new(&spec);
+        env.reset(stream(), &mut buf.frame()).unwrap();
+        for (side, x) in [(0, 1.0), (1, 31.0)] {
+            for (row, u) in env.world.sides[side].clone().enumerate() {
+                (env.world.x[u], env.world.y[u], env.world.order[u]) = (x, 4.0 + 5.0 * row as f32, Order::Stop);
+            }
+        }
+        let foe = env.world.sides[1].start;
+        env.world.shield[foe] -= 30.0;
+        env.write(&mut buf.frame());
+        env.step(Actions::new(&spec, &vec![1.0; spec.n()]), &mut buf.frame()).unwrap();
+        // Two points a second, for half a second.
+        assert!((buf.rewards[0] * most / 20.0 - paid).abs() < 1e-9, "{name}: {}", buf.rewards[0]);
+    }
+}
