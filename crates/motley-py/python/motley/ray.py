@@ -380,8 +380,11 @@ def _one(plan: str, index: int, here: str, cpus: int) -> int:
     return _native.command(["motley", "--quiet", "sweep", plan, "--index", str(index)])
 
 
-def sweep(plan: str | os.PathLike[str], *, parallel: int | None = None, cpus: int = 1, retries: int = 3) -> int:
+def sweep(
+    plan: str | os.PathLike[str], *, parallel: int | None = None, cpus: int = 1, retries: int = 3, lines: bool = False
+) -> int:
     """Trains the runs of a plan over a Ray cluster, `cpus` processors each, at most `parallel` at a time; the exit code.
+    With `lines` its end is told as the command's `--json` tells it.
 
     Given again it goes on where it stopped. A run whose process or node is lost is taken up from its last checkpoint elsewhere, so
     the plan and its `out` must lie where every node sees them.
@@ -420,14 +423,23 @@ def sweep(plan: str | os.PathLike[str], *, parallel: int | None = None, cpus: in
                 print(f"failed: {folder} (exit code {code}){lost}", file=sys.stderr)
             else:
                 print(f"done: {folder}", file=sys.stderr)
-    print(f"{len(runs) - len(failed)} of {len(runs)} runs are done, {len(failed)} failed")
+    done = len(runs) - len(failed)
+    if lines:
+        out = os.path.commonpath([said["run"] for said in runs])
+        print(json.dumps({"event": "done", "out": out, "runs": len(runs), "done": done, "failed": len(failed)}))
+    else:
+        print(f"{done} of {len(runs)} runs are done, {len(failed)} failed")
     return 1 if failed else 0
 
 
 def _value(text: str) -> Any:
-    """A setting's value as the command line has it: text needs no quotes."""
+    """A setting's value as the command line has it, in TOML's writing (before Python 3.11: JSON's); text needs no quotes."""
     try:
-        return json.loads(text)
+        import tomllib
+    except ImportError:
+        tomllib = None  # type: ignore[assignment]
+    try:
+        return json.loads(text) if tomllib is None else tomllib.loads(f"value = {text}")["value"]
     except ValueError:
         return text
 
@@ -439,6 +451,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("plan")
     many.add_argument("--parallel", type=int)
     many.add_argument("--cpus", type=int, default=1)
+    many.add_argument("--json", action="store_true")
     one = commands.add_parser("train", help="one run: ALGO TASK [key=value ...]")
     one.add_argument("words", nargs="*")
     one.add_argument("--out")
@@ -452,7 +465,7 @@ def main() -> None:
     """`python -m motley.ray sweep PLAN`, which `motley sweep PLAN --launcher ray` runs, and `python -m motley.ray train ALGO TASK`."""
     args = _parser().parse_args()
     if args.command == "sweep":
-        sys.exit(sweep(args.plan, parallel=args.parallel, cpus=args.cpus))
+        sys.exit(sweep(args.plan, parallel=args.parallel, cpus=args.cpus, lines=args.json))
     names = [word for word in args.words if "=" not in word] + [None, None]
     settings = {name: _value(text) for name, _, text in (word.partition("=") for word in args.words if "=" in word)}
     train(names[0], names[1], settings, out=args.out, resume=args.resume, workers=args.workers, cpus=args.cpus)

@@ -83,7 +83,7 @@ fn in_the_way(path: &Path, error: &std::io::Error) -> Failure {
         ErrorKind::AlreadyExists => {
             Failure::usage(format!("{} is there already and is left as it is: take another name, or remove it", path.display()))
         }
-        _ => Failure::usage(format!("{}: {error}", path.display())),
+        _ => Failure::run(format!("{}: {error}", path.display())),
     }
 }
 

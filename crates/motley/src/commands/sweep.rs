@@ -36,7 +36,7 @@ pub(crate) fn run(args: &SweepArgs, registry: &Registry, start: &[OsString], out
     }
     match args.launcher.as_str() {
         "slurm" => slurm(&args.plan, &above, &jobs, registry, start, out),
-        "ray" => by_ray(args, &jobs, registry),
+        "ray" => by_ray(args, &jobs, registry, out),
         _ => local(args, &above, &jobs, registry, start, out),
     }
 }
@@ -66,7 +66,7 @@ fn local(
 }
 
 /// Hands the plan to the Python package, which knows Ray; its words and its exit code are this command's.
-fn by_ray(args: &SweepArgs, jobs: &[Job], registry: &Registry) -> Result<u8, Failure> {
+fn by_ray(args: &SweepArgs, jobs: &[Job], registry: &Registry, out: &Output) -> Result<u8, Failure> {
     for job in jobs {
         job.state(registry)?;
     }
@@ -88,6 +88,9 @@ fn by_ray(args: &SweepArgs, jobs: &[Job], registry: &Registry) -> Result<u8, Fai
     command.args(["-m", "motley.ray", "sweep"]).arg(&args.plan);
     if let Some(n) = args.parallel {
         command.args(["--parallel", &n.to_string()]);
+    }
+    if out.is_json() {
+        command.arg("--json");
     }
     let status = command.status().map_err(|e| missing(e.to_string()))?;
     // One that a signal ended has no code.
