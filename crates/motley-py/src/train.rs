@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 
 use crate::array::Array;
 use crate::crew::PyCrew;
-use crate::{config_error, failed};
+use crate::{config_error, failed, run_error};
 
 /// An environment whose adapter Python makes, in this process.
 struct LocalTask {
@@ -139,11 +139,12 @@ fn plan(
 ) -> PyResult<(Trainer, PathBuf)> {
     let train_error = |e: motley_train::TrainError| match e {
         motley_train::TrainError::Config(e) => config_error(e),
+        motley_train::TrainError::Run(e) => run_error(e),
         other => failed(other),
     };
     if let Some(dir) = resume {
-        let folder = RunFolder::open(Path::new(dir)).map_err(failed)?;
-        let (info, config) = (folder.info().map_err(failed)?, folder.config().map_err(failed)?);
+        let folder = RunFolder::open(Path::new(dir)).map_err(run_error)?;
+        let (info, config) = (folder.info().map_err(run_error)?, folder.config().map_err(run_error)?);
         let take_up = if how.retune { retune_plan } else { resume_plan };
         let plan = take_up(registry, &info.algo, &info.task, &config, &request.overrides).map_err(config_error)?;
         let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
@@ -153,7 +154,7 @@ fn plan(
     let plan = request.plan(registry).map_err(config_error)?;
     let seed = plan.settings.get("seed").map_err(config_error)?;
     let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
-    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), |dir| RunFolder::create(Path::new(dir))).map_err(failed)?;
+    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), |dir| RunFolder::create(Path::new(dir))).map_err(run_error)?;
     let dir = folder.root().to_owned();
     Ok((Trainer::start_with(plan, folder, how).map_err(train_error)?, dir))
 }
@@ -190,9 +191,17 @@ pub(crate) fn train(
     let raised: Mutex<Option<PyErr>> = Mutex::new(None);
     let (dir, outcome) = py.detach(|| {
         let (mut trainer, dir) = plan(&request, &registry, resume.as_deref(), out.as_deref(), how)?;
-        let total = trainer.total_steps();
+        let total = trainer.last_step().max(trainer.total_steps());
+        let rounded = rounded_up(&trainer, resume.is_none() || request.overrides.iter().any(|word| word.starts_with("total_steps")));
         let outcome = trainer.train(&stop, &mut |event| {
-            let told = Python::attach(|py| py.check_signals().and_then(|()| tell(py, &see, event, total)));
+            let told = Python::attach(|py| {
+                py.check_signals()?;
+                tell(py, &see, event, total)?;
+                match &rounded {
+                    Some(note) if matches!(event, Event::Started { .. }) => tell(py, &see, note, total),
+                    _ => Ok(()),
+                }
+            });
             if let Err(error) = told {
                 stop.store(true, Ordering::Relaxed);
                 raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -209,6 +218,13 @@ pub(crate) fn train(
         Some(error) => Err(error),
         None => Ok((dir, outcome.finished, outcome.env_steps, outcome.wall_seconds, outcome.eval.map(|e| e.return_mean))),
     }
+}
+
+/// What is said where the budget that was asked for is no whole number of rollouts.
+fn rounded_up(trainer: &Trainer, asked: bool) -> Option<Event> {
+    let (total, last) = (trainer.total_steps(), trainer.last_step());
+    let text = || format!("total_steps = {total} is rounded up to {last}: training goes by whole rollouts");
+    (asked && last > total).then(|| Event::Warning(text()))
 }
 
 /// One event as keyword arguments.

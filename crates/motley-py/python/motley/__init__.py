@@ -7,6 +7,9 @@
     run.metrics()                                        # a pandas frame
 """
 
+import os
+import sys
+
 try:
     from . import _native
 except ImportError as error:
@@ -19,6 +22,10 @@ from .runs import Run, run
 from .team import Agent, Team
 from .training import train
 from .vector import VectorEnv, make_vec
+
+# Environments by name run with the Python that runs this, unless another one is named.
+if sys.executable:
+    os.environ.setdefault("MOTLEY_PYTHON", sys.executable)
 
 __all__ = [
     "Agent", "ConfigError", "Error", "MissingError", "Policy", "Run", "Team", "VectorEnv", "__version__", "algorithms",
