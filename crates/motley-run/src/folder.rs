@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(neither(&runs), both);
         put("first", "run.json");
         put("second", "run.json");
-        let many = format!("name one: {}, {}, {}, ...", shown("five"), shown("first"), shown("second"));
+        let many = format!("name one: {}, {}, {}, ...", shown("first"), shown("five"), shown("second"));
         assert!(neither(&runs).ends_with(&many), "{}", neither(&runs));
         put("../bundles/spread", "policy.json");
         assert!(neither(&dir.path().join("bundles")).contains("holds policy bundles, name one"));
