@@ -31,6 +31,10 @@ const READ: [&str; 21] = [
     "model_dir",
 ];
 
+/// What always holds here, at these values: seeds are said, the dead are left out, log-probabilities of an action's parts add up.
+const ALWAYS: [(&str, &str, &str); 3] =
+    [("seed", "seed_specify", "true"), ("algo", "use_policy_active_masks", "true"), ("algo", "action_aggregation", "\"prod\"")];
+
 /// Sections about the machine and the log.
 const ELSEWHERE: [&str; 3] = ["device", "logger", "render"];
 
@@ -46,7 +50,9 @@ pub(super) fn read(json: &Value) -> Result<Found, String> {
     for (section, values) in sections.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
         for (name, value) in values.as_object().into_iter().flatten() {
             let same = HARL.iter().find(|(s, n, _)| s == section && n == name);
-            if !same.is_some_and(|(.., key)| found.take(key, value)) && !READ.contains(&name.as_str()) && !value.is_null() {
+            let always = ALWAYS.iter().any(|(s, n, v)| s == section && n == name && value.to_string() == *v);
+            let known = always || READ.contains(&name.as_str()) || value.is_null();
+            if !same.is_some_and(|(.., key)| found.take(key, value)) && !known {
                 found.left.push(format!("{section}.{name}={value}"));
             }
         }
