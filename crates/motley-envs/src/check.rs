@@ -367,6 +367,8 @@ impl Trial<'_> {
                 }
             }
             first.reset(self.episode(k))?;
+            // What is still taken by the last episode is likeliest to be in the way of the same one.
+            second.reset(self.episode(k))?;
             second.reset(self.episode(k))?;
             ensure(first.bits() == second.bits(), || {
                 format!(
