@@ -134,6 +134,32 @@ def test_vector_arrays_are_shared_and_unpadded():
         envs.step({a: np.full(8, 9) for a in envs.agents})
 
 
+def test_vector_actions_are_drawn_from_the_agents_spaces():
+    for task, settings in (("mpe/simple_tag_v3", {}), ("mpe/simple_tag_v3", {"continuous": True}), ("skirmish/3m", {})):
+        envs, one = motley.make_vec(task, 4, **settings), motley.make(task, **settings)
+        obs, infos = envs.reset(seed=1)
+        for agent in envs.agents:
+            assert envs.action_space(agent) == one.action_space(agent)
+            assert envs.observation_space(agent).contains(obs[agent][0])
+            width = () if envs.action_space(agent).shape == () else envs.action_space(agent).shape
+            assert np.stack([envs.action_space(agent).sample()] * 4).shape == (4, *width)
+        masks = infos.get("action_mask", {})
+        draw = lambda a, k: envs.action_space(a).sample(*([masks[a][k].astype(np.int8)] if a in masks else []))  # noqa: E731, B023
+        envs.step({a: np.stack([draw(a, k) for k in range(4)]) for a in envs.agents})
+        with pytest.raises(ValueError, match="no agent 'nobody'"):
+            envs.action_space("nobody")
+
+
+def test_environments_by_name_run_with_this_python():
+    code = "import os, motley; motley.make_vec('py:mpe2.simple_spread_v3:parallel_env', 1); print(os.environ['MOTLEY_PYTHON'])"
+    given = {k: v for k, v in os.environ.items() if k not in ("MOTLEY_PYTHON", "VIRTUAL_ENV")}
+    # Without anything else on the path there is no other Python to be found.
+    done = subprocess.run([sys.executable, "-c", code], env={**given, "PATH": "/nowhere"}, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.split()[-1] == sys.executable, done.stderr
+    done = subprocess.run([sys.executable, "-c", code], env={**given, "MOTLEY_PYTHON": "/no/such/python"}, capture_output=True, text=True)
+    assert done.returncode != 0 and "/no/such/python" in done.stderr
+
+
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
 def test_autoreset_modes_keep_the_true_end(mode):
     """Against one copy at a time, stepped by hand."""
@@ -193,7 +219,25 @@ def test_training_returns_frames_and_tells_progress(trained):
     assert [e["env_steps"] for e in events if e["event"] == "progress"] == list(range(200, 2001, 200))
     metrics, episodes = run.metrics(), run.evaluations()
     assert metrics.index[-1] == 2000 and np.isfinite(metrics["eval/return_mean"].dropna()).all()
+    assert metrics.index.is_unique and np.isfinite(metrics.loc[2000, ["eval/return_mean", "train/episode_return"]].astype(float)).all()
     assert len(episodes) == 4 and run.info["status"] == "done" and "happo" in repr(run)
+
+
+def test_a_budget_is_told_in_whole_rollouts_and_an_existing_folder_is_a_matter_of_configuration(tmp_path):
+    settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 25, "eval.episodes": 1}
+    told, out = [], tmp_path / "run"
+    motley.train("ippo", "mpe/simple_v3", settings, total_steps=60, out=out, progress=told.append)
+    assert told[0]["event"] == "started" and told[0]["total_steps"] == 100
+    assert told[1]["event"] == "warning" and "60 is rounded up to 100" in told[1]["text"]
+    assert max(e["env_steps"] for e in told if e["event"] == "progress") == 100
+    with pytest.raises(motley.ConfigError, match="already holds a run"):
+        motley.train("ippo", "mpe/simple_v3", settings, total_steps=60, out=out, progress=False)
+    with pytest.raises(motley.ConfigError, match="holds no run"):
+        motley.train(resume=tmp_path, progress=False)
+    with pytest.raises(motley.ConfigError, match="holds runs, name one: .*run"):
+        motley.load(tmp_path)
+    with pytest.raises(motley.ConfigError, match="does not exist"):
+        motley.load(tmp_path / "nothing")
 
 
 def test_training_is_the_command_line_s_bit_for_bit(trained, tmp_path):
@@ -338,9 +382,13 @@ def test_environments_of_this_process_and_of_workers_train_alike(tmp_path):
     common = dict(seed=1, total_steps=200, progress=False)
     local = motley.train("ippo", lambda: simple_spread_v3.parallel_env(), settings, out=tmp_path / "local", **common)
     there = motley.train("ippo", "py:mpe2.simple_spread_v3:parallel_env", settings, out=tmp_path / "there", **common)
+    with pytest.raises(motley.ConfigError, match="task=THE_SAME_CALL"):
+        motley.train(resume=local, total_steps=400, progress=False)
     assert local.info["task"] == "local/<lambda>" and there.info["task"].startswith("py:mpe2.")
     returns = "train/episode_return"
     np.testing.assert_array_equal(local.metrics()[returns].dropna(), there.metrics()[returns].dropna())
+    more = motley.train(task=lambda: simple_spread_v3.parallel_env(), resume=local, total_steps=400, progress=False)
+    assert more.info["env_steps"] == 400
 
 
 def test_fault_an_exception_in_this_process_is_borne(tmp_path):

@@ -185,7 +185,8 @@ class Acted:
             self.width, self.mask_len, self.shape, self.dtype = low.size, 0, space.shape, space.dtype
             self.spec = {"box": {"low": low.tolist(), "high": high.tolist()}}
         else:
-            raise Invalid(f"{where}: a {self.kind} action space cannot be acted in; Discrete, MultiDiscrete, MultiBinary and Box can")
+            team = "; a Tuple is a team's, an agent a part, where the observation space is a Tuple of as many" if self.kind == "Tuple" else ""
+            raise Invalid(f"{where}: a {self.kind} action space cannot be acted in; Discrete, MultiDiscrete, MultiBinary and Box can{team}")
 
     def read(self, numbers):
         """The action that `numbers` (float32, `width`) means."""
@@ -378,49 +379,6 @@ class Parallel(Adapter):
         return (RUNNING if not over else TRUNCATED if cut else TERMINATED), None
 
 
-class Single(Adapter):
-    """A Gymnasium environment: a team of one."""
-
-    def __init__(self, env):
-        self.env = env
-        observed = [Observed(env.observation_space, "observation", ("action_mask",))]
-        acted = [Acted(env.action_space, "agent \"agent\"")]
-        obs, info = with_infos(self.start(0))
-        self.masked = Parallel.mask_in(obs, info) is not None
-        limit = getattr(getattr(env, "spec", None), "max_episode_steps", None)
-        super().__init__(["agent"], observed, acted, None, True, self.masked, False, step_limit=limit)
-
-    def start(self, seed):
-        try:
-            return self.env.reset(seed=seed)
-        except TypeError:  # The generation before seeds in reset.
-            self.env.seed(seed)
-            return self.env.reset()
-
-    def write(self, obs, info, out):
-        self.observed[0].write(obs, out.obs)
-        mask = Parallel.mask_in(obs, info) if self.masked else None
-        if mask is not None:
-            self.acted[0].write_mask(mask, out.avail)
-        self.write_state(None, out)
-
-    def reset(self, seed, out):
-        obs, info = with_infos(self.start(seed))
-        self.write(obs, info, out)
-
-    def step(self, actions, out):
-        result = self.env.step(self.action_of(0, actions))
-        if len(result) == 4:  # The generation with one `done`.
-            obs, reward, done, info = result
-            cut = bool(info.get("TimeLimit.truncated", False))
-            terminated, truncated = done and not cut, done and cut
-        else:
-            obs, reward, terminated, truncated, info = result
-        out.rewards[0] = number(reward, "reward")
-        self.write(obs, info, out)
-        return (TERMINATED if terminated else TRUNCATED if truncated else RUNNING), None
-
-
 class Smac(Adapter):
     """The interface of SMAC: get_obs, get_state, get_avail_actions, one common reward. Action 0 is the dead's alone."""
 
@@ -533,7 +491,8 @@ def adapt(env):
     if has("get_obs", "get_state", "get_avail_actions", "step", "reset"):
         return Smac(env)
     if has("observation_space", "action_space", "step", "reset"):
-        return Single(env)
+        team = tuple_of(env.action_space)
+        return Team(env) if team and team == tuple_of(env.observation_space) else Single(env)
     raise Invalid(
         f"{type(env).__name__} is no environment that Motley knows: a PettingZoo ParallelEnv has possible_agents, a Gymnasium Env "
         "observation_space and action_space, one of SMAC's kind get_obs, get_state and get_avail_actions"

@@ -31,7 +31,12 @@ pub fn families() -> Vec<Arc<dyn TaskFamily>> {
             "py:MODULE:CALLABLE",
             "a PettingZoo ParallelEnv, Gymnasium Env or environment of SMAC's kind from Python, in worker processes",
         ),
-        family("gym", "gym/", "gym/ID", "an environment registered with Gymnasium, a team of one"),
+        family(
+            "gym",
+            "gym/",
+            "gym/ID",
+            "an environment registered with Gymnasium: a team of one, or of as many as its Tuple spaces have parts",
+        ),
         family("football", "football/", "football/SCENARIO", "Google Research Football's academy (built with scripts/football)"),
     ]
 }

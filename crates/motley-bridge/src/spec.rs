@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// The Python source of the adapters: from environments of other libraries to flat arrays. Also used where an environment lives in
 /// this process.
-pub const ADAPTERS: &str = include_str!("../python/adapters.py");
+pub const ADAPTERS: &str = concat!(include_str!("../python/adapters.py"), "\n\n", include_str!("../python/gym.py"));
 
 /// A description that makes no team.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use motley_bridge::families;
-use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, Status, Stream, TeamSpec};
+use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, RewardKind, Status, Stream, TeamSpec};
 use motley_envs::Registry;
 use motley_envs::check::check;
 use motley_envs::registry::options;
@@ -82,6 +82,9 @@ fn foreign_environments_keep_the_contract() {
         ("Skirmish", &["workers=1"]),
         ("Skirmish", &["workers=1", "kwargs={win=false}"]),
         ("old_gym", &["workers=1"]),
+        ("Foraging", &["workers=1"]),
+        ("Foraging", &["workers=1", "kwargs={common=true}"]),
+        ("Foraging", &["workers=1", "kwargs={done=true}"]),
     ] {
         let task = registry().get(&format!("py:tests.foreign:{name}")).unwrap();
         let options = options(&*task, settings).unwrap();
@@ -119,6 +122,42 @@ fn unlike_agents_arrive_unpadded() {
         assert_eq!(status, if t == 10 { Status::Truncated } else { Status::Running });
     }
     assert!(matches!(player.step(), Err(EnvError::NotRunning(_))));
+}
+
+#[test]
+fn a_tuple_of_spaces_is_a_team() {
+    if !python() {
+        return;
+    }
+    let mut player = Player::new(make("Foraging", &["workers=1"]).unwrap());
+    let team = Arc::clone(&player.team);
+    let agents: Vec<_> = team.agents.iter().map(|a| (a.name.as_str(), a.obs.size(), a.action.clone())).collect();
+    let choices = (ActionSpace::Discrete(3), ActionSpace::MultiDiscrete(vec![2, 2]));
+    assert_eq!(agents, [("agent_0", 2, choices.0), ("agent_1", 3, choices.1)]);
+    assert_eq!((team.reward, team.masks, team.deaths), (RewardKind::Own, true, false));
+    player.reset(0).unwrap();
+    assert_eq!(player.buf.avail[..3], [true, false, true], "the first agent's mask at an even step");
+    for t in 1..=5 {
+        let mut frame = player.buf.frame();
+        let status = player.env.step(Actions::new(&team, &[2.0, 1.0, 0.0]), &mut frame).unwrap();
+        let (obs, x0) = (&player.buf.obs, player.buf.obs[0]);
+        assert_eq!((obs[1], obs[2], obs[3], obs[4]), (t as f32, x0, t as f32, 1.0));
+        assert!((player.buf.rewards[0] - f64::from(x0)).abs() < 1e-5 && player.buf.rewards[1] == 2.0, "{:?}", player.buf.rewards);
+        assert_eq!(player.buf.avail[1], t % 2 == 1 || t == 5);
+        // Per agent the first is over at step 3; the episode is where both are.
+        assert_eq!(status, if t == 5 { Status::Terminated } else { Status::Running });
+    }
+    let mut cut = Player::new(make("Foraging", &["workers=1", "kwargs={common=true}"]).unwrap());
+    cut.reset(0).unwrap();
+    for t in 1..=5 {
+        let status = cut.step().unwrap();
+        assert_eq!(cut.buf.rewards[0], cut.buf.rewards[1], "a scalar is paid to everybody");
+        assert_eq!(status, if t == 5 { Status::Truncated } else { Status::Running });
+    }
+    let mut long = Player::new(make("Foraging", &["workers=1", "kwargs={long=true}"]).unwrap());
+    long.reset(0).unwrap();
+    let error = long.step().unwrap_err().to_string();
+    assert!(error.contains("rewards") && error.contains("2 of them") && error.contains('3'), "{error}");
 }
 
 #[test]

@@ -30,6 +30,11 @@ class Dict:
         self.spaces = spaces
 
 
+class Tuple:
+    def __init__(self, spaces):
+        self.spaces = tuple(spaces)
+
+
 class Walk:
     """Three unlike agents on a line. `scout` has a mask, `mule` falls out at step 5, `arm` is continuous; ten steps."""
 
@@ -187,6 +192,39 @@ class Shifted:
 
     def step(self, action):
         return np.array([1, 1]), 0.0, True, False, {}
+
+
+class Foraging:
+    """A team in one Gymnasium environment. Unlike parts, each agent its reward; five steps.
+
+    `common` pays and ends with scalars; `done` is of the generation without infos at a reset; `long` pays one number too many.
+    """
+
+    def __init__(self, common=False, long=False, done=False):
+        self.common, self.long, self.done = common, long, done
+        self.observation_space = Tuple([Box(-50.0, 50.0, (2,)), Box(-50.0, 50.0, (3,))])
+        self.action_space = Tuple([Discrete(3), MultiDiscrete([2, 2])])
+
+    def seen(self):
+        seen = np.array([self.x, self.t], np.float32), np.array([self.x, self.t, 1.0], np.float32)
+        # One of the two agents has a mask, and it does not say so at the last step.
+        return seen, {"action_mask": [np.array([1, self.t % 2, 1]), None]} if self.t < 5 else {}
+
+    def reset(self, seed=None, options=None):
+        self.t, self.x = 0, float(np.random.default_rng(seed).uniform(-1, 1))
+        return self.seen()[0] if self.done else self.seen()
+
+    def step(self, actions):
+        first, second = actions
+        self.t += 1
+        self.x += first - float(second.sum())
+        obs, info = self.seen()
+        over = self.t == 5
+        if self.done:
+            return list(obs), [1.0, 2.0], [over, over], info
+        reward = self.x if self.common else [1.0, 2.0, 3.0] if self.long else [self.x, 2.0]
+        # The first agent is over at step 3 already.
+        return obs, reward, False if self.common else [self.t >= 3, over], over and self.common, info
 
 
 nothing = object

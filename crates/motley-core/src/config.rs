@@ -218,11 +218,12 @@ impl Settings {
         };
         let (name, text) = (name.trim(), text.trim());
         let parsed = parse_value(text);
-        // `algo.kl=true` is a word where a word is asked for, though TOML reads a truth value.
-        let word = Value::String(text.to_owned());
-        let kind = self.entry(name).map(|e| &e.key.kind);
-        let as_word = kind.is_some_and(|k| k.accept(&parsed).is_none() && k.accept(&word).is_some());
-        self.set(name, if as_word { &word } else { &parsed }, origin)
+        let fits = |value: &Value| self.entry(name).is_some_and(|e| e.key.kind.accept(value).is_some());
+        // `algo.kl=true` is a word where a word is asked for, though TOML reads a truth value; `64,64` a list, without what shells read.
+        let list = if text.is_empty() { text.to_owned() } else { format!("[{text}]") };
+        let others = || [Value::String(text.to_owned()), parse_value(&list)].into_iter().find(fits);
+        let value = if fits(&parsed) { parsed } else { others().unwrap_or(parsed) };
+        self.set(name, &value, origin)
     }
 
     /// The declared key of that name.
@@ -503,7 +504,9 @@ mod tests {
     fn values_are_typed_and_bounded() {
         assert_eq!(set("algo.clip=1").unwrap().clip, 1.0);
         assert_eq!(set("algo.ppo_epochs=1e2").unwrap().ppo_epochs, 100);
-        assert_eq!(set("algo.sizes=[64]").unwrap().sizes, vec![64]);
+        for (text, sizes) in [("[64]", vec![64]), ("64", vec![64]), ("64,32", vec![64, 32]), ("[]", vec![])] {
+            assert_eq!(set(&format!("algo.sizes={text}")).unwrap().sizes, sizes);
+        }
         assert_eq!(set("algo.mode=slow").unwrap().mode, "slow");
         assert_eq!(
             set("algo.share=[[\"a\"],[\"b\",\"c\"]]").unwrap().share,
@@ -518,7 +521,8 @@ mod tests {
             "algo.ppo_epochs=1.5",
             "algo.ppo_epochs=9223372036854775807",
             "algo.sizes=[0]",
-            "algo.sizes=3",
+            "algo.sizes=3,0",
+            "algo.sizes=",
             "algo.mode=medium",
             "algo.share=some",
             "algo.clip",

@@ -137,7 +137,14 @@ fn or_else(nearest: &[String], otherwise: &str) -> String {
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     // Of two tasks with one name, that of the suite which was written is meant.
     const SAME_SUITE: f64 = 0.2;
-    let last = |s: &str| s.rsplit(['.', '/']).next().unwrap_or(s).to_ascii_lowercase();
+    let part = |s: &str| s.rsplit(['.', '/']).next().unwrap_or(s).to_ascii_lowercase();
+    // Who writes no version means any: one library numbers the task (`_v3`) that another has without.
+    let versioned = |s: &str| s.rsplit_once("_v").is_some_and(|(_, v)| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()));
+    let any_version = !versioned(name);
+    let last = |s: &str| match part(s).rsplit_once("_v") {
+        Some((bare, _)) if any_version && versioned(s) => bare.to_owned(),
+        _ => part(s),
+    };
     let suite = |s: &str| s.split_once('/').map(|(suite, _)| suite.to_ascii_lowercase());
     let mut scored: Vec<(f64, &str)> = known
         .into_iter()
@@ -169,6 +176,9 @@ mod tests {
         assert_eq!(nearest("mpe/simple_spread", tasks)[0], "mpe/simple_spread_v3");
         assert_eq!(nearest("vmas/simple_spred", tasks)[0], "vmas/simple_spread");
         assert_eq!(nearest("mpe/climbing", tasks)[0], "matrix/climbing");
+        assert_eq!(nearest("simple_spread", tasks), ["mpe/simple_spread_v3", "vmas/simple_spread"]);
+        let versions = ["mpe/simple_tag_v2", "mpe/simple_tag_v3"];
+        assert_eq!(nearest("simple_tag_v3", versions)[0], "mpe/simple_tag_v3");
     }
 
     #[test]

@@ -54,6 +54,9 @@ impl Registry {
                 return Ok(task);
             }
         }
+        if name.starts_with(LOCAL) {
+            return Err(ConfigError::Invalid(local(name)));
+        }
         Err(unknown(name, self.iter().map(Task::name).chain(self.families().map(TaskFamily::pattern))))
     }
 
@@ -106,6 +109,17 @@ pub fn options(task: &dyn Task, settings: &[&str]) -> Result<TaskOptions, Config
     Ok(all.section("task"))
 }
 
+/// What the names of tasks begin with that a call in a Python process makes.
+const LOCAL: &str = "local/";
+
+/// Why a task of another process cannot be had here.
+fn local(name: &str) -> String {
+    format!(
+        "\"{name}\" was made by a call in a Python process: resume with motley.train(task=THE_SAME_CALL, resume=RUN), play with \
+        motley.load(RUN).act(...), or put the call into a module and train py:MODULE:CALLABLE"
+    )
+}
+
 /// The error for a name that is none of `known`.
 pub(crate) fn unknown(name: &str, known: impl Iterator<Item = String>) -> ConfigError {
     let known: Vec<String> = known.collect();
@@ -144,6 +158,8 @@ mod tests {
         assert!(text(registry.make("mpe/simple_v3", &["continous=true"]).err().unwrap()).contains("\"task.continuous\""));
         assert!(text(registry.make("mpe/simple_v3", &["flavour=v4"]).err().unwrap()).contains("one of v3"));
         assert!(registry.make("mpe/simple_line_v1", &["flavour=v2"]).is_err(), "there never was an older one");
+        let local = text(registry.get("local/<lambda>").err().unwrap());
+        assert!(local.contains("motley.train(task=THE_SAME_CALL, resume=RUN)"), "{local}");
     }
 
     #[test]

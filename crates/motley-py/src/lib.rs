@@ -24,6 +24,11 @@ fn config_error(error: motley_core::ConfigError) -> PyErr {
     }
 }
 
+/// A folder that cannot be used is the caller's to change, as on the command line.
+fn run_error(error: motley_run::RunError) -> PyErr {
+    if error.exit_code() == 2 { ConfigError::new_err(error.to_string()) } else { failed(error) }
+}
+
 fn failed(error: impl std::fmt::Display) -> PyErr {
     Error::new_err(error.to_string())
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use motley_core::{Purpose, Stream};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy as _, TeamPolicy};
-use motley_run::{RealDisk, RunView, is_bundle, read_bundle};
+use motley_run::{RealDisk, RunView, is_bundle, neither, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle};
 use pyo3::prelude::*;
 
@@ -39,9 +39,7 @@ impl Policy {
         py.detach(|| {
             let mut dir = path.clone();
             if !is_bundle(&path) {
-                let view = RunView::open(&path).map_err(|_| {
-                    ConfigError::new_err(format!("{} is neither a run folder nor a policy bundle", path.display()))
-                })?;
+                let view = RunView::open(&path).map_err(|_| ConfigError::new_err(neither(&path)))?;
                 dir = view.policy_dir();
                 if !is_bundle(&dir) {
                     return Err(failed(format!("{} has no policy yet: the first evaluation writes it", path.display())));

@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::array::Array;
 use crate::crew::PyCrew;
-use crate::{config_error, failed};
+use crate::{config_error, failed, run_error};
 
 /// An environment whose adapter Python makes, in this process.
 struct LocalTask {
@@ -150,11 +150,12 @@ fn plan(
 ) -> PyResult<(Trainer, PathBuf)> {
     let train_error = |e: motley_train::TrainError| match e {
         motley_train::TrainError::Config(e) => config_error(e),
+        motley_train::TrainError::Run(e) => run_error(e),
         other => failed(other),
     };
     if let Some(dir) = resume {
-        let folder = RunFolder::open(dir).map_err(failed)?;
-        let (info, config) = (folder.info().map_err(failed)?, folder.config().map_err(failed)?);
+        let folder = RunFolder::open(dir).map_err(run_error)?;
+        let (info, config) = (folder.info().map_err(run_error)?, folder.config().map_err(run_error)?);
         let take_up = if how.retune { retune_plan } else { resume_plan };
         let plan = take_up(registry, &info.algo, &info.task, &config, &request.overrides).map_err(config_error)?;
         let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
@@ -164,7 +165,7 @@ fn plan(
     let plan = request.plan(registry).map_err(config_error)?;
     let seed = plan.settings.get("seed").map_err(config_error)?;
     let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
-    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), RunFolder::create).map_err(failed)?;
+    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), RunFolder::create).map_err(run_error)?;
     let dir = folder.root().to_owned();
     Ok((Trainer::start_with(plan, folder, how).map_err(train_error)?, dir))
 }
@@ -205,9 +206,18 @@ pub(crate) fn train(
     };
     let work = || {
         let (mut trainer, dir) = plan(&request, &registry, resume.as_deref(), out.as_deref(), how)?;
-        let total = trainer.total_steps();
+        let total = trainer.last_step().max(trainer.total_steps());
+        let rounded =
+            rounded_up(&trainer, resume.is_none() || request.overrides.iter().any(|word| word.starts_with("total_steps")));
         let see = &mut |event: &Event| {
-            if let Err(error) = Python::attach(|py| tell(py, &see, event, total)) {
+            let told = Python::attach(|py| {
+                tell(py, &see, event, total)?;
+                match &rounded {
+                    Some(note) if matches!(event, Event::Started { .. }) => tell(py, &see, note, total),
+                    _ => Ok(()),
+                }
+            });
+            if let Err(error) = told {
                 raise(error);
             }
         };
@@ -243,6 +253,13 @@ fn watched<T: Send>(work: impl FnOnce() -> PyResult<T> + Send, raise: impl Fn(Py
         }
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// What is said where the budget that was asked for is no whole number of rollouts.
+fn rounded_up(trainer: &Trainer, asked: bool) -> Option<Event> {
+    let (total, last) = (trainer.total_steps(), trainer.last_step());
+    let text = || format!("total_steps = {total} is rounded up to {last}: training goes by whole rollouts");
+    (asked && last > total).then(|| Event::Warning(text()))
 }
 
 /// One event as keyword arguments.

@@ -7,6 +7,7 @@ use motley_core::secret::masked;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use crate::bundle::is_bundle;
 use crate::clock::UtcTime;
 use crate::disk::{RealDisk, read_bounded, write_atomic};
 use crate::error::RunError;
@@ -280,6 +281,49 @@ fn plain(name: &str) -> String {
     if name.chars().all(|c| c == '.') { "_".repeat(name.len().max(1)) } else { name }
 }
 
+/// What is said of a folder in which a run or a policy bundle was looked for and none is: it does not exist, runs or bundles lie below it
+/// (three of them by name), or it is something else.
+pub fn neither(dir: &Path) -> String {
+    let shown = dir.display();
+    if !dir.exists() {
+        return format!("{shown} does not exist");
+    }
+    let found = below(dir);
+    let Some(first) = found.first() else { return format!("{shown} is neither a run folder nor a policy bundle") };
+    let what = if RunView::open(first).is_ok() { "runs" } else { "policy bundles" };
+    let names: Vec<String> = found.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+    let more = if found.len() > NAMED { ", ..." } else { "" };
+    format!("{shown} holds {what}, name one: {}{more}", names.join(", "))
+}
+
+/// Runs or bundles that are named at most.
+const NAMED: usize = 3;
+
+/// The first runs and bundles below `dir`, one more than are named; down to where [`default_dir`] puts runs.
+fn below(dir: &Path) -> Vec<PathBuf> {
+    const DEPTH: usize = 4;
+    const LOOKED_AT: usize = 1000;
+    let (mut level, mut found, mut looked) = (vec![dir.to_owned()], Vec::new(), 0);
+    for _ in 0..DEPTH {
+        let mut next = Vec::new();
+        for folder in level {
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            let mut inside: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|path| path.is_dir()).collect();
+            inside.sort();
+            for path in inside {
+                looked += 1;
+                if found.len() > NAMED || looked > LOOKED_AT {
+                    return found;
+                }
+                let is_one = RunView::open(&path).is_ok() || is_bundle(&path);
+                if is_one { found.push(path) } else { next.push(path) }
+            }
+        }
+        level = next;
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,6 +376,30 @@ mod tests {
         let read = run.config().unwrap();
         assert_eq!((&read["algo"]["lr"], &read["log"]["Api_Token"]), (&toml::Value::Float(5e-4), &"***".into()));
         assert!(std::fs::read_to_string(run.info_path()).unwrap().contains("\"status\": \"stopped\""));
+    }
+
+    #[test]
+    fn a_folder_above_runs_names_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = dir.path().join("runs");
+        assert_eq!(neither(&runs), format!("{} does not exist", runs.display()));
+        std::fs::create_dir(&runs).unwrap();
+        assert_eq!(neither(&runs), format!("{} is neither a run folder nor a policy bundle", runs.display()));
+        let put = |name: &str, file: &str| {
+            std::fs::create_dir_all(runs.join(name)).unwrap();
+            std::fs::write(runs.join(name).join(file), "{}").unwrap();
+        };
+        put("five", "run.json");
+        put("mpe/simple_v3/happo/one", "run.json");
+        let shown = |name: &str| runs.join(name).display().to_string();
+        let both = format!("{} holds runs, name one: {}, {}", runs.display(), shown("five"), shown("mpe/simple_v3/happo/one"));
+        assert_eq!(neither(&runs), both);
+        put("first", "run.json");
+        put("second", "run.json");
+        let many = format!("name one: {}, {}, {}, ...", shown("first"), shown("five"), shown("second"));
+        assert!(neither(&runs).ends_with(&many), "{}", neither(&runs));
+        put("../bundles/spread", "policy.json");
+        assert!(neither(&dir.path().join("bundles")).contains("holds policy bundles, name one"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod crew;
 mod error;
 pub mod evaluate;
 mod faults;
+pub mod names;
 pub mod presets;
 pub mod recovery;
 pub mod settings;

@@ -11,6 +11,7 @@ use motley_run::{Change, Difference};
 use serde_json::{Map, json};
 
 use crate::collect::MakeEnv;
+use crate::names::explained;
 use crate::presets::{self, Preset};
 
 settings! {
@@ -197,13 +198,13 @@ impl Request {
         if let Some(preset) = preset {
             settings.merge(&preset.settings, &Origin::Preset(preset.title()))?;
         }
+        let placed = |e: ConfigError| explained(e, &*algorithm, &*task, registry);
         if let Some((name, table)) = &self.file {
-            let named = |e: ConfigError| ConfigError::File { path: name.clone(), why: e.to_string() };
+            let named = |e: ConfigError| ConfigError::File { path: name.clone(), why: placed(e).to_string() };
             let mut table = table.clone();
             table.remove(PRESET);
             settings.merge(&table, &Origin::File(name.clone())).map_err(named)?;
         }
-        let placed = |e: ConfigError| owned_by(e, &self.algo, registry);
         for (name, value) in self.environment.iter().filter(|(name, _)| key_of(name) != PRESET) {
             let named = |e: ConfigError| in_variable(name, placed(e));
             settings.set_text(&setting(name, value), Origin::Environment(name.clone())).map_err(named)?;
@@ -256,7 +257,7 @@ impl Request {
         let task = registry.tasks.get(&self.task)?;
         let mut settings = Settings::new(keys(&*algorithm, &*task));
         settings.merge(config, &Origin::Run)?;
-        let placed = |e: ConfigError| owned_by(e, &self.algo, registry);
+        let placed = |e: ConfigError| explained(e, &*algorithm, &*task, registry);
         if let Some(name) = self.overrides.iter().find_map(|o| preset_of(o)) {
             return Err(no_other_preset(&name));
         }
@@ -312,17 +313,6 @@ fn variable_of(key: &str) -> String {
 
 fn in_variable(name: &str, error: ConfigError) -> ConfigError {
     ConfigError::Invalid(format!("environment variable {name}: {error}"))
-}
-
-/// An unknown key that is one of other algorithms says whose it is.
-fn owned_by(error: ConfigError, algo: &str, registry: &Registry) -> ConfigError {
-    let ConfigError::UnknownKey { key, .. } = &error else { return error };
-    let owners = registry.algorithms.iter().filter(|spec| spec.keys().iter().any(|k| k.name == *key));
-    let owners: Vec<&str> = owners.map(|spec| spec.name()).collect();
-    if owners.is_empty() {
-        return error;
-    }
-    ConfigError::Invalid(format!("{error}: {key} is no setting of {algo} but of {}", owners.join(", ")))
 }
 
 /// Sets a setting of a resumed run, which must be one that may change, or differ from what is written in its secrets alone.

@@ -18,6 +18,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use motley_core::error::nearest;
 
 /// The git commit that this program was built from, where it was built in its repository.
 pub const COMMIT: Option<&str> = option_env!("MOTLEY_GIT_COMMIT");
@@ -56,10 +57,12 @@ pub fn run_words(
 /// Says what is wrong with the words, or the help that was asked for; the exit code.
 fn not_understood(mut error: clap::Error, words: &[OsString]) -> u8 {
     let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).take_while(|w| w != "--").collect();
-    let tip = dashed_setting(&error, &words).map(|setting| format!("settings have no dashes: write {setting}"));
+    let dashless = |setting: String| format!("settings have no dashes: write {setting}");
+    let tip = placed_word(&error, &words).or_else(|| dashed_setting(&error, &words).map(dashless));
     if tip.is_some() {
-        // It would advise to pass the word on as it is, which no command takes.
+        // It would advise to pass the word on as it is, which no command takes, or an option that only looks a little like it.
         error.remove(ContextKind::Suggested);
+        error.remove(ContextKind::SuggestedArg);
     }
     // Nothing is left to do where even this cannot be written.
     let _ = error.print();
@@ -74,14 +77,35 @@ fn not_understood(mut error: clap::Error, words: &[OsString]) -> u8 {
     2
 }
 
-/// The setting that was meant by `--total_steps=2000` or `--num-envs 8`, among the words of a command that takes settings.
+/// The word with dashes that no command knows, without its value.
+fn unknown_option(error: &clap::Error) -> Option<&str> {
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return None };
+    let known_apart = error.kind() == ErrorKind::UnknownArgument && unknown.starts_with("--");
+    known_apart.then(|| unknown.split_once('=').map_or(unknown.as_str(), |(name, _)| name))
+}
+
+/// What is said to `--algo happo --env mpe/...`: algorithm and task are known by their places.
+fn placed_word(error: &clap::Error, words: &[String]) -> Option<String> {
+    const PLACED: [&str; 6] = ["--algo", "--algorithm", "--env", "--task", "--map", "--scenario"];
+    let takes = words.iter().any(|word| ["train", "config"].contains(&word.as_str()));
+    let placed = PLACED.contains(&unknown_option(error)?) && takes;
+    placed.then(|| "write ALGO TASK [key=value ...], for example: happo mpe/simple_spread_v3 seed=1".to_owned())
+}
+
+/// The setting that was meant by `--total_steps=2000` or `--num-envs 8`, among the words of a command that takes settings; none where
+/// an option was misspelt.
 fn dashed_setting(error: &clap::Error, words: &[String]) -> Option<String> {
     let takes = ["train", "config", "eval", "check", "reproduce", "import"];
-    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return None };
-    if error.kind() != ErrorKind::UnknownArgument || !words.iter().any(|w| takes.contains(&w.as_str())) {
+    let unknown = unknown_option(error)?;
+    let misspelt = match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(option)) => {
+            !nearest(unknown.trim_start_matches('-'), [option.trim_start_matches('-')]).is_empty()
+        }
+        _ => false,
+    };
+    if misspelt || !words.iter().any(|w| takes.contains(&w.as_str())) {
         return None;
     }
-    let unknown = unknown.split_once('=').map_or(unknown.as_str(), |(name, _)| name);
     let key = unknown.strip_prefix("--").map(|key| key.replace('-', "_")).filter(|key| is_key(key))?;
     let of_word = |word: &String| Some(word.strip_prefix(unknown)?.strip_prefix('=')?.to_owned());
     let behind = |at: usize| words.get(at + 1).filter(|word| !word.starts_with("--")).cloned();

@@ -152,12 +152,21 @@ fn what_is_wrong_is_said_in_the_words_of_users() {
     says(here, "config happo mpe/simple_spread_v3 task.zzzzzzzz=1", 2, &["task.zzzzzzzz", "motley config ALGO TASK"]);
     says(here, "train hetgppo skirmish/3m", 2, &["needs positions", "net.trunk=mlp", "mappo"]);
     says(here, "config hetgppo skirmish/3m net.trunk=mlp", 0, &[]);
-    let cases = [("--seed 1", "seed=1"), ("--num-envs 8", "num_envs=8"), ("--algo.lr=0.1", "algo.lr=0.1")];
+    let cases = [
+        ("--seed 1", "seed=1"),
+        ("--num-envs 8", "num_envs=8"),
+        ("--algo.lr=0.1", "algo.lr=0.1"),
+        ("--preset none", "preset=none"),
+    ];
     for (given, meant) in cases {
         let words = format!("train happo mpe/simple_spread_v3 {given}");
         let err = says(here, &words, 2, &[&format!("settings have no dashes: write {meant}")]);
-        assert!(!err.contains("as a value"), "{err}");
+        assert!(!err.contains("as a value") && !err.contains("similar"), "{err}");
     }
+    let err = says(here, "eval run --episode 3", 2, &["'--episodes'"]);
+    assert!(!err.contains("no dashes"), "{err}");
+    let err = says(here, "train --algo happo --env mpe", 2, &["write ALGO TASK [key=value ...]"]);
+    assert!(!err.contains("algo=happo"), "{err}");
 }
 
 #[test]

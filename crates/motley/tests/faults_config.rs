@@ -55,8 +55,10 @@ fn misspelt_keys_are_refused_with_the_right_one() {
 /// C1 through the command: exit code 2 and the nearest name, for keys, algorithms, tasks and presets.
 #[test]
 fn the_command_names_what_was_meant() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["train", "happo", "mpe/simple_spread_v3", "algo.hysteretic=0.3"], "no setting of happo but of iql"),
+        (&["train", "happo", "mpe/simple_spread_v3", "num_env_steps=1000"], "\"num_env_steps\": HARL's name of total_steps"),
+        (&["train", "happo", "simple_spread"], "\"mpe/simple_spread_v3\" or \"vmas/simple_spread\""),
         (&["train", "happo", "mpe/simple_spread"], "did you mean \"mpe/simple_spread_v3\""),
         (&["train", "happo", "mpe/simple_spread_v3", "net.share=[[agent_0],[agent_1]]"], "agent names in quotes"),
         (&["train", "happo", "mpe/simple_spread_v3", "--total_steps=2000"], "settings have no dashes: write total_steps=2000"),
@@ -83,6 +85,12 @@ fn the_command_names_what_was_meant() {
     command.current_dir(dir.path());
     let (code, out, _) = ends(command);
     assert!(code == 2 && out.starts_with("{\"event\":\"error\"") && out.contains("\"exit_code\":2"), "{out}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[algo]\nclip = 0.1\n").unwrap();
+    let mut command = motley(&["train", "qmix", "mpe/simple_spread_v3", "--config", file.path().to_str().unwrap()]);
+    command.current_dir(dir.path());
+    let (code, _, err) = ends(command);
+    assert!(code == 2 && err.contains("algo.clip is no setting of qmix but of") && !err.contains("did you mean"), "{err}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written for a command that is refused");
 }
 
@@ -160,8 +168,8 @@ fn every_range_is_kept() {
                     (words.iter().map(|w| format!("\"{w}\"")).collect(), vec!["no_such_word".into(), "1".into()])
                 }
                 Kind::Ints(a, b) => (
-                    vec![format!("[{a}, {b}]"), "[]".into()],
-                    vec![format!("[{}]", a - 1), "[1.5]".into(), "[[1]]".into(), "3".into()],
+                    vec![format!("[{a}, {b}]"), "[]".into(), format!("{b}"), format!("{a},{b}")],
+                    vec![format!("[{}]", a - 1), "[1.5]".into(), "[[1]]".into(), format!("{b},{}", a - 1)],
                 ),
                 Kind::Share => (vec!["all".into(), "[[\"a\"]]".into()], vec!["some".into(), "[1]".into(), "7".into()]),
                 Kind::Text | Kind::Any => continue,

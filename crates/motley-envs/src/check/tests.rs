@@ -76,6 +76,7 @@ enum Fault {
     Revives,
     ChangesTeam,
     Clock,
+    LeavesRest,
     IgnoresStream,
     StepsAnyway,
     TakesAnything,
@@ -94,6 +95,8 @@ struct Faulty {
     spec: Arc<TeamSpec>,
     stream: Option<Stream>,
     steps: usize,
+    /// Where it last stood, of sixteen places.
+    place: u32,
 }
 
 static CLOCK: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
@@ -112,7 +115,7 @@ fn faulty(fault: Fault) -> Result<Box<dyn Env>, ConfigError> {
     let mut spec = TeamSpec::new("test/faulty", vec![agent("a"), agent(if fault == Fault::TwinNames { "a" } else { "b" })]);
     spec.step_limit = Some(10);
     (spec.masks, spec.deaths, spec.winning) = (fault != Fault::UndeclaredMask, true, true);
-    Ok(Box::new(Faulty { fault, spec: Arc::new(spec), stream: None, steps: 0 }))
+    Ok(Box::new(Faulty { fault, spec: Arc::new(spec), stream: None, steps: 0, place: 16 }))
 }
 
 impl Faulty {
@@ -124,6 +127,7 @@ impl Faulty {
             Some(stream) => stream.uniform_f32(),
             None => 0.0,
         };
+        self.place = (draw * 16.0) as u32;
         out.obs.fill(draw);
         out.state.fill(draw);
         if fault == Fault::Clock {
@@ -156,7 +160,11 @@ impl Env for Faulty {
 
     fn reset(&mut self, stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
         (self.stream, self.steps) = (Some(stream), 0);
+        let left = self.place;
         self.write(out);
+        if self.fault == Fault::LeavesRest && self.place == left {
+            self.write(out);
+        }
         Ok(())
     }
 
@@ -221,6 +229,7 @@ fn each_fault_fails_the_check_that_is_meant_for_it() {
         (Fault::Revives, "observations, state and rewards", "stay dead"),
         (Fault::OutOfBounds, "observations stay inside", "-2 to 2, found 2.5"),
         (Fault::Clock, "the same stream", "differs"),
+        (Fault::LeavesRest, "the same stream", "after another episode, differs on stream"),
         (Fault::StepsAnyway, "a step before the reset", "expected NotRunning"),
         (Fault::TakesAnything, "an action outside", "expected an error"),
         (Fault::PanicsOnBadAction, "an action outside", "panicked"),

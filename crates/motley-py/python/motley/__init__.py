@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -26,6 +28,10 @@ from .vector import VectorEnv, make_vec
 
 if TYPE_CHECKING:
     from .parallel import ParallelEnv
+
+# Environments by name run with the Python that runs this, unless another one is named.
+if sys.executable:
+    os.environ.setdefault("MOTLEY_PYTHON", sys.executable)
 
 __all__ = [
     "Agent", "ConfigError", "Error", "MissingError", "Policy", "Run", "Team", "VectorEnv", "__version__", "algorithms",

@@ -1,6 +1,5 @@
 """The command `motley`."""
 
-import os
 import signal
 import sys
 
@@ -9,7 +8,6 @@ from . import _native
 
 def main() -> None:
     """Runs the command line; environments named on it run with this interpreter unless MOTLEY_PYTHON names another."""
-    os.environ.setdefault("MOTLEY_PYTHON", sys.executable)
     # Ctrl-C is the engine's: Python's own handler would raise beside it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     code = _native.command(["motley", *sys.argv[1:]])

@@ -3,7 +3,9 @@
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, Self, final
+from typing import Any, final
+
+from typing_extensions import Self
 
 __version__: str
 PLATFORM: str

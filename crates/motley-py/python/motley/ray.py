@@ -60,7 +60,6 @@ class _Worker:
     """The actor that plays some of a run's environments."""
 
     def __init__(self, algo: str, task: str, config: str, first: int, end: int, threads: int) -> None:
-        os.environ.setdefault("MOTLEY_PYTHON", sys.executable)
         self.engine = _native.Worker(algo, task, config, first, end, threads)
 
     def begin(self, boundary: bytes | None) -> tuple[bytes, list[str]]:
@@ -182,7 +181,6 @@ class _Learner:
     """The actor that trains: it owns the workers, so that they go where it goes."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("MOTLEY_PYTHON", sys.executable)
         self.lock = threading.Lock()
         self.events: list[dict[str, Any]] = []
         self.asked = False
@@ -375,7 +373,6 @@ def trainable(config: dict[str, Any]) -> None:
 def _one(plan: str, index: int, here: str, cpus: int) -> int:
     """A run of a plan, in a Ray process of its own; the command's exit code."""
     os.chdir(here)
-    os.environ.setdefault("MOTLEY_PYTHON", sys.executable)
     os.environ["MOTLEY__THREADS"] = str(cpus)
     return _native.command(["motley", "--quiet", "sweep", plan, "--index", str(index)])
 

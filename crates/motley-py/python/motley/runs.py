@@ -30,8 +30,8 @@ class Run:
         return json.loads((self.path / "run.json").read_text())
 
     def metrics(self) -> pandas.DataFrame:
-        """One row a log point, indexed by env steps."""
-        return self._frame("metrics.jsonl").set_index("env_steps")
+        """One row a log point, indexed by env steps: what was logged of training and of an evaluation there."""
+        return self._frame("metrics.jsonl").groupby("env_steps").first()
 
     def evaluations(self) -> pandas.DataFrame:
         """One row an evaluated episode."""

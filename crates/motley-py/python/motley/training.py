@@ -51,7 +51,6 @@ def train(
         make = (lambda: _Local(task)) if local else None
     elif resume is None and not (isinstance(algo, str) and isinstance(task, str)):
         raise ValueError("motley.train needs an algorithm and a task, or resume=RUN")
-    os.environ.setdefault("MOTLEY_PYTHON", sys.executable)
     folder = os.fspath(resume.path if isinstance(resume, Run) else resume) if resume is not None else None
     see = progress if callable(progress) else _Bar() if progress else (lambda event: None)
     try:

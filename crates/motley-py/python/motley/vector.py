@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _native
-from .team import Team, setting, write_actions
+from .team import Agent, Team, setting, write_actions
+
+if TYPE_CHECKING:
+    from gymnasium.spaces import Space
 
 AUTORESET = ("SameStep", "NextStep", "Disabled")
 
@@ -36,6 +40,20 @@ class VectorEnv:
             self._final_state, self._final_avail, self._won,
         ) = (np.asarray(array) for array in self._engine.arrays)  # fmt: skip
         self._mode, self._started = mode, False
+
+    def _agent(self, name: str) -> Agent:
+        found = next((agent for agent in self.team.agents if agent.name == name), None)
+        if found is None:
+            raise ValueError(f"{self.team.task} has no agent {name!r}; it has {', '.join(self.agents)}")
+        return found
+
+    def observation_space(self, agent: str) -> Space:
+        """The space of one copy's observation, as in [motley.make]; availability is in `action_masks` here."""
+        return spaces().observation_space(self._agent(agent), False)
+
+    def action_space(self, agent: str) -> Space:
+        """The space of one copy's action, as in [motley.make]: to draw from, and to look up what an action is."""
+        return spaces().action_space(self._agent(agent))
 
     def _by_agent(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         return {a.name: flat[:, a.obs].reshape(-1, *a.obs_shape) for a in self.team.agents}
@@ -137,6 +155,15 @@ class VectorEnv:
         self._engine.close()
 
 
+def spaces() -> ModuleType:
+    """The module of the spaces, which are gymnasium's."""
+    try:
+        from . import spaces as found
+    except ImportError as error:
+        raise _native.MissingError(f"{error.name} is missing: from a checkout of Motley, pip install '.[pettingzoo]'") from error
+    return found
+
+
 def make_vec(task: str, num_envs: int, **settings: Any) -> VectorEnv:
-    """`num_envs` copies of a task; `autoreset_mode` and `threads` as in [VectorEnv], the rest are settings of the task."""
+    """`num_envs` copies of a task, by name; `autoreset_mode` and `threads` as in [VectorEnv], the rest are settings of the task."""
     return VectorEnv(task, num_envs, **settings)

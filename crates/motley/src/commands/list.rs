@@ -174,13 +174,14 @@ pub(crate) fn screen_table<const N: usize>(out: &Output, rows: &[[String; N]]) -
     rows.len() - 1
 }
 
-/// The same rows with the widest columns cut, `...` where something is left out, until a line has at most `width` characters.
+/// The same rows with the widest columns cut, `...` where something is left out, until a line has at most `width` characters. The first
+/// column is whole: it is what other commands are given.
 fn fitted<const N: usize>(rows: &[[String; N]], width: usize) -> Vec<[String; N]> {
     const LEAST: usize = 12;
     let mut widths: [usize; N] = std::array::from_fn(|c| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0));
     let room = width.saturating_sub(2 * N.saturating_sub(1));
     while widths.iter().sum::<usize>() > room {
-        let Some(widest) = widths.iter_mut().max().filter(|w| **w > LEAST) else { break };
+        let Some(widest) = widths.iter_mut().skip(1).max().filter(|w| **w > LEAST) else { break };
         *widest -= 1;
     }
     let cut = |text: &String, width: usize| {
@@ -226,6 +227,9 @@ mod tests {
         assert!(cut[1][1].ends_with("x...") && cut[1][2].ends_with("y..."));
         assert_eq!(fitted(&rows, 200), rows);
         assert_eq!(fitted(&rows, 5)[1][1].len(), 12, "nothing is cut to nothing");
+        let named = [["n".repeat(60), "x".repeat(90), "y".repeat(50)]];
+        let cut = fitted(&named, 90);
+        assert_eq!((cut[0][0].len(), cut[0][1].len(), cut[0][2].len()), (60, 13, 13), "what is typed again is whole");
     }
 
     #[test]

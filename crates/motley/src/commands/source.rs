@@ -6,7 +6,7 @@ use std::sync::Arc;
 use motley_core::secret::missing;
 use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Origin, Purpose, Settings, Status, Stream, TeamSpec};
 use motley_nn::{Policy, TeamPolicy};
-use motley_run::{Bundle, CheckpointStore, Identity, Loaded as Checkpoint, RealDisk, RunView, is_bundle, read_bundle};
+use motley_run::{Bundle, CheckpointStore, Identity, Loaded as Checkpoint, RealDisk, RunView, is_bundle, neither, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle, to_bundle};
 use motley_train::recovery::difference;
 use motley_train::settings::{RunConfig, keys, setting};
@@ -57,8 +57,7 @@ impl Source<'_> {
                 ))),
             };
         }
-        let view = RunView::open(self.path)
-            .map_err(|_| Failure::usage(format!("{shown} is neither a run folder nor a policy bundle")))?;
+        let view = RunView::open(self.path).map_err(|_| Failure::usage(neither(self.path)))?;
         if self.chosen == Chosen::Best && is_bundle(&view.policy_dir()) {
             return from(&view.policy_dir());
         }

@@ -1,34 +1,10 @@
 //! EPyMARL: `config.json` of Sacred, agents in `agent.th`.
 
 use motley_nn::dist::Head;
+use motley_train::names::EPYMARL;
 use serde_json::Value;
 
 use super::Found;
-
-/// (name, setting) of what is taken over as it is.
-const SAME: [(&str, &str); 21] = [
-    ("seed", "seed"),
-    ("batch_size_run", "num_envs"),
-    ("t_max", "total_steps"),
-    ("test_nepisode", "eval.episodes"),
-    ("test_interval", "eval.every"),
-    ("obs_agent_id", "net.agent_id"),
-    ("obs_last_action", "net.last_action"),
-    ("lr", "algo.lr"),
-    ("gamma", "algo.gamma"),
-    ("grad_norm_clip", "algo.max_grad_norm"),
-    ("batch_size", "algo.batch_episodes"),
-    ("buffer_size", "algo.buffer_episodes"),
-    ("target_update_interval_or_tau", "algo.target_update"),
-    ("epsilon_start", "algo.epsilon_start"),
-    ("epsilon_finish", "algo.epsilon_end"),
-    ("epsilon_anneal_time", "algo.epsilon_steps"),
-    ("double_q", "algo.double_q"),
-    ("mixing_embed_dim", "algo.mixer_embed"),
-    ("entropy_coef", "algo.entropy_coef"),
-    ("eps_clip", "algo.clip"),
-    ("epochs", "algo.ppo_epochs"),
-];
 
 /// Those whose meaning is spread over settings, or that say nothing about what is learned.
 const READ: [&str; 31] = [
@@ -78,7 +54,7 @@ pub(super) fn read(json: &Value) -> Result<Found, String> {
     let algo = name.strip_suffix("_ns").unwrap_or(name).to_owned();
     let mut found = Found { library: "EPyMARL", algo, task: None, settings: Vec::new(), left: Vec::new(), names: tensor_names };
     for (name, value) in table {
-        let same = SAME.iter().find(|(n, _)| n == name);
+        let same = EPYMARL.iter().find(|(n, _)| n == name);
         if !same.is_some_and(|(_, key)| found.take(key, value)) && !READ.contains(&name.as_str()) && !value.is_null() {
             found.left.push(format!("{name}={value}"));
         }

@@ -1,40 +1,10 @@
 //! HARL: `config.json` of a run folder, actors in `models/actor_agent<k>.pt`.
 
 use motley_nn::dist::Head;
+use motley_train::names::HARL;
 use serde_json::Value;
 
 use super::{Found, leaf};
-
-/// (section of `algo_args`, name, setting) of what is taken over as it is.
-const SAME: [(&str, &str, &str); 27] = [
-    ("seed", "seed", "seed"),
-    ("train", "n_rollout_threads", "num_envs"),
-    ("train", "num_env_steps", "total_steps"),
-    ("train", "episode_length", "algo.rollout_steps"),
-    ("train", "use_linear_lr_decay", "algo.lr_decay"),
-    ("train", "warmup_steps", "algo.warmup_steps"),
-    ("eval", "eval_episodes", "eval.episodes"),
-    ("model", "hidden_sizes", "net.hidden_sizes"),
-    ("model", "activation_func", "net.activation"),
-    ("model", "gain", "net.output_gain"),
-    ("model", "data_chunk_length", "net.chunk_length"),
-    ("model", "lr", "algo.lr"),
-    ("model", "critic_lr", "algo.critic_lr"),
-    ("model", "opti_eps", "algo.adam_eps"),
-    ("model", "weight_decay", "algo.weight_decay"),
-    ("model", "std_x_coef", "net.std_x_coef"),
-    ("model", "std_y_coef", "net.std_y_coef"),
-    ("algo", "ppo_epoch", "algo.ppo_epochs"),
-    ("algo", "critic_epoch", "algo.critic_epochs"),
-    ("algo", "actor_num_mini_batch", "algo.minibatches"),
-    ("algo", "critic_num_mini_batch", "algo.critic_minibatches"),
-    ("algo", "entropy_coef", "algo.entropy_coef"),
-    ("algo", "value_loss_coef", "algo.value_coef"),
-    ("algo", "gamma", "algo.gamma"),
-    ("algo", "gae_lambda", "algo.gae_lambda"),
-    ("algo", "huber_delta", "algo.huber_delta"),
-    ("algo", "polyak", "algo.target_update"),
-];
 
 /// Those whose meaning is spread over settings, or that say nothing about what is learned.
 const READ: [&str; 21] = [
@@ -61,6 +31,10 @@ const READ: [&str; 21] = [
     "model_dir",
 ];
 
+/// What always holds here, at these values: seeds are said, the dead are left out, log-probabilities of an action's parts add up.
+const ALWAYS: [(&str, &str, &str); 3] =
+    [("seed", "seed_specify", "true"), ("algo", "use_policy_active_masks", "true"), ("algo", "action_aggregation", "\"prod\"")];
+
 /// Sections about the machine and the log.
 const ELSEWHERE: [&str; 3] = ["device", "logger", "render"];
 
@@ -75,8 +49,10 @@ pub(super) fn read(json: &Value) -> Result<Found, String> {
     let sections = json.get("algo_args").and_then(Value::as_object).ok_or("algo_args is no table")?;
     for (section, values) in sections.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
         for (name, value) in values.as_object().into_iter().flatten() {
-            let same = SAME.iter().find(|(s, n, _)| s == section && n == name);
-            if !same.is_some_and(|(.., key)| found.take(key, value)) && !READ.contains(&name.as_str()) && !value.is_null() {
+            let same = HARL.iter().find(|(s, n, _)| s == section && n == name);
+            let always = ALWAYS.iter().any(|(s, n, v)| s == section && n == name && value.to_string() == *v);
+            let known = always || READ.contains(&name.as_str()) || value.is_null();
+            if !same.is_some_and(|(.., key)| found.take(key, value)) && !known {
                 found.left.push(format!("{section}.{name}={value}"));
             }
         }
