@@ -154,7 +154,8 @@ fn plan(
     let plan = request.plan(registry).map_err(config_error)?;
     let seed = plan.settings.get("seed").map_err(config_error)?;
     let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
-    let folder = out.map_or_else(|| RunFolder::create_beside(&named()), |dir| RunFolder::create(Path::new(dir))).map_err(run_error)?;
+    let folder =
+        out.map_or_else(|| RunFolder::create_beside(&named()), |dir| RunFolder::create(Path::new(dir))).map_err(run_error)?;
     let dir = folder.root().to_owned();
     Ok((Trainer::start_with(plan, folder, how).map_err(train_error)?, dir))
 }
@@ -192,7 +193,8 @@ pub(crate) fn train(
     let (dir, outcome) = py.detach(|| {
         let (mut trainer, dir) = plan(&request, &registry, resume.as_deref(), out.as_deref(), how)?;
         let total = trainer.last_step().max(trainer.total_steps());
-        let rounded = rounded_up(&trainer, resume.is_none() || request.overrides.iter().any(|word| word.starts_with("total_steps")));
+        let rounded =
+            rounded_up(&trainer, resume.is_none() || request.overrides.iter().any(|word| word.starts_with("total_steps")));
         let outcome = trainer.train(&stop, &mut |event| {
             let told = Python::attach(|py| {
                 py.check_signals()?;
