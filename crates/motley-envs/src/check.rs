@@ -51,7 +51,7 @@ const STEPS: usize = 100;
 /// Streams on which copies with unlike pasts are reset.
 const RESETS: u64 = 64;
 /// Simulators whose resets take seconds are not tried on all of them.
-const RESETS_TIME: Duration = Duration::from_secs(20);
+const RESETS_TIME: Duration = Duration::from_secs(5);
 /// An episode limit beyond this is not walked to.
 const LONGEST: usize = 20_000;
 

@@ -158,6 +158,8 @@ mod tests {
         assert!(text(registry.make("mpe/simple_v3", &["continous=true"]).err().unwrap()).contains("\"task.continuous\""));
         assert!(text(registry.make("mpe/simple_v3", &["flavour=v4"]).err().unwrap()).contains("one of v3"));
         assert!(registry.make("mpe/simple_line_v1", &["flavour=v2"]).is_err(), "there never was an older one");
+        let both = text(registry.get("simple_spread").err().unwrap());
+        assert!(both.contains("\"mpe/simple_spread_v3\" or \"vmas/simple_spread\""), "{both}");
         let local = text(registry.get("local/<lambda>").err().unwrap());
         assert!(local.contains("motley.train(task=THE_SAME_CALL, resume=RUN)"), "{local}");
     }
