@@ -354,7 +354,7 @@ fn a_result_is_reached_or_missed_by_its_exit_code() {
     assert_eq!(events(&out, "run").iter().filter(|r| r["outcome"] == "was done").count(), 2);
     for (words, code, text) in [
         ("reproduce harl-spread-discrete/hapo", 2, "harl-spread-discrete/happo"),
-        ("reproduce harl-spread-discrete/happo --seeds 0", 2, "at least one"),
+        ("reproduce harl-spread-discrete/happo --seeds 0", 2, "0 is not in 1..=10000"),
         ("reproduce harl-spread-discrete/happo --steps-fraction 1.5", 2, "at most 1"),
     ] {
         let (found, _, err) = motley(dir.path(), words);

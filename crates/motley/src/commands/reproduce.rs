@@ -35,9 +35,6 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
             args.steps_fraction
         )));
     }
-    if args.seeds == 0 {
-        return Err(Failure::usage("--seeds 0: at least one run is needed"));
-    }
     if let Some(why) = missing(result, registry) {
         return Err(Failure { code: 3, message: format!("{} cannot be run: {why}", result.id) });
     }
