@@ -50,7 +50,8 @@ pub(super) fn read(json: &Value) -> Result<Found, String> {
     for (section, values) in sections.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
         for (name, value) in values.as_object().into_iter().flatten() {
             let same = HARL.iter().find(|(s, n, _)| s == section && n == name);
-            let always = ALWAYS.iter().any(|(s, n, v)| s == section && n == name && value.to_string() == *v);
+            let text = value.to_string();
+            let always = ALWAYS.iter().any(|(s, n, v)| s == section && n == name && text == *v);
             let known = always || READ.contains(&name.as_str()) || value.is_null();
             if !same.is_some_and(|(.., key)| found.take(key, value)) && !known {
                 found.left.push(format!("{section}.{name}={value}"));
