@@ -236,7 +236,10 @@ def loss(case, replay, target, online, flat):
         if name == "iql":
             for i in range(3):
                 follows = [float(value(late, t + 1, nexts[t + 1])[i]) for t in range(length)]
-                y = targets(algo, replay.rewards[b, :length, i], follows, replay.terminated[b])
+                # Paid apart: what an agent earns ends with it.
+                died = next((t for t in range(length) if alive[t, i] and not alive[t + 1, i]), None)
+                last = length if died is None else died + 1
+                y = targets(algo, replay.rewards[b, :last, i], follows[:last], died is not None or replay.terminated[b])
                 for t in range(length):
                     if not alive[t, i]:
                         continue
