@@ -5,8 +5,11 @@
 
 #![allow(clippy::print_stdout, reason = "an example")]
 
+mod common;
+
 use std::time::Instant;
 
+use common::clock;
 use motley_core::{ActionSpace, Actions, Env, FrameBuf, Purpose, Settings, Stream};
 use motley_mujoco::engine::Sim;
 use motley_mujoco::mamujoco::{self, RobotEnv};
@@ -23,13 +26,6 @@ fn draw(env: &RobotEnv, stream: &mut Stream) -> Vec<f32> {
     };
     let all = env.spec().agents.iter().flat_map(|a| bounds(&a.action));
     all.map(|(low, high)| low + (high - low) * stream.uniform_f32()).collect()
-}
-
-/// Seconds that this thread has run, where the system tells; else seconds that went by. Other programs do not count then.
-fn clock(begun: Instant) -> f64 {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = told.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    nanoseconds.map_or_else(|| begun.elapsed().as_secs_f64(), |ns| 1e-9 * ns)
 }
 
 /// Env steps a second, and those that the engine alone takes a second through the same states.

@@ -72,6 +72,11 @@ impl HandsEnv {
         })
     }
 
+    /// The simulation.
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
     /// What the rules look at, as it is now.
     pub fn seen(&self) -> Seen {
         Seen {

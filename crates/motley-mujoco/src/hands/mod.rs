@@ -22,6 +22,8 @@ use motley_core::{ConfigError, Env, Key, Kind, Task, TaskOptions};
 
 #[cfg(feature = "engine")]
 pub use env::HandsEnv;
+#[cfg(feature = "engine")]
+pub use model::SUBSTEPS;
 use task::Play;
 
 /// The tasks, as the book lists them.

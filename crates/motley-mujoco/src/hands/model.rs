@@ -6,7 +6,7 @@ use super::task::{Base, Play, Stand, Thing};
 /// Prefixes of the two hands' names.
 pub(super) const SIDES: [&str; 2] = ["right", "left"];
 /// Engine steps a control step of 1/60 s.
-pub(super) const SUBSTEPS: usize = 8;
+pub const SUBSTEPS: usize = 8;
 /// The fingers, in the order of the observation.
 pub(super) const FINGERS: [&str; super::task::FINGERS] = ["ff", "mf", "rf", "lf", "th"];
 /// Names of one egg or two.
