@@ -15,7 +15,7 @@ settings! {
         /// Widths of the hidden layers.
         hidden_sizes: Vec<usize> = vec![128, 128], Kind::Ints(1, 65_536);
         /// After every hidden layer.
-        activation: String = "relu", Kind::Choice(&["relu", "tanh", "leaky_relu", "selu", "sigmoid", "elu", "identity"]);
+        activation: String = "relu", Kind::Choice(&Activation::NAMES);
         /// LayerNorm on the input.
         feature_norm: bool = true, Kind::Bool;
         /// LayerNorm after each activation.

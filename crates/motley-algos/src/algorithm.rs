@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use motley_core::error::nearest;
-use motley_core::{ConfigError, Key, Metrics, RewardKind, Settings, Stream, TeamSpec};
+use motley_core::{ConfigError, Key, Metrics, RewardKind, Settings, StateSpace, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::{Pool, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
@@ -139,6 +139,18 @@ impl RewardMode {
     /// may be bootstrapped from what was never fitted.
     pub fn ends_at_death(self, team: &TeamSpec, mask_dead: bool) -> bool {
         mask_dead && self == Self::Own && team.reward == RewardKind::Own
+    }
+
+    /// Refuses agents paid apart where their values read one state for the team; `instead` is what to use.
+    ///
+    /// # Errors
+    /// [`ConfigError::Incompatible`].
+    pub fn fits_state(self, algo: &str, team: &TeamSpec, instead: &str) -> Result<(), ConfigError> {
+        if self != Self::Own || matches!(team.state, StateSpace::Fp(_)) {
+            return Ok(());
+        }
+        let why = format!("task.reward=own needs a value per agent, but the state is one vector for the team: use {instead}");
+        Err(ConfigError::Incompatible { algo: algo.to_owned(), task: team.task.clone(), why })
     }
 
     /// The reward of agent `i`.

@@ -165,8 +165,7 @@ impl<'a> Moments<'a> {
 
     /// Agent `i`'s row of the state.
     fn state(&self, moment: usize, i: usize) -> &'a [f32] {
-        let row = self.roll.team().state.row();
-        let k = if self.roll.team().state.rows(2) == 1 { 0 } else { i };
+        let (row, k) = (self.roll.team().state.row(), self.roll.team().state.row_of(i));
         self.pick(moment, |roll, e, t| roll.state(e, t, k), |end| &end.state[k * row..(k + 1) * row])
     }
 

@@ -98,13 +98,8 @@ pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, source: Source, o
         });
     }
     let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?;
-    if source == Source::State && matches!(team.state, StateSpace::Ep(_)) && reward == RewardMode::Own {
-        return Err(ConfigError::Incompatible {
-            algo: algo.to_owned(),
-            task: team.task.clone(),
-            why: "task.reward=own needs a value per agent, but the state is one vector for the team: use task.reward=sum or mean"
-                .into(),
-        });
+    if source == Source::State {
+        reward.fits_state(algo, team, "task.reward=sum or mean")?;
     }
     Ok(())
 }

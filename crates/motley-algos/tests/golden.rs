@@ -10,6 +10,7 @@
 
 mod common;
 
+use common::whisper::Whisper;
 use common::{Bench, SMALL, Toy, hash};
 use motley_algos::Registry;
 
@@ -60,6 +61,22 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("u-mappo", true, 0xca29441544eff092),
 ];
 
+/// (algorithm, settings, hash) of agents that share networks or hear each other.
+const TOGETHER: &[(&str, &[&str], u64)] = &[
+    ("mappo", &["net.share=all"], 0x3ba4989dea5520f2),
+    ("haddpg", &["net.share=all"], 0x07c04280e99cde96),
+    ("gppo", &["net.trunk=gnn"], 0x07250bf53a3734f0),
+    ("hetgppo", &["net.trunk=gnn"], 0x270323a8fefab999),
+    ("vdn", &["net.trunk=gnn"], 0x17d96a30448887e4),
+    ("hatd3", &["net.trunk=gnn"], 0x659ebe45aa0b2e6e),
+];
+
+/// The hash of all weights after three updates.
+fn after_three(mut bench: Bench) -> u64 {
+    bench.iterate(3);
+    hash(bench.params().iter().flat_map(|p| p.to_bits().to_le_bytes()))
+}
+
 /// The hash of all weights, or `None` where the algorithm refuses the settings.
 fn golden(algo: &str, recurrent: bool, threads: usize) -> Option<u64> {
     let has_memory = Registry::builtin().get(algo).ok()?.keys().iter().any(|k| k.name == "net.recurrent");
@@ -69,9 +86,7 @@ fn golden(algo: &str, recurrent: bool, threads: usize) -> Option<u64> {
     let recurrent = format!("?net.recurrent={recurrent}");
     // Steps large enough for ratios to be clipped: without that HAPPO is HAA2C.
     let overrides = [&SMALL[..], &["?net.share=none", &recurrent, "?algo.minibatches=2", "?algo.lr=0.02"]].concat();
-    let mut bench = Bench::try_new(algo, Toy::discrete().make(), &overrides, 5, 17, threads).ok()?;
-    bench.iterate(3);
-    Some(hash(bench.params().iter().flat_map(|p| p.to_bits().to_le_bytes())))
+    Some(after_three(Bench::try_new(algo, Toy::discrete().make(), &overrides, 5, 17, threads).ok()?))
 }
 
 #[test]
@@ -94,5 +109,20 @@ fn weights_after_three_updates() {
             assert_eq!(known, Some(line), "numerics changed, or the table has no such line: see the head of this file");
         }
         assert_eq!(TABLE.len(), table.len(), "the table has lines of algorithms that are gone");
+    }
+}
+
+#[test]
+fn agents_together() {
+    for (algo, own, known) in TOGETHER {
+        let overrides = [&SMALL[..], &["?algo.minibatches=2", "?algo.lr=0.02"], own].concat();
+        let run = |threads| after_three(Bench::try_new(algo, Whisper::make(), &overrides, 5, 17, threads).unwrap());
+        let found = run(1);
+        assert_eq!(found, run(3), "{algo} {own:?} depends on threads");
+        if std::env::var_os("MOTLEY_BLESS").is_some() {
+            println!("    (\"{algo}\", &{own:?}, 0x{found:016x}),");
+        } else if cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
+            assert_eq!(*known, found, "numerics changed for {algo} {own:?}: see the head of this file");
+        }
     }
 }

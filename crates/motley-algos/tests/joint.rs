@@ -80,8 +80,7 @@ fn moments_follow_their_steps() {
 /// The critic's input by hand: state, then a one-hot for each choice of each living teammate.
 fn input(field: &Field, e: usize, t: usize, i: usize, choices: &[Vec<usize>]) -> Vec<f32> {
     let (roll, team) = (&field.roll, field.roll.team());
-    let k = if team.state.rows(2) == 2 { i } else { 0 };
-    let mut x = roll.state(e, t, k).to_vec();
+    let mut x = roll.state(e, t, team.state.row_of(i)).to_vec();
     for (j, made) in choices.iter().enumerate() {
         for (n, made) in team.agents[j].action.choices().iter().zip(made) {
             let seen = j != i && roll.lanes[e].alive[t * 3 + j];

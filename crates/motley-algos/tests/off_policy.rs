@@ -469,3 +469,24 @@ fn hasac_can_go_the_reference_codes_ways() {
     assert!(learned(&cut, &[norm, raw]) != learned(&cut, &[norm]));
     assert!(learned(&cut, &[raw]) == learned(&cut, &[]), "there is nothing normalised");
 }
+
+/// Where values end at death, what the dead are paid later is part of no return.
+#[test]
+fn pay_after_death_is_in_no_return() {
+    let toy = Toy { own: true, deaths: true, ..Toy::discrete() };
+    for (mask, kept) in [("algo.mask_dead=true", false), ("algo.mask_dead=false", true)] {
+        let overrides = [&SMALL[..], &["algo.n_step=4", "algo.warmup_steps=0", "algo.batch_size=80", mask]].concat();
+        let settings = settings([off_policy::actor_keys(), PathConfig::keys()].concat(), &overrides);
+        let mut core = OffPolicy::new("test", &toy.team(), &settings, RewardMode::Own, &shape(1, false, true), &rng()).unwrap();
+        let mut field = Field::new(toy.make(), 4, 20, 0, 1, 1);
+        field.collect(&core.policy(motley_nn::Explore::Noise(0.3)));
+        for lane in &mut field.roll.lanes {
+            for (reward, _) in lane.rewards.iter_mut().zip(&lane.alive).filter(|(_, alive)| !**alive) {
+                *reward = -1e6;
+            }
+        }
+        core.ground.memory.remember(&field.roll);
+        let (_, sample) = core.ground.memory.sample(&rng()).unwrap();
+        assert_eq!(sample.returns.iter().any(|r| *r < -1e3), kept, "{mask}");
+    }
+}

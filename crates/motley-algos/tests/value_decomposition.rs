@@ -18,7 +18,7 @@ use motley_algos::{Algorithm, Registry, UpdateContext};
 use motley_core::{ActionSpace, AgentSpec, ConfigError, FrameBuf, ObsSpace, Purpose, Status, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_nn::{
-    JointGroup, JointTape, Mode, Moments, ObsBatch, Policy, Pool, QmixMixer, QmixShape, QmixWork, Qtran, QtranShape,
+    JointGroup, JointRows, JointTape, Mode, ObsBatch, Policy, Pool, QmixMixer, QmixShape, QmixWork, Qtran, QtranShape,
 };
 use motley_run::{StateReader, StateWriter};
 
@@ -103,7 +103,6 @@ fn squared_error(table: &Table, fit: &dyn Fn(usize, usize) -> f64) -> f64 {
     (0..9).map(|k| (table[k / 3][k % 3] - fit(k / 3, k % 3)).powi(2)).sum()
 }
 
-/// T13: the additive least-squares fit, by the normal equations -56/9, -44/9, -32/9; its greedy choice is wrong.
 /// By default a round of nine finished episodes is followed by nine gradient steps.
 #[test]
 fn every_finished_episode_is_worth_a_step() {
@@ -116,6 +115,7 @@ fn every_finished_episode_is_worth_a_step() {
     assert_eq!(key.default.as_integer(), Some(0));
 }
 
+/// T13: the additive least-squares fit, by the normal equations -56/9, -44/9, -32/9; its greedy choice is wrong.
 #[test]
 fn vdn_finds_the_additive_fit() {
     let game = &mut Game::new("vdn", &QTRAN_GAME, &[], 1);
@@ -167,7 +167,7 @@ fn qtran_represents_what_no_monotone_mixture_can() {
             memories.push(memory);
         }
         let held: Vec<&[f32]> = memories.iter().map(|m| &m[..]).collect();
-        let at = Moments { episodes: 1, state: &[1.0; 2], hidden: &held };
+        let at = JointRows { episodes: 1, state: &[1.0; 2], hidden: &held };
         let value = joint.value(&Pool::serial(), at)[0];
         for k in 0..9 {
             let (a, b) = (k / 3, k % 3);

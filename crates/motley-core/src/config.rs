@@ -97,12 +97,6 @@ impl Key {
     pub fn new(name: impl Into<String>, default: impl Into<Value>, kind: Kind, help: impl Into<String>) -> Self {
         Self { name: name.into(), default: default.into(), kind, help: help.into(), former: None }
     }
-
-    /// The same key, read under the name that it had before too.
-    #[must_use]
-    pub fn formerly(self, name: &'static str) -> Self {
-        Self { former: Some(name), ..self }
-    }
 }
 
 /// Where a value came from. Later layers win.
@@ -574,7 +568,8 @@ mod tests {
     /// A file written before a key was renamed is read, and written back under the new name.
     #[test]
     fn former_names_are_read() {
-        let mut s = Settings::new([Key::new("algo.pace", 0.5, Kind::Float(0.0, 9.0), "x").formerly("algo.tau")]);
+        let key = Key { former: Some("algo.tau"), ..Key::new("algo.pace", 0.5, Kind::Float(0.0, 9.0), "x") };
+        let mut s = Settings::new([key]);
         s.merge(&"[algo]\ntau = 0.25".parse().unwrap(), &Origin::Run).unwrap();
         assert_eq!((s.get("algo.pace"), s.get("algo.tau")), (Ok(0.25), Ok(0.25)));
         s.set_text("algo.tau=1", Origin::CommandLine).unwrap();

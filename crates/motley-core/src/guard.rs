@@ -27,7 +27,7 @@ pub fn check_frame(team: &TeamSpec, frame: &Frame<'_>, was_alive: &[bool]) -> Re
     if team.masks { check_masks(team, frame) } else { Ok(()) }
 }
 
-/// A sum is finite exactly when every term is, unless finite terms overflow; then the slow scan decides.
+/// 0 x is 0 for a finite x and NaN for any other, so the sum is 0 exactly where all are finite.
 fn all_finite(xs: &[f32]) -> bool {
     let mut acc = [0.0f32; 16];
     let (blocks, rest) = xs.as_chunks::<16>();

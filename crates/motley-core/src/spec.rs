@@ -229,6 +229,14 @@ impl StateSpace {
             Self::Fp(_) => agents,
         }
     }
+
+    /// The row that agent `i`'s values read.
+    pub fn row_of(&self, i: usize) -> usize {
+        match self {
+            Self::Ep(_) => 0,
+            Self::Fp(_) => i,
+        }
+    }
 }
 
 /// Whether agents are paid alike.

@@ -22,7 +22,7 @@ pub enum StatsError {
 
 /// Mean and population standard deviation of what a mask leaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Moments {
+pub struct MeanStd {
     /// Mean; 0 of nothing.
     pub mean: f64,
     /// Population standard deviation (divided by n); 0 of nothing.
@@ -35,18 +35,18 @@ fn kept<'a, T: Copy + Into<f64>>(xs: &'a [T], mask: Option<&'a [bool]>) -> impl 
     xs.iter().enumerate().filter(move |(i, _)| mask.is_none_or(|m| m.get(*i) == Some(&true))).map(|(_, x)| (*x).into())
 }
 
-fn moments(xs: impl Iterator<Item = f64> + Clone) -> Moments {
+fn moments(xs: impl Iterator<Item = f64> + Clone) -> MeanStd {
     let weight = xs.clone().count() as f64;
     if weight == 0.0 {
-        return Moments::default();
+        return MeanStd::default();
     }
     let mean = xs.clone().sum::<f64>() / weight;
     let var = xs.map(|x| (x - mean).powi(2)).sum::<f64>() / weight;
-    Moments { mean, std: var.sqrt(), weight }
+    MeanStd { mean, std: var.sqrt(), weight }
 }
 
 /// Moments over the entries whose mask is true (all without a mask; an entry beyond the mask's end does not count).
-pub fn masked_moments<T: Copy + Into<f64>>(xs: &[T], mask: Option<&[bool]>) -> Moments {
+pub fn masked_moments<T: Copy + Into<f64>>(xs: &[T], mask: Option<&[bool]>) -> MeanStd {
     moments(kept(xs, mask))
 }
 
@@ -54,7 +54,7 @@ pub fn masked_moments<T: Copy + Into<f64>>(xs: &[T], mask: Option<&[bool]>) -> M
 ///
 /// Where those entries are all alike, or there are none, every entry becomes exactly 0. Returns the moments used. The
 /// usual `eps` is `1e-5`.
-pub fn normalize_masked(xs: &mut [f32], mask: Option<&[bool]>, eps: f64) -> Moments {
+pub fn normalize_masked(xs: &mut [f32], mask: Option<&[bool]>, eps: f64) -> MeanStd {
     let moments = masked_moments(xs, mask);
     if moments.std == 0.0 {
         xs.fill(0.0);
@@ -121,7 +121,7 @@ impl RunningMeanStd {
     /// [`StatsError::NotFinite`], with the statistics bit for bit as they were.
     pub fn update<T: Copy + Into<f64>>(&mut self, xs: &[T], mask: Option<&[bool]>) -> Result<(), StatsError> {
         check_finite(xs, mask)?;
-        let Moments { mean, std, weight } = masked_moments(xs, mask);
+        let MeanStd { mean, std, weight } = masked_moments(xs, mask);
         if weight == 0.0 {
             return Ok(());
         }
@@ -180,8 +180,8 @@ mod tests {
         let m = masked_moments(&xs, Some(&mask));
         assert_eq!((m.mean, m.std, m.weight), (4.0, 2.0f64.sqrt(), 4.0));
         let nan = [f32::NAN; 3];
-        assert_eq!(masked_moments(&nan, Some(&[false; 3])), Moments::default());
-        assert_eq!(masked_moments::<f32>(&[], None), Moments::default());
+        assert_eq!(masked_moments(&nan, Some(&[false; 3])), MeanStd::default());
+        assert_eq!(masked_moments::<f32>(&[], None), MeanStd::default());
         assert_eq!(masked_moments(&xs, Some(&mask[..1])).weight, 1.0, "beyond the mask's end nothing counts");
     }
 

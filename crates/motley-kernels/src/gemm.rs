@@ -72,7 +72,7 @@ pub(crate) enum Init<'a> {
 
 /// One register tile of [`nn`]: `MR` rows, `NV` panels from `panel`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 fn nn_tile<L: Lanes, const MR: usize, const NV: usize>(
     l: L,
     a: &[f32],
@@ -158,7 +158,7 @@ fn nn_rows<L: Lanes, const MR: usize, const NV: usize>(
 /// `c[rows, n] = init + a[rows, k] * b`; `after(first row, rows)` is called with each finished group of rows of `c`, hot in
 /// cache. `c` has padded rows: columns up to whole vectors are written.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub(crate) fn nn<L: Lanes>(
     l: L,
     rows: usize,
@@ -218,7 +218,7 @@ pub(crate) fn product<L: Lanes>(l: L, rows: usize, a: (&[f32], usize), b: &Packe
 
 /// One register tile of [`tn`]: columns `i0..i0 + MR` of `a` against `NV` vectors of `b` from column `j0`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 fn tn_tile<L: Lanes, const MR: usize, const NV: usize>(
     l: L,
     rows: usize,

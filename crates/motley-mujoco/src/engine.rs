@@ -1,5 +1,6 @@
 //! MuJoCo behind what the suites need of it: shared models, steps that tell when the physics blew up, saved states.
 
+use std::io::Write;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use motley_core::{ConfigError, EnvError};
@@ -19,18 +20,19 @@ pub fn version() -> String {
 
 /// MuJoCo writes warnings to the terminal and to a file in the working directory. Those that matter here are counted in the
 /// data and read from there; a fatal one, after which MuJoCo ends the process, is told.
-#[allow(clippy::print_stderr, reason = "the process ends after a fatal message: there is no one to return it to")]
 fn hear(message: &MjLogMessage) {
     if message.level() == MjtLogLevel::mjLOG_ERROR {
-        eprintln!("MuJoCo: {}", message.subject());
+        // The process ends after it, so there is no one to return it to; where standard error is closed, nobody to tell either.
+        let _ = writeln!(std::io::stderr(), "MuJoCo: {}", message.subject());
     }
 }
 
 #[allow(unsafe_code, reason = "a call into C that wants to be alone")]
 fn quieten() {
     static QUIET: Once = Once::new();
-    // SAFETY: every use of the engine begins with `model`, which waits for this call, so no other thread uses MuJoCo
-    // while the handler is set. The handler only reads the message and does not panic or call MuJoCo.
+    // SAFETY: Motley's use of the engine begins with `model`, which waits for this call, so no thread of ours uses MuJoCo while the
+    // handler is set. In a Python process the package `mujoco` may have loaded the same library: its threads must not step while the
+    // first robot is made (docs/src/python.md). The handler only reads the message and does not panic or call MuJoCo.
     QUIET.call_once(|| unsafe {
         mujoco_rs::logging::set_log_handler(hear);
         // The handler comes with every topic of timings and tips switched on.
@@ -55,8 +57,8 @@ pub(crate) fn right_version() -> Result<(), ConfigError> {
 /// A text that MuJoCo does not take, or another version of the library than the bindings are made for.
 pub fn model(text: &str) -> Result<Arc<MjModel>, ConfigError> {
     static MODELS: Mutex<Vec<(String, Weak<MjModel>)>> = Mutex::new(Vec::new());
-    quieten();
     right_version()?;
+    quieten();
     let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(model) = models.iter().find(|(known, _)| known == text).and_then(|(_, model)| model.upgrade()) {
         return Ok(model);

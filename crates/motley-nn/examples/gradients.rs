@@ -235,7 +235,7 @@ fn cross_group(case: u64, name: &str, spec: &NetSpec, through_target: bool) -> O
         let mut actor = make(engine)?;
         let rows = actor.rows(&roll);
         let ascent = Ascent { objective: &Objective::LogProb, weight: &weight, entropy_coef: 0.05, lr: 0.0 };
-        actor.step_with(&pool, &roll, &rows, &pick, ascent, Besides::Tie(&cross))?;
+        actor.step_with(&pool, &roll, &rows, &pick, ascent, Besides::CrossGroup(&cross))?;
         let mut state = StateWriter::new();
         actor.save(&mut state);
         fields.push(gradient(field, &state)?);

@@ -119,7 +119,7 @@ impl ActionCritic {
     /// [`UpdateError::Diverged`].
     pub fn fit(&mut self, pool: &Pool, fit: Fit<'_>, lr: f64) -> Result<Metrics, UpdateError> {
         let mut metrics = Metrics::new();
-        let total: f32 = fit.weight.iter().sum();
+        let total: f64 = fit.weight.iter().map(|w| f64::from(*w)).sum();
         if total <= 0.0 {
             return Ok(metrics);
         }
@@ -130,14 +130,14 @@ impl ActionCritic {
             normed.extend(fit.goal.iter().map(|y| norm.normalize(*y)));
         }
         let goal = if self.norm.is_some() { &normed } else { fit.goal };
-        let loss = TdLoss { goal, weight: fit.weight, scale: 1.0 / total, regression: fit.regression };
+        let loss = TdLoss { goal, weight: fit.weight, scale: (1.0 / total) as f32, regression: fit.regression };
         for twin in &mut self.twins {
             let mut stats = [0.0; 2];
             let batch = Batch { x: fit.x, rows: fit.goal.len(), sequence: None };
             twin.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
             let report = twin.net.step(&mut twin.adam, &self.name, &self.grad, lr)?;
-            metrics.add("td", stats[0] / f64::from(total));
-            metrics.add("q", stats[1] / f64::from(total));
+            metrics.add("td", stats[0] / total);
+            metrics.add("q", stats[1] / total);
             metrics.add("grad_norm", report.grad_norm);
             metrics.add("skipped_steps", f64::from(u8::from(!report.applied)));
         }

@@ -12,7 +12,7 @@ use crate::value_norm::ValueNorm;
 use crate::weights::load_params;
 
 settings! {
-    /// Settings of an [`ChoiceCritic`].
+    /// Settings of a [`ChoiceCritic`].
     pub struct ChoiceCriticConfig in "algo" {
         /// Learning rate of the critics.
         critic_lr: f64 = 5e-4, Kind::Float(0.0, 1.0);

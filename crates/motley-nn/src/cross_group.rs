@@ -16,7 +16,7 @@
 
 use motley_core::Metrics;
 
-use crate::actor::{ActorRows, Outputs, Tie};
+use crate::actor::{ActorRows, Outputs};
 use crate::dist::Normaliser;
 
 /// What the network's first head puts out.
@@ -240,8 +240,9 @@ fn predict(predicted: Predicted, rows: &TeamRows<'_>, row: usize, slope: &mut [f
     }
 }
 
-impl Tie for CrossGroup {
-    fn pull(&self, all: &ActorRows, seen: &Outputs<'_>, d_out: &mut [f32]) -> Metrics {
+impl CrossGroup {
+    /// Adds the derivative of the loss of an actor's picked rows by every output to `d_out`; what it has to report.
+    pub(crate) fn pull(&self, all: &ActorRows, seen: &Outputs<'_>, d_out: &mut [f32]) -> Metrics {
         let open = |row: usize| {
             let r = seen.indices[row];
             all.active[r].then(|| all.mask(r))

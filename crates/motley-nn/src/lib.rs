@@ -30,7 +30,7 @@ pub mod value_norm;
 pub mod weights;
 
 pub use action_critic::ActionCritic;
-pub use actor::{Actor, ActorRows, Ascent, Besides, Divergence, Outputs, Tie, ValueGoal};
+pub use actor::{Actor, ActorRows, Ascent, Besides, Divergence, Outputs, ValueGoal};
 pub use choice_critic::{ChoiceCritic, ChoiceCriticConfig, Taken};
 pub use critic::{Critic, CriticConfig, Source, Values};
 pub use cross_group::{CrossGroup, CrossGroupConfig};
@@ -48,6 +48,6 @@ pub use pathwise::Noise;
 pub use pick::{Cut, Pick};
 pub use policy::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
 pub use qmix::QmixMixer;
-pub use qtran::{JointGroup, JointTape, Moments, Qtran, QtranShape};
+pub use qtran::{JointGroup, JointRows, JointTape, Qtran, QtranShape};
 pub use value_norm::ValueNorm;
 pub use weights::Weights;

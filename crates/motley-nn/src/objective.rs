@@ -114,23 +114,24 @@ impl Objective {
     pub fn term(&self, log_prob: f32, old: f32, weight: f32) -> Term {
         let log_ratio = log_prob - old;
         let ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp();
-        let inside = log_ratio.abs() <= MAX_LOG_RATIO;
+        // Not "at most": what is no number goes on into the slope, for the optimiser's gate to see.
+        let beyond = log_ratio.abs() > MAX_LOG_RATIO;
         match *self {
             Self::PpoClip { clip } => {
                 let plain = ratio * weight;
                 let bounded = ratio.clamp(1.0 - clip, 1.0 + clip) * weight;
                 let clipped = bounded < plain;
-                let slope = if clipped || !inside { 0.0 } else { plain };
+                let slope = if clipped || beyond { 0.0 } else { plain };
                 Term { value: plain.min(bounded), slope, ratio, clipped }
             }
             Self::Ratio => {
-                Term { value: ratio * weight, slope: if inside { ratio * weight } else { 0.0 }, ratio, clipped: !inside }
+                Term { value: ratio * weight, slope: if beyond { 0.0 } else { ratio * weight }, ratio, clipped: beyond }
             }
             Self::LogProb => Term { value: weight * log_prob, slope: weight, ratio, clipped: false },
             Self::Drifting(ref drift) => {
                 let (value, slope) = drift.term(ratio, weight);
                 let total = ratio * weight - slope;
-                Term { value: ratio * weight - value, slope: if inside { total } else { 0.0 }, ratio, clipped: total == 0.0 }
+                Term { value: ratio * weight - value, slope: if beyond { 0.0 } else { total }, ratio, clipped: total == 0.0 }
             }
         }
     }
@@ -200,6 +201,14 @@ mod tests {
                 let t = objective.term(log_prob, 0.0, 1.0);
                 assert!(t.value.is_finite() && t.slope.is_finite(), "{objective:?} {log_prob}: {t:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_hidden() {
+        for objective in [Objective::PpoClip { clip: 0.2 }, Objective::Ratio] {
+            assert!(objective.term(f32::INFINITY, f32::INFINITY, 1.0).slope.is_nan());
+            assert!(objective.term(f32::NAN, -1.0, 1.0).slope.is_nan());
         }
     }
 

@@ -41,7 +41,7 @@ settings! {
     pub struct AdamConfig in "algo" {
         /// Added to the root of the second moment. 1e-5 for on-policy learning (HARL), 1e-8 for off-policy.
         adam_eps: f64 = 1e-5, Kind::Float(1e-12, 1.0);
-        /// Decoupled from the gradient norm: added to the gradient as in PyTorch's Adam.
+        /// L2 penalty: this times the parameter is added to the clipped gradient, as in PyTorch's Adam (not AdamW's decoupled decay).
         weight_decay: f64 = 0.0, Kind::Float(0.0, 1.0);
         /// Gradients are scaled down to this global norm; 0 leaves them.
         max_grad_norm: f64 = 10.0, Kind::Float(0.0, 1e9);

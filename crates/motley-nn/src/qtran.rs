@@ -104,7 +104,7 @@ impl QtranShape {
 
 /// Moments of which joint values are asked: rows `step * episodes + episode`.
 #[derive(Debug, Clone, Copy)]
-pub struct Moments<'a> {
+pub struct JointRows<'a> {
     /// Episodes side by side.
     pub episodes: usize,
     /// `[rows, state]`
@@ -113,7 +113,7 @@ pub struct Moments<'a> {
     pub hidden: &'a [&'a [f32]],
 }
 
-impl Moments<'_> {
+impl JointRows<'_> {
     fn rows(&self, shape: &QtranShape) -> usize {
         self.state.len() / shape.state.max(1)
     }
@@ -173,7 +173,7 @@ impl Qtran {
     }
 
     /// `V(s)`, `[rows]`.
-    pub fn value(&self, pool: &Pool, at: Moments<'_>) -> Vec<f32> {
+    pub fn value(&self, pool: &Pool, at: JointRows<'_>) -> Vec<f32> {
         let rows = at.rows(&self.shape);
         let mut out = vec![0.0; rows];
         self.nets[1].forward_pool(pool, at.state, rows, &mut out);
@@ -181,12 +181,12 @@ impl Qtran {
     }
 
     /// Gradient of `V` from that by its values, into the whole `grad` (the other networks' part is left).
-    pub fn value_grad(&self, pool: &Pool, at: Moments<'_>, d_value: &[f32], grad: &mut [f32], work: &mut Workspace) {
+    pub fn value_grad(&self, pool: &Pool, at: JointRows<'_>, d_value: &[f32], grad: &mut [f32], work: &mut Workspace) {
         backward(pool, &self.nets[1], at.state, d_value.len(), d_value, &mut grad[self.part(1)], None, work);
     }
 
     /// `Q(s, a)`, `[rows]`, for the choices `actions` (`[rows, agents]`; [`ABSENT`] for the dead).
-    pub fn joint(&self, pool: &Pool, at: Moments<'_>, actions: &[u32], tape: &mut JointTape) -> Vec<f32> {
+    pub fn joint(&self, pool: &Pool, at: JointRows<'_>, actions: &[u32], tape: &mut JointTape) -> Vec<f32> {
         let rows = at.rows(&self.shape);
         let (state, code) = (self.shape.state, self.shape.code());
         let width = state + code;
@@ -214,7 +214,7 @@ impl Qtran {
     }
 
     /// Adds every agent's encoded memory and action to the code of its row.
-    fn encode(&self, pool: &Pool, at: Moments<'_>, actions: &[u32], tape: &mut JointTape) {
+    fn encode(&self, pool: &Pool, at: JointRows<'_>, actions: &[u32], tape: &mut JointTape) {
         let (rows, code) = (at.rows(&self.shape), self.shape.code());
         let (agents, width) = (actions.len() / rows.max(1), self.shape.state + code);
         tape.codes.resize_with(self.shape.groups.len(), Default::default);
@@ -248,7 +248,7 @@ impl Qtran {
     }
 
     /// Gradients of what the last [`Qtran::joint`] with this tape computed: by the parameters of `Q` and the encoders into the whole
-    /// `grad`, by what agents remember into `d_hidden` (per group, laid out as in [`Moments`]; overwritten).
+    /// `grad`, by what agents remember into `d_hidden` (per group, laid out as in [`JointRows`]; overwritten).
     #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
     pub fn joint_grad(
         &self,

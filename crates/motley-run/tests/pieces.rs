@@ -84,7 +84,7 @@ fn push(memory: &mut Replay, round: usize) {
         lane.first.fill(false);
         lane.obs.fill((2 * round + e) as f32);
     }
-    memory.push(&roll, &|rewards, into| into[0] = rewards[0] as f32);
+    memory.push(&roll, &|rewards, _, into| into[0] = rewards[0] as f32);
 }
 
 fn full() -> Replay {

@@ -61,6 +61,8 @@ fn presets_fit_their_tasks() {
             words.extend(small);
             let (code, out, err) = motley(Path::new("."), &words);
             assert!(code == 0 && out.contains(&preset.title()), "{words:?}: {code} {out}{err}");
+            let squashed = |line: &str| line.starts_with("net.last_activation") && line.contains("\"tanh\"");
+            assert!(preset.algo != "hasac" || out.lines().any(squashed), "{words:?}: a tanh before HARL's squashed Gaussians");
             fitted += 1;
         }
     }

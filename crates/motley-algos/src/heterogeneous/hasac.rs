@@ -29,6 +29,7 @@ use motley_core::config::default_value;
 use motley_core::{ActionSpace, ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
 use motley_nn::action_critic::Climb;
+use motley_nn::dist::ln_half_width;
 use motley_nn::{Adam, AdamConfig, Explore, Noise, TeamPolicy, UpdateError, ValueNorm};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -183,7 +184,7 @@ impl Learner {
     fn goal(&self, batch: &Batch, g: usize, i: usize, r: usize) -> f64 {
         match &self.team.agents[i].action {
             // The density is over the box, not over (-1, 1).
-            ActionSpace::Box { low, high } => low.iter().zip(high).map(|(l, h)| -1.0 + f64::from(0.5 * (h - l)).ln()).sum(),
+            ActionSpace::Box { low, high } => low.iter().zip(high).map(|(l, h)| -1.0 + f64::from(ln_half_width(*l, *h))).sum(),
             space => {
                 let side = &batch.now.groups[g];
                 let mut mask = &side.mask[r * space.mask_len()..(r + 1) * space.mask_len()];

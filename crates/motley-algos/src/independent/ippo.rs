@@ -56,6 +56,6 @@ impl AlgorithmSpec for Ippo {
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let core = OnPolicy::new(self.name(), team, settings, Source::Obs, self.own_reward(), rng)?;
-        Ok(Box::new(Ppo { core, ppo: PpoConfig::read(settings)?, tie: None }))
+        Ok(Box::new(Ppo { core, ppo: PpoConfig::read(settings)?, cross: None }))
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use motley_core::{StateSpace, TeamSpec};
+use motley_core::TeamSpec;
 use motley_data::replay::{Place, Replay, Sample};
 use motley_nn::policy::fill_input;
 use motley_nn::{Graph, Head, Pool};
@@ -127,8 +127,7 @@ impl Layout {
 
     /// State row `k` (an EP state has one) of every row of the batch.
     fn state<'a>(&self, side: &'a Side, k: usize) -> impl Iterator<Item = &'a [f32]> {
-        let row = self.team.state.row();
-        let k = if matches!(self.team.state, StateSpace::Ep(_)) { 0 } else { k };
+        let (row, k) = (self.team.state.row(), self.team.state.row_of(k));
         side.state[k * side.rows * row..(k + 1) * side.rows * row].chunks_exact(row.max(1))
     }
 }

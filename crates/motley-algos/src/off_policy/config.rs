@@ -1,7 +1,7 @@
 //! Settings of off-policy learners, and what can be said about them before anything is built.
 
 use motley_core::config::default_value;
-use motley_core::{ConfigError, Key, Kind, Settings, Share, StateSpace, TeamSpec, settings};
+use motley_core::{ConfigError, Key, Kind, Settings, Share, TeamSpec, settings};
 use motley_nn::action_critic::Climb;
 use motley_nn::init::Init;
 use motley_nn::objective::Regression;
@@ -19,7 +19,7 @@ settings! {
         /// Widths of the hidden layers.
         hidden_sizes: Vec<usize> = vec![128, 128], Kind::Ints(1, 65_536);
         /// After every hidden layer.
-        activation: String = "relu", Kind::Choice(&["relu", "tanh", "leaky_relu", "selu", "sigmoid", "elu", "identity"]);
+        activation: String = "relu", Kind::Choice(&Activation::NAMES);
         /// LayerNorm on the input.
         feature_norm: bool = false, Kind::Bool;
         /// LayerNorm after each activation.
@@ -176,13 +176,8 @@ pub(crate) fn check_but_for_room(
     check_groups(algo, team, &OffNetConfig::read(settings)?.share)?;
     let own = if per_agent { RewardMode::Own } else { own };
     let reward = RewardMode::resolve(&settings.get::<String>("task.reward")?, team, own)?;
-    if !per_agent && matches!(team.state, StateSpace::Ep(_)) && reward == RewardMode::Own {
-        return Err(ConfigError::Incompatible {
-            algo: algo.to_owned(),
-            task: team.task.clone(),
-            why: "task.reward=own needs a value per agent, but the state is one vector for the team: use task.reward=sum or mean, or an algorithm with algo.critics=per_agent"
-                .into(),
-        });
+    if !per_agent {
+        reward.fits_state(algo, team, "task.reward=sum or mean, or an algorithm with algo.critics=per_agent")?;
     }
     memory::check(settings)?;
     Ok(reward)

@@ -38,11 +38,12 @@ impl Ground {
     /// Settings that cannot be read.
     pub fn new(team: &Arc<TeamSpec>, settings: &Settings, reward: RewardMode, layout: Layout) -> Result<Self, ConfigError> {
         let config = OffPolicyConfig::read(settings)?;
+        let mortal = reward.ends_at_death(team, config.mask_dead);
         Ok(Self {
             team: Arc::clone(team),
-            memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward),
+            memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward, mortal),
             layout,
-            mortal: reward.ends_at_death(team, config.mask_dead),
+            mortal,
             pace: Pace::new(config.target_update),
             config,
         })

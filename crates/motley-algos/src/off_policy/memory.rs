@@ -80,6 +80,8 @@ pub struct Memory {
     team: Arc<TeamSpec>,
     config: ReplayConfig,
     reward: RewardMode,
+    /// [`RewardMode::ends_at_death`].
+    mortal: bool,
     replay: Option<Replay>,
     /// Of its pieces.
     hashes: PieceHashes,
@@ -92,9 +94,9 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Nothing yet.
-    pub fn new(team: Arc<TeamSpec>, config: ReplayConfig, reward: RewardMode) -> Self {
-        Self { team, config, reward, replay: None, hashes: PieceHashes::default(), steps: 0, due: 0.0, updates: 0 }
+    /// Nothing yet. Where values end at death (`mortal`), pay that comes after it is no part of any return.
+    pub fn new(team: Arc<TeamSpec>, config: ReplayConfig, reward: RewardMode, mortal: bool) -> Self {
+        Self { team, config, reward, mortal, replay: None, hashes: PieceHashes::default(), steps: 0, due: 0.0, updates: 0 }
     }
 
     /// Steps per environment between two updates.
@@ -119,11 +121,13 @@ impl Memory {
 
     /// Takes a rollout in.
     pub fn remember(&mut self, roll: &Rollout) {
-        let (reward, width) = (self.reward, columns(&self.team, self.reward));
+        let (reward, mortal, width) = (self.reward, self.mortal, columns(&self.team, self.reward));
         let make = || Replay::new(Arc::clone(&self.team), roll.envs(), self.config.buffer_size, width);
         let replay = self.replay.get_or_insert_with(make);
-        replay.push(roll, &|rewards, into| {
-            into.iter_mut().enumerate().for_each(|(i, to)| *to = reward.of(rewards, i) as f32);
+        replay.push(roll, &|rewards, alive, into| {
+            for (i, to) in into.iter_mut().enumerate() {
+                *to = if mortal && !alive[i] { 0.0 } else { reward.of(rewards, i) as f32 };
+            }
         });
         self.steps += roll.rows() as u64;
         if self.steps > self.config.warmup_steps {

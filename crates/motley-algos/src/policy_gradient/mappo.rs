@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Metrics, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_nn::{Besides, Objective, Source, TeamPolicy, Tie, UpdateError};
+use motley_nn::{Besides, CrossGroup, Objective, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
@@ -58,7 +58,7 @@ impl AlgorithmSpec for Mappo {
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
         let core = OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?;
-        Ok(Box::new(Ppo { core, ppo: PpoConfig::read(settings)?, tie: None }))
+        Ok(Box::new(Ppo { core, ppo: PpoConfig::read(settings)?, cross: None }))
     }
 }
 
@@ -67,8 +67,8 @@ impl AlgorithmSpec for Mappo {
 pub(crate) struct Ppo {
     pub(crate) core: OnPolicy,
     pub(crate) ppo: PpoConfig,
-    /// One more part of the actors' loss.
-    pub(crate) tie: Option<Box<dyn Tie>>,
+    /// U-MAPPO's part of the actors' loss.
+    pub(crate) cross: Option<CrossGroup>,
 }
 
 impl Algorithm for Ppo {
@@ -81,7 +81,7 @@ impl Algorithm for Ppo {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, ppo, tie } = self;
+        let Self { core, ppo, cross } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let passes = Passes {
@@ -92,7 +92,7 @@ impl Algorithm for Ppo {
             lr: core.lr(context.progress),
         };
         let mut metrics = schedule::simultaneous(core, roll, &estimates, |g, actor, rows, advantage| {
-            let besides = tie.as_deref().map_or(Besides::Nothing, Besides::Tie);
+            let besides = cross.as_ref().map_or(Besides::Nothing, Besides::CrossGroup);
             passes.run_with(actor, pool, roll, rows, advantage, besides, &context.rng.fork(1 + g as u64))
         })?;
         metrics.merge("", &core.fit_critics(roll, &estimates, context)?);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Settings, Stream, TeamSpec};
 use motley_nn::cross_group::Predicted;
-use motley_nn::{AdamConfig, Source, Tie};
+use motley_nn::{AdamConfig, Source};
 
 use super::{CrossConfig, Unified, keys, prepare};
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode};
@@ -70,7 +70,6 @@ impl AlgorithmSpec for UMappo {
             let adam = AdamConfig::read(&settings)?;
             core.actors.iter_mut().for_each(|actor| actor.add_second_head(adam.clone(), &rng.fork(2_000_000)));
         }
-        let tie = cross.map(|cross| Box::new(cross) as Box<dyn Tie>);
-        Ok(Unified::boxed(lift, Ppo { core, ppo: PpoConfig::read(&settings)?, tie }))
+        Ok(Unified::boxed(lift, Ppo { core, ppo: PpoConfig::read(&settings)?, cross }))
     }
 }

@@ -21,7 +21,7 @@ use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, s
 use motley_data::rollout::Rollout;
 use motley_nn::target::follow;
 use motley_nn::weights::load_params;
-use motley_nn::{JointGroup, JointTape, Moments, Pool, Qtran as Joint, QtranShape, TeamPolicy, UpdateError, Workspace};
+use motley_nn::{JointGroup, JointRows, JointTape, Pool, Qtran as Joint, QtranShape, TeamPolicy, UpdateError, Workspace};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::config::UtilityConfig;
@@ -131,7 +131,7 @@ impl Tied {
         let width = |u: &Utility| u.members.len() * episodes * u.net.memory_len();
         let hidden: Vec<&[f32]> =
             self.learner.utilities.iter().map(|u| u.target_states().get(width(u)..).unwrap_or_default()).collect();
-        let at = Moments { episodes, state: &batch.state[episodes * states..], hidden: &hidden };
+        let at = JointRows { episodes, state: &batch.state[episodes * states..], hidden: &hidden };
         self.target.joint(pool, at, &seen.next_choice[episodes * batch.agents..], &mut JointTape::default())
     }
 
@@ -165,7 +165,7 @@ impl Tied {
         let states = self.learner.team().state_len();
         let width = |u: &Utility| batch.steps * u.members.len() * episodes * u.net.memory_len();
         let hidden: Vec<&[f32]> = self.learner.utilities.iter().map(|u| u.states().get(..width(u)).unwrap_or_default()).collect();
-        let here = Moments { episodes, state: &batch.state[..batch.rows() * states], hidden: &hidden };
+        let here = JointRows { episodes, state: &batch.state[..batch.rows() * states], hidden: &hidden };
         let mut tape = JointTape::default();
         let best = self.joint.joint(pool, here, &seen.greedy[..batch.rows() * n], &mut tape);
         let taken = self.joint.joint(pool, here, &seen.taken, &mut tape);

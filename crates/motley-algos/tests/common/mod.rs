@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 pub mod oracle;
+pub mod whisper;
 
 use std::sync::Arc;
 

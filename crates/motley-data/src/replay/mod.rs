@@ -57,6 +57,9 @@ struct Ring {
     started: bool,
 }
 
+/// How the rewards that are kept follow from the agents' rewards of a step and who was alive in it.
+pub type Pay<'a> = &'a dyn Fn(&[f64], &[bool], &mut [f32]);
+
 /// The memory. Its size never changes; the oldest slots are overwritten.
 #[derive(Debug, Clone)]
 pub struct Replay {
@@ -203,12 +206,12 @@ impl Replay {
         Place { slot: ((slot + 1) % self.slots) as u32, ..at }
     }
 
-    /// Takes in a rollout that goes on where the one before it ended. `pay` turns the agents' rewards of a step into those kept.
-    /// Holes are left out: the step before one is followed by the last frame seen.
+    /// Takes in a rollout that goes on where the one before it ended. Holes are left out: the step before one is followed by
+    /// the last frame seen.
     ///
     /// # Panics
     /// When the rollout has another number of environments or is of another team.
-    pub fn push(&mut self, roll: &Rollout, pay: &dyn Fn(&[f64], &mut [f32])) {
+    pub fn push(&mut self, roll: &Rollout, pay: Pay<'_>) {
         assert_eq!((roll.envs(), roll.team().obs_len()), (self.envs(), self.team.obs_len()), "a rollout of other environments");
         let n = self.team.n();
         for (e, lane) in roll.lanes.iter().enumerate() {
@@ -226,7 +229,11 @@ impl Replay {
                 self.put_step(e, lane, t, kind);
                 let head = self.rings[e].head;
                 let from = (e * self.slots + head) * self.record + self.reward_at;
-                pay(&lane.rewards[t * n..(t + 1) * n], &mut self.floats[from..from + self.rewards]);
+                pay(
+                    &lane.rewards[t * n..(t + 1) * n],
+                    &lane.alive[t * n..(t + 1) * n],
+                    &mut self.floats[from..from + self.rewards],
+                );
                 self.advance(e);
                 if kind == TRUNCATED
                     && let Some(end) = lane.finals.iter().find(|f| f.time == t)

@@ -108,7 +108,7 @@ fn view(buf: &mut FrameBuf) -> Frame<'_> {
     Frame { obs: &mut buf.obs, state: &mut buf.state, avail: &mut buf.avail, rewards: &mut buf.rewards, alive: &mut buf.alive }
 }
 
-fn own(rewards: &[f64], into: &mut [f32]) {
+fn own(rewards: &[f64], _: &[bool], into: &mut [f32]) {
     into.iter_mut().zip(rewards).for_each(|(to, r)| *to = *r as f32);
 }
 

@@ -4,6 +4,7 @@ use motley_core::Stream;
 use motley_core::rng::StreamState;
 
 use super::contract::{Course, Phase};
+use super::hidden::Hidden;
 use super::units::Kind;
 use super::world::{NOBODY, Order, World};
 
@@ -87,6 +88,68 @@ fn double(bytes: &mut &[u8]) -> Option<f64> {
     take(bytes).map(f64::from_le_bytes).filter(|x| x.is_finite())
 }
 
+/// Unit `u` as it was saved.
+fn unit(rest: &mut &[u8], world: &mut World, u: usize) -> Option<()> {
+    let [kind] = take::<1>(rest)?;
+    let stats = KINDS.get(usize::from(kind))?.stats(world.profile);
+    world.stats[u] = stats;
+    (world.radius[u], world.separation[u]) = (stats.radius, stats.separation());
+    for list in [&mut world.x, &mut world.y] {
+        list[u] = float(rest)?;
+    }
+    for list in [
+        &mut world.vx,
+        &mut world.vy,
+        &mut world.hp,
+        &mut world.shield,
+        &mut world.energy,
+        &mut world.cooldown,
+        &mut world.calm,
+        &mut world.pool,
+        &mut world.windup,
+    ] {
+        list[u] = double(rest)?;
+    }
+    let [tag] = take::<1>(rest)?;
+    let to = [float(rest)?, float(rest)?];
+    world.order[u] = match tag {
+        0 => Order::Stop,
+        1 => Order::Move(to),
+        2 if (0.0..world.len() as f32).contains(&to[0]) => Order::Unit(to[0] as u16),
+        3 => Order::March(to),
+        4 => Order::Guard,
+        5 => Order::Hunt,
+        6 => Order::Burst,
+        _ => return None,
+    };
+    let target = u16::from_le_bytes(take(rest)?);
+    if target != NOBODY && usize::from(target) >= world.len() {
+        return None;
+    }
+    world.target[u] = target;
+    [world.hits_left[u]] = take::<1>(rest)?;
+    let [flags] = take::<1>(rest)?;
+    (world.moves[u], world.reaches[u]) = (flags & 1 == 1, flags & 2 == 2);
+    Some(())
+}
+
+/// Who found what, as it was saved.
+fn sights(rest: &mut &[u8], hidden: &mut Hidden, agents: usize) -> Option<()> {
+    hidden.stream = Stream::from_state(StreamState { key: long(rest)?, pos: long(rest)? });
+    for (finder, found) in hidden.finder.iter_mut().zip(&mut hidden.found) {
+        let agent = u16::from_le_bytes(take(rest)?);
+        *finder = (agent != u16::MAX).then_some(agent);
+        if finder.is_some_and(|agent| usize::from(agent) >= agents) {
+            return None;
+        }
+        *found = u16::from_le_bytes(take(rest)?);
+    }
+    for bit in &mut hidden.open {
+        *bit = take::<1>(rest)? == [1];
+    }
+    Some(())
+}
+
 /// Brings a snapshot back; `None` where the bytes are none of a battle of this size.
 pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, actions: usize) -> Option<()> {
     let rest = &mut bytes;
@@ -104,46 +167,7 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
         return None;
     }
     for u in 0..world.len() {
-        let [kind] = take::<1>(rest)?;
-        let stats = KINDS.get(usize::from(kind))?.stats(world.profile);
-        world.stats[u] = stats;
-        (world.radius[u], world.separation[u]) = (stats.radius, stats.separation());
-        for list in [&mut world.x, &mut world.y] {
-            list[u] = float(rest)?;
-        }
-        for list in [
-            &mut world.vx,
-            &mut world.vy,
-            &mut world.hp,
-            &mut world.shield,
-            &mut world.energy,
-            &mut world.cooldown,
-            &mut world.calm,
-            &mut world.pool,
-            &mut world.windup,
-        ] {
-            list[u] = double(rest)?;
-        }
-        let [tag] = take::<1>(rest)?;
-        let to = [float(rest)?, float(rest)?];
-        world.order[u] = match tag {
-            0 => Order::Stop,
-            1 => Order::Move(to),
-            2 if (0.0..world.len() as f32).contains(&to[0]) => Order::Unit(to[0] as u16),
-            3 => Order::March(to),
-            4 => Order::Guard,
-            5 => Order::Hunt,
-            6 => Order::Burst,
-            _ => return None,
-        };
-        let target = u16::from_le_bytes(take(rest)?);
-        if target != NOBODY && usize::from(target) >= world.len() {
-            return None;
-        }
-        world.target[u] = target;
-        [world.hits_left[u]] = take::<1>(rest)?;
-        let [flags] = take::<1>(rest)?;
-        (world.moves[u], world.reaches[u]) = (flags & 1 == 1, flags & 2 == 2);
+        unit(rest, world, u)?;
     }
     for (last, look) in course.last.iter_mut().zip(&mut course.looks) {
         let action = u16::from_le_bytes(take(rest)?);
@@ -154,19 +178,7 @@ pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, act
         [*look] = take::<1>(rest)?;
     }
     if let Some(hidden) = &mut course.hidden {
-        hidden.stream = Stream::from_state(StreamState { key: long(rest)?, pos: long(rest)? });
-        let agents = course.looks.len();
-        for (finder, found) in hidden.finder.iter_mut().zip(&mut hidden.found) {
-            let agent = u16::from_le_bytes(take(rest)?);
-            *finder = (agent != u16::MAX).then_some(agent);
-            if finder.is_some_and(|agent| usize::from(agent) >= agents) {
-                return None;
-            }
-            *found = u16::from_le_bytes(take(rest)?);
-        }
-        for bit in &mut hidden.open {
-            *bit = take::<1>(rest)? == [1];
-        }
+        sights(rest, hidden, course.looks.len())?;
     }
     if !rest.is_empty() {
         return None;

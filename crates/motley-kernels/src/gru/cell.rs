@@ -62,7 +62,7 @@ pub(crate) fn forward_rows<L: Lanes>(
 /// Outputs of `rows` states (padded) to contiguous `y`; with a LayerNorm the normalised rows go to `hat`, the reciprocal
 /// standard deviations to `rstd`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub(crate) fn output<L: Lanes>(
     l: L,
     hidden: usize,
@@ -103,7 +103,7 @@ pub(crate) fn output<L: Lanes>(
 /// Adds the gradient that comes through the output `dy` (contiguous) to the state's gradient `dh` (padded), and to the sums
 /// of gamma and beta.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub(crate) fn output_back<L: Lanes>(
     l: L,
     hidden: usize,
@@ -183,7 +183,7 @@ pub(crate) fn tangent_rows<L: Lanes>(
 /// Tangents of the outputs, contiguous `y`, from those of the new states `dh` (padded): through the LayerNorm `norm` whose parameters'
 /// tangents are `moved`, with the rows `hat` and `rstd` of a forward pass. `row` is working memory.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub(crate) fn output_tangent<L: Lanes>(
     l: L,
     hidden: usize,

@@ -173,7 +173,7 @@ impl Gru {
     ///
     /// # Panics
     /// When a slice has not the length its shape says.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     pub fn step(&self, x: &[f32], h: &[f32], h_out: &mut [f32], y: &mut [f32], rows: usize, scratch: &mut GruScratch) {
         let size = rows * self.shape.hidden;
         assert_eq!(x.len(), rows * self.shape.input, "input slice");

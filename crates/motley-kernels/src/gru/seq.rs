@@ -60,7 +60,7 @@ impl Gru {
     ///
     /// # Panics
     /// When a slice has not the length its shape says.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     pub fn forward_seq(
         &self,
         pool: &Pool,
@@ -80,7 +80,7 @@ impl Gru {
     ///
     /// # Panics
     /// When a slice has not the length its shape says.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     pub fn values_seq(
         &self,
         pool: &Pool,
@@ -96,7 +96,7 @@ impl Gru {
         (tape.steps, tape.rows) = (0, 0);
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     fn run_seq(
         &self,
         pool: &Pool,
@@ -139,7 +139,7 @@ impl Gru {
     ///
     /// # Panics
     /// When a slice has not the length its shape says.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     pub fn backward_seq(
         &self,
         pool: &Pool,

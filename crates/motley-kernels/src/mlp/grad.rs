@@ -85,7 +85,7 @@ impl Task for &mut Job<'_> {
 }
 
 /// All lanes; the sums end in the first one's accumulator and statistics.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 fn run(
     pool: &Pool,
     mlp: &Mlp,
@@ -165,7 +165,7 @@ pub(crate) fn unfold(mlp: &Mlp, acc: &[f32], grad: &mut [f32]) {
 ///
 /// # Panics
 /// When a slice has not the length its shape says.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub fn loss_grad(
     pool: &Pool,
     mlp: &Mlp,
@@ -188,7 +188,7 @@ pub fn loss_grad(
 ///
 /// # Panics
 /// When a slice has not the length its shape says.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub fn backward(
     pool: &Pool,
     mlp: &Mlp,
@@ -221,7 +221,7 @@ pub fn input_grad(pool: &Pool, mlp: &Mlp, x: &[f32], rows: usize, dout: &[f32], 
 ///
 /// # Panics
 /// When a slice has not the length its shape says.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub fn loss_input_grad(
     pool: &Pool,
     mlp: &Mlp,

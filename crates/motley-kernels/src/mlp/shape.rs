@@ -28,14 +28,24 @@ pub(crate) const SELU_SCALE_ALPHA: f32 = 1.758_099_3;
 impl Activation {
     /// All of them, with their names.
     pub const ALL: [(&'static str, Self); 7] = [
-        ("identity", Self::Identity),
         ("relu", Self::Relu),
         ("tanh", Self::Tanh),
         ("leaky_relu", Self::LeakyRelu),
         ("selu", Self::Selu),
         ("sigmoid", Self::Sigmoid),
         ("elu", Self::Elu),
+        ("identity", Self::Identity),
     ];
+
+    /// The names in [`Activation::ALL`].
+    pub const NAMES: [&'static str; 7] = {
+        let (mut names, mut k) = ([""; 7], 0);
+        while k < names.len() {
+            names[k] = Self::ALL[k].0;
+            k += 1;
+        }
+        names
+    };
 
     /// The activation called `name`, as in [`Activation::ALL`].
     pub fn from_name(name: &str) -> Option<Self> {

@@ -133,7 +133,7 @@ impl Qmix {
     ///
     /// # Panics
     /// When a slice has not the length its shape says.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     pub fn loss_grad(
         &self,
         pool: &Pool,

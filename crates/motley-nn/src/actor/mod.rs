@@ -23,7 +23,7 @@ mod tied;
 mod value;
 
 use loss::{ActorLoss, AllActionsLoss, GivenGradient, STATS};
-pub use tied::{Besides, Outputs, Tie};
+pub use tied::{Besides, Outputs};
 pub use value::ValueGoal;
 
 /// One group of agents that share parameters (often one agent).

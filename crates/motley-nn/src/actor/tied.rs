@@ -8,6 +8,7 @@ use motley_kernels::{Pool, RowLoss};
 
 use super::loss::Scales;
 use super::{Actor, ActorLoss, ActorRows, Ascent, STATS, ValueGoal, describe, gather};
+use crate::cross_group::CrossGroup;
 use crate::net::{Batch, Sequence};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::apply_loss;
@@ -28,19 +29,13 @@ pub struct Outputs<'a> {
     pub run: usize,
 }
 
-/// A part of an actor's loss that ties the rows of one batch together.
-pub trait Tie: Send {
-    /// Adds the derivative of this part by every output to `d_out`; what it has to report.
-    fn pull(&self, all: &ActorRows, seen: &Outputs<'_>, d_out: &mut [f32]) -> Metrics;
-}
-
 /// What an actor's loss has besides its surrogate and entropy.
 #[derive(Clone, Copy)]
 pub enum Besides<'a> {
     /// Nothing.
     Nothing,
-    /// A part that ties rows together.
-    Tie(&'a dyn Tie),
+    /// The cross-group inverse loss, which ties the rows of a batch together.
+    CrossGroup(&'a CrossGroup),
     /// The loss of the row's value, in a network that puts one out ([`Actor::with_value`]).
     Value(ValueGoal<'a>),
 }
@@ -63,7 +58,7 @@ impl Picked<'_> {
 }
 
 impl Actor {
-    /// A second head beside the first, as wide, with weights drawn from `rng`: for what a [`Tie`] asks. Acting leaves it out.
+    /// A second head beside the first, as wide, with weights drawn from `rng`: for what [`CrossGroup`] predicts. Acting leaves it out.
     pub fn add_second_head(&mut self, adam: AdamConfig, rng: &Stream) {
         let narrow = self.net.clone();
         self.net = narrow.with_second_head(rng);
@@ -116,7 +111,7 @@ impl Actor {
         let scales = Scales { policy: (1.0 / count) as f32, value: (1.0 / valued) as f32 };
         let loss = ActorLoss { head: &head, output, free: &free, all, indices: &indices, ascent, scales, goal };
         let (stats, mut more) = match besides {
-            Besides::Tie(tie) => self.pull_back_tied(pool, roll, all, pick, &loss, tie),
+            Besides::CrossGroup(cross) => self.pull_back_tied(pool, roll, all, pick, &loss, cross),
             Besides::Nothing | Besides::Value(_) => (self.pull_back(pool, roll, all, pick, &loss), Metrics::new()),
         };
         let free_at = self.grad.len() - free.len();
@@ -144,7 +139,7 @@ impl Actor {
         stats
     }
 
-    /// The same, forward and backward apart, so that a tie sees all outputs.
+    /// The same, forward and backward apart, so that the cross-group loss sees all outputs.
     fn pull_back_tied(
         &mut self,
         pool: &Pool,
@@ -152,7 +147,7 @@ impl Actor {
         all: &ActorRows,
         pick: &Pick,
         loss: &dyn RowLoss,
-        tie: &dyn Tie,
+        cross: &CrossGroup,
     ) -> (Vec<f64>, Metrics) {
         let picked = self.picked(roll, all, pick);
         let (members, width, rows) = (self.members.len(), self.net.output_len(), picked.indices.len());
@@ -161,7 +156,7 @@ impl Actor {
         self.net.forward_batch(pool, picked.batch(), &mut out, &mut self.work);
         apply_loss(loss, &out, width, &mut d_out, &mut stats);
         let run = rows / (members * picked.length.unwrap_or(1));
-        let more = tie.pull(all, &Outputs { out: &out, width, indices: &picked.indices, members, run }, &mut d_out);
+        let more = cross.pull(all, &Outputs { out: &out, width, indices: &picked.indices, members, run }, &mut d_out);
         self.net.backward_batch(&self.engine, pool, picked.batch(), &d_out, None, &mut self.grad, &mut self.work);
         (stats, more)
     }

@@ -74,6 +74,12 @@ pub struct Evaluation {
     pub entropy: f32,
 }
 
+/// `ln((high - low) / 2)`: what squashing to the box adds to a log-density. A dimension that is fixed has no density to scale: 0.
+pub fn ln_half_width(low: f32, high: f32) -> f32 {
+    let half = 0.5 * (high - low);
+    if half > 0.0 { half.ln() } else { 0.0 }
+}
+
 impl Head {
     /// The head for an action space; `squash` chooses the tanh form for boxes.
     pub fn for_space(space: &ActionSpace, squash: bool, x_coef: f32, y_coef: f32) -> Self {
@@ -167,7 +173,7 @@ impl Head {
                 .map(|d| {
                     let u = raw[d];
                     let squash = 2.0 * (std::f32::consts::LN_2 - u - softplus(-2.0 * u));
-                    self.normal_log_prob(out, free, raw, d) - squash - (0.5 * (high[d] - low[d])).ln()
+                    self.normal_log_prob(out, free, raw, d) - squash - ln_half_width(low[d], high[d])
                 })
                 .sum(),
             Self::Deterministic { .. } => 0.0,

@@ -207,3 +207,14 @@ fn distances_are_wasserstein_s() {
     let found = gaussian(1).distance(&[0.3], &[w(0.1)], &[0.0], &[w(0.5 * 0.999)]);
     assert!((found - (0.09f64 + 0.399_5f64.powi(2)).sqrt()).abs() < 1e-4, "{found}");
 }
+
+/// A dimension that is fixed scales no density: what is drawn lies on it, and nothing becomes infinite.
+#[test]
+fn a_fixed_dimension_is_a_constant() {
+    let head = Head::TanhGaussian { low: vec![-1.0, 0.0], high: vec![1.0, 0.0] };
+    let free = Head::TanhGaussian { low: vec![-1.0, -1.0], high: vec![1.0, 1.0] };
+    let (out, raw) = ([0.3, -0.2, -0.5, 0.1], [0.7, -0.4]);
+    let seen = head.evaluate(&out, &[], &[], &raw);
+    assert_eq!(seen.log_prob, free.evaluate(&out, &[], &[], &raw).log_prob, "ln 1 and nothing are the same");
+    assert!(seen.entropy.is_finite() && head.log_prob(&out, &[], &[], &raw) == seen.log_prob);
+}
