@@ -109,6 +109,8 @@ def test_a_state_of_particles_is_set_and_read():
     assert abs(env.get_state()["pos"][0, 0] - (0.25 + 0.1 * 0.125)) < 1e-12
     with pytest.raises(ValueError, match="marks"):
         env.set_state({"speed": 3})
+    with pytest.raises(motley.Error, match="expected 6 positions"):
+        env.set_state({"pos": [[0.0, 0.0]] * 3})
     with pytest.raises(motley.Error, match="mpe"):
         other = motley.make("matrix/climbing")
         other.reset(seed=0)

@@ -62,16 +62,21 @@ pub const EPYMARL: [(&str, &str); 21] = [
 ];
 
 /// (library, name, setting) of what those who come from there look for, though an import has more to do than to take it over.
-const LOOKED_FOR: [(&str, &str, &str); 8] = [
+const LOOKED_FOR: [(&str, &str, &str); 9] = [
     ("HARL", "clip_param", "algo.clip"),
     ("HARL", "share_param", "net.share"),
     ("HARL", "use_recurrent_policy", "net.recurrent"),
     ("HARL", "eval_interval", "eval.every"),
+    ("HARL", "state_type", "task.state"),
     ("EPyMARL", "use_rnn", "net.recurrent"),
     ("EPyMARL", "hidden_dim", "net.hidden_sizes"),
     ("PettingZoo", "N", "task.num_agents"),
     ("PettingZoo", "continuous_actions", "task.continuous"),
 ];
+
+/// (name, what is to be said besides) where the setting of that meaning counts in another unit.
+const COUNTED: [(&str, &str); 1] =
+    [("eval_interval", "which counts env steps; HARL counts updates, off-policy the steps of each environment")];
 
 /// An unknown key with what is known of it: whose it is, or what the library calls it here that has it.
 pub(crate) fn explained(error: ConfigError, algorithm: &dyn AlgorithmSpec, task: &dyn Task, registry: &Registry) -> ConfigError {
@@ -91,7 +96,8 @@ pub(crate) fn explained(error: ConfigError, algorithm: &dyn AlgorithmSpec, task:
     // Of two meanings that which can be set here.
     let best = meant.iter().find(|(.., setting)| settable(setting)).or_else(|| meant.first());
     let Some((library, _, setting)) = best else { return error };
-    let told = format!("unknown key \"{key}\": {library}'s name of {setting}");
+    let unit = COUNTED.iter().find(|(name, _)| *name == word).map_or_else(String::new, |(_, text)| format!(", {text}"));
+    let told = format!("unknown key \"{key}\": {library}'s name of {setting}{unit}");
     match owners(setting, algorithm, registry) {
         _ if settable(setting) => ConfigError::Invalid(told),
         Some(text) => ConfigError::Invalid(format!("{told}; {text}")),
@@ -137,7 +143,10 @@ mod tests {
             ("actor_num_mini_batch", "HARL's name of algo.minibatches"),
             ("data_chunk_length", "HARL's name of net.chunk_length"),
             ("opti_eps", "HARL's name of algo.adam_eps"),
-            ("eval_interval", "HARL's name of eval.every"),
+            (
+                "eval_interval",
+                "HARL's name of eval.every, which counts env steps; HARL counts updates, off-policy the steps of each environment",
+            ),
             ("task.N", "PettingZoo's name of task.num_agents"),
         ] {
             assert_eq!(told("happo", "mpe/simple_spread_v3", key), format!("unknown key \"{key}\": {meant}"));
@@ -154,6 +163,14 @@ mod tests {
             let text = format!("unknown key \"{key}\": EPyMARL's name of {meant}");
             assert_eq!(told("qmix", "mpe/simple_spread_v3", key), text);
         }
+    }
+
+    /// What only some tasks have is offered where it is.
+    #[test]
+    fn the_kind_of_state_is_a_setting_of_tasks() {
+        assert_eq!(told("happo", "skirmish/3m", "state_type"), "unknown key \"state_type\": HARL's name of task.state");
+        let text = told("happo", "mpe/simple_spread_v3", "state_type");
+        assert!(text.contains("unknown key \"state_type\"") && !text.contains("HARL"), "{text}");
     }
 
     #[test]

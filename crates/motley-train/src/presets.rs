@@ -203,6 +203,36 @@ mod tests {
         }
     }
 
+    /// `harl` is HARL's own values and networks with the switches to its code's ways: nothing else differs from the preset of its values.
+    #[test]
+    fn harls_ways_are_switches_and_nothing_else() {
+        const SWITCHES: [&str; 7] =
+            ["truncation", "value_norm_start", "kl", "mask_dead", "climb_normalized", "next_masks", "local_fit"];
+        let registry = Registry::builtin();
+        let mut pairs = 0;
+        for preset in all().iter().filter(|p| p.name == "harl") {
+            for task in &preset.tasks {
+                let settings = |name: &str| {
+                    let overrides = vec![format!("preset={name}")];
+                    let request = Request { algo: preset.algo.clone(), task: task.clone(), overrides, ..Request::default() };
+                    let mut table = request.plan_anywhere(&registry).unwrap().0.settings.to_table();
+                    let algo = table.get_mut("algo").and_then(toml::Value::as_table_mut).unwrap();
+                    for key in SWITCHES {
+                        algo.remove(key);
+                    }
+                    table
+                };
+                let own_name = of(&preset.algo, task).iter().any(|p| p.name == "harl-values");
+                let (ways, values) = (settings("harl"), settings(if own_name { "harl-values" } else { TUNED }));
+                for section in ["algo", "net", "task", "num_envs", "total_steps"] {
+                    assert_eq!(ways[section], values[section], "{} on {task}: {section}", preset.title());
+                }
+                pairs += 1;
+            }
+        }
+        assert!(pairs >= 28, "{pairs} pairs of an algorithm and a task");
+    }
+
     #[test]
     fn a_band_stands_beside_its_task() {
         let band = |algo: &str, name: &str, task: &str| find(algo, task, Some(name)).unwrap().unwrap().band_on(task);

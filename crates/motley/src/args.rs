@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Draw episodes of a run or a policy bundle.
     Render(RenderArgs),
-    /// List algorithms, tasks or presets.
+    /// List algorithms, tasks, presets or published results.
     List(ListArgs),
     /// Show the resolved configuration and where each value comes from.
     Config(ConfigArgs),
@@ -150,7 +150,7 @@ pub(crate) struct EvalArgs {
     /// Sample actions instead of taking the most likely ones.
     #[arg(long)]
     pub(crate) stochastic: bool,
-    /// Return against uniform noise on observations, obs=0..D[/LEVELS][,agents=NAME+NAME], or on actions, act=0..D....
+    /// Return against uniform noise on observations, obs=0..D[/LEVELS][,agents=NAME+NAME], or on actions, act=0..D with the same parts.
     #[arg(long, value_name = "NOISE")]
     pub(crate) noise: Option<String>,
 }

@@ -39,3 +39,29 @@ fn bundles_play_as_their_cards_say() {
         assert!(mean >= *least, "{name}: {mean}, its card promises {least} or better");
     }
 }
+
+/// How long episodes are is a setting of what is played: what the policy was trained with cuts nothing, with noise or without.
+#[test]
+fn a_policy_is_played_for_as_many_steps_as_asked_for() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles/spread-happo");
+    let played = |words: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
+        let output = command.args(["eval", "--episodes", "2"]).arg(&folder).args(words.split_whitespace()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        assert!(output.status.success(), "{words}: {}", text(output.stderr));
+        text(output.stdout)
+    };
+    let elsewhere = "--task mpe/simple_spread_v3 max_cycles=40";
+    for (words, steps) in [("", 25), ("max_cycles=40", 40), ("task.max_cycles=10", 10), (elsewhere, 40)] {
+        let text = played(words);
+        assert!(text.contains(&format!("over 2 episodes of {steps}.0 steps; behavioural distance")), "{words}: {text}");
+    }
+    let mean = |words: &str| {
+        let event: Value = serde_json::from_str(played(words).lines().next().unwrap()).unwrap();
+        event["eval_return_mean"].as_f64().unwrap()
+    };
+    // The first level of noise is none.
+    let (short, long) = (mean("--json"), mean("--json max_cycles=40"));
+    assert!(long < short, "{long} in 40 steps, {short} in 25: every step costs something here");
+    assert_eq!(mean("--json max_cycles=40 --noise obs=0..0.1/2"), long);
+}

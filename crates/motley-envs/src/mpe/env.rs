@@ -94,6 +94,23 @@ impl<S: Scenario> Particles<S> {
         marks.len() == bounds.len() && marks.iter().zip(bounds).all(|(mark, bound)| *mark < bound)
     }
 
+    /// Refuses a state of another task or of other settings, by the part that does not fit.
+    fn check_raw(&self, raw: &RawState) -> Result<(), EnvError> {
+        let (bodies, bounds) = (self.world.bodies.len(), self.scenario.mark_bounds());
+        let parts = [
+            ("positions (of agents, then of landmarks)", bodies, raw.pos.len()),
+            ("velocities (of agents, then of landmarks)", bodies, raw.vel.len()),
+            ("numbers of utterances", self.world.comm.len(), raw.comm.len()),
+            ("marks", bounds.len(), raw.marks.len()),
+        ];
+        let wrong = match parts.iter().find(|(_, expected, found)| expected != found) {
+            Some((what, expected, found)) => format!("expected {expected} {what}, found {found}"),
+            None if !self.marks_fit(&raw.marks) => format!("expected marks below {bounds:?}, found {:?}", raw.marks),
+            None => return Ok(()),
+        };
+        Err(EnvError::Failed(format!("this state does not fit {}: {wrong}; get_state shows the form", self.spec.task)))
+    }
+
     fn write(&self, out: &mut Frame<'_>) {
         for i in 0..self.world.agents {
             self.scenario.observe(&self.world, i, &mut Row(out.obs[self.spec.obs_range(i)].iter_mut()));
@@ -317,11 +334,7 @@ impl<S: Scenario> Replay for Particles<S> {
     }
 
     fn set_raw(&mut self, raw: &RawState, out: &mut Frame<'_>) -> Result<(), EnvError> {
-        let bodies = self.world.bodies.len();
-        let sizes = (raw.pos.len(), raw.vel.len(), raw.comm.len());
-        if sizes != (bodies, bodies, self.world.comm.len()) || !self.marks_fit(&raw.marks) {
-            return Err(EnvError::Failed(format!("this raw state is not one of {}", self.spec.task)));
-        }
+        self.check_raw(raw)?;
         for ((body, pos), vel) in self.world.bodies.iter_mut().zip(&raw.pos).zip(&raw.vel) {
             (body.pos, body.vel) = (*pos, *vel);
         }

@@ -219,3 +219,26 @@ fn snapshots_with_impossible_goals_are_refused() {
     bytes[last] = 2;
     assert!(env.restore(&bytes).is_err());
 }
+
+/// A state of another size is refused by the part that does not fit, with what was expected of it.
+#[test]
+fn states_that_do_not_fit_are_told_by_their_part() {
+    let mut env = open("mpe/simple_tag_v3", &[]);
+    let mut buf = FrameBuf::new(&env.spec().clone());
+    env.reset_from(0, &mut buf.frame());
+    let fits = env.raw();
+    let mut told = |raw: RawState| env.set_raw(&raw, &mut buf.frame()).map_err(|e| e.to_string());
+    let text = told(RawState { pos: vec![[0.0; 2]; 5], ..fits.clone() }).unwrap_err();
+    for part in ["mpe/simple_tag_v3", "expected 6 positions (of agents, then of landmarks), found 5", "get_state"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(told(RawState { vel: Vec::new(), ..fits.clone() }).unwrap_err().contains("expected 6 velocities"));
+    assert!(told(RawState { comm: vec![0.0; 99], ..fits.clone() }).unwrap_err().contains("utterances, found 99"));
+    assert!(told(RawState { marks: vec![0], ..fits.clone() }).unwrap_err().contains("expected 0 marks, found 1"));
+    assert_eq!(told(fits), Ok(()));
+    let mut env = open("mpe/simple_adversary_v3", &[]);
+    env.reset_from(0, &mut FrameBuf::new(&env.spec().clone()).frame());
+    let beyond = RawState { marks: vec![2], ..env.raw() };
+    let text = env.set_raw(&beyond, &mut FrameBuf::new(&env.spec().clone()).frame()).unwrap_err().to_string();
+    assert!(text.contains("expected marks below [2], found [2]"), "{text}");
+}

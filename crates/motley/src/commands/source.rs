@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use motley_core::secret::missing;
-use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Origin, Purpose, Settings, Status, Stream, TeamSpec};
-use motley_nn::{Policy, TeamPolicy};
+use motley_core::{Origin, Purpose, Settings, Stream, TeamSpec};
+use motley_nn::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
 use motley_run::{Bundle, CheckpointStore, Identity, Loaded as Checkpoint, RealDisk, RunView, is_bundle, neither, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle, to_bundle};
 use motley_train::recovery::difference;
@@ -17,12 +17,14 @@ use crate::commands::config::environment;
 use crate::error::Failure;
 use crate::output::Output;
 
-/// A policy with the environment that it was trained in.
+/// A policy with the environment that it was trained in, or another one that it can be played in.
 pub(crate) struct Loaded {
-    /// The policy.
+    /// The policy; its team is that of training.
     pub(crate) policy: TeamPolicy,
-    /// Makes the environment, with the settings of training.
+    /// Makes the environment, with the settings of training but for those that were changed.
     pub(crate) make: MakeEnv,
+    /// The team as that environment shows it: agents and state are those of training, a step limit may not be.
+    pub(crate) team: Arc<TeamSpec>,
     /// The task.
     pub(crate) task: String,
     /// The algorithm.
@@ -161,15 +163,9 @@ pub(crate) fn load_on(
             info.task
         )));
     }
-    let team = (elsewhere || !changed.is_empty()).then(|| Arc::clone(policy.team()));
-    let make: MakeEnv = Arc::new(move || -> Result<Box<dyn Env>, ConfigError> {
-        let env = task.make(&options)?;
-        Ok(match &team {
-            Some(team) => Box::new(Renamed { env, team: Arc::clone(team) }),
-            None => env,
-        })
-    });
-    Ok(Loaded { policy, make, task: name, algo: info.algo })
+    let team = Arc::clone(found);
+    let make: MakeEnv = Arc::new(move || task.make(&options));
+    Ok(Loaded { policy, make, team, task: name, algo: info.algo })
 }
 
 /// Refuses a setting of training: a policy that is trained has none.
@@ -185,34 +181,41 @@ fn refuse_training(setting: &str, task: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Another task, or other settings, in the team that a policy was trained for: agents and state are the same, a step limit may not be.
-struct Renamed {
-    env: Box<dyn Env>,
-    team: Arc<TeamSpec>,
+impl Loaded {
+    /// The policy as it plays here.
+    pub(crate) fn player(&self) -> Player<'_> {
+        Player { policy: &self.policy, team: &self.team }
+    }
 }
 
-impl Env for Renamed {
-    fn spec(&self) -> &Arc<TeamSpec> {
-        &self.team
+/// A policy in the team that its environment shows: how long episodes are and what they pay is the environment's, not the training's.
+pub(crate) struct Player<'a> {
+    policy: &'a TeamPolicy,
+    team: &'a Arc<TeamSpec>,
+}
+
+impl Policy for Player<'_> {
+    fn team(&self) -> &Arc<TeamSpec> {
+        self.team
     }
 
-    fn reset(&mut self, stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
-        self.env.reset(stream, out)
+    fn memory_len(&self) -> usize {
+        self.policy.memory_len()
     }
 
-    fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
-        self.env.step(actions, out)
+    fn wants_all(&self) -> bool {
+        self.policy.wants_all()
     }
 
-    fn snapshot(&self) -> Option<Vec<u8>> {
-        self.env.snapshot()
-    }
-
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), EnvError> {
-        self.env.restore(snapshot)
-    }
-
-    fn won(&self) -> Option<bool> {
-        self.env.won()
+    fn act(
+        &self,
+        batch: ObsBatch<'_>,
+        memory: &mut [f32],
+        mode: Mode,
+        rng: &[Stream],
+        out: &mut Decision,
+        scratch: &mut ActScratch,
+    ) -> Result<(), ActError> {
+        self.policy.act(batch, memory, mode, rng, out, scratch)
     }
 }
