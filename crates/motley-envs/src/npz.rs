@@ -230,9 +230,9 @@ mod tests {
         assert!(members(&short).unwrap_err().contains("a.npy: the file ends too early"));
         let odd = zip(&[("a.npy", array("<c16", "(2,)", &[0; 32]), false)]);
         assert!(members(&odd).unwrap_err().contains("<c16"));
-        let bomb = zip(&[("a.npy", array("|u1", "(150000000,)", &vec![0; 150_000_000]), true)]);
+        let bomb = zip(&[("a.npy", array("|u1", "(150000000,)", &vec![0_u8; 150_000_000]), true)]);
         assert!(bomb.len() < 1 << 20 && members(&bomb).unwrap_err().contains("more than 64 MiB"));
-        let two = vec![0; 40 << 20];
+        let two = vec![0_u8; 40 << 20];
         let two = zip(&[("a", two.clone(), true), ("b", two, true)]);
         assert!(members(&two).unwrap_err().contains("more than 64 MiB"), "all members count");
         let many = zip(&[("a.npy", array("<U0", "(99999999,)", &[]), false)]);

@@ -313,12 +313,11 @@ impl Sink for TensorBoard {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
     /// P4: the disk of one log is full. No link to such a disk may stand in a run folder, so the file is put in place here.
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_full_log_is_switched_off_with_one_warning() {
         let dir = tempfile::tempdir().unwrap();
