@@ -289,7 +289,9 @@ fn an_unwritable_folder_is_refused() {
 fn code_that_a_file_names_is_not_run() {
     let dir = tempfile::tempdir().unwrap();
     let (run, planted) = (dir.path().join("run"), dir.path().join("planted"));
-    assert_eq!(ends(train_command("happo", &["total_steps=400"], &run)).0, 0);
+    let mut command = train_command("happo", &["total_steps=400"], &run);
+    command.env("XDG_CONFIG_HOME", dir.path().join("settings"));
+    assert_eq!(ends(command).0, 0);
     assert!(!dir.path().join("settings").exists(), "native tasks need no key");
     let call = "py:subprocess:getoutput";
     let kwargs: toml::Table = format!("cmd = 'touch {}'", planted.display()).parse().unwrap();
