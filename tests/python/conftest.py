@@ -32,3 +32,9 @@ def rust_example():
         return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_their_own(tmp_path_factory):
+    """The key by which Motley knows its user's runs again does not go into the home folder of whoever runs the tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("settings"))

@@ -95,6 +95,43 @@ def test_same_seed_same_curve_whatever_the_workers_and_exact_resume(motley, tmp_
     assert len(ends(one)) == 2 and ends(resumed) == ends(one)
 
 
+def test_only_a_user_s_own_runs_run_code_unasked(motley, tmp_path):
+    there, folder = ROOT / "crates" / "motley-bridge", tmp_path / "run"
+    mine, other = ({"XDG_CONFIG_HOME": str(tmp_path / name), "MOTLEY_TRUST": ""} for name in ("mine", "other"))
+
+    def does(*words, env=mine, code=0):
+        return run(motley, *words, cwd=there, env=env, code=code)[1]
+
+    def goes_on(steps, *more, **how):
+        return does("train", "--resume", str(folder), f"total_steps={steps}", *more, **how)
+
+    does("train", "ippo", "py:tests.foreign:Walk", "task.kwargs={at=1000}", "preset=none", "num_envs=2", "algo.rollout_steps=20",
+         "total_steps=80", "eval.episodes=1", "task.workers=1", "--out", str(folder))  # fmt: skip
+    assert (tmp_path / "mine" / "motley" / "key").stat().st_mode & 0o777 == 0o600
+    goes_on(120)
+    for chosen in ("best", "latest"):
+        does("eval", str(folder), "--checkpoint", chosen, "--episodes", "1")
+    for words in (("eval", str(folder)), ("eval", str(folder / "policy")), ("eval", str(folder), "--checkpoint", "latest"),
+                  ("eval", str(folder), "--task", "py:tests.foreign:Walk"), ("render", str(folder), "-o", str(tmp_path / "film.gif")),
+                  ("train", "--resume", str(folder), "total_steps=160")):  # fmt: skip
+        said = does(*words, env=other, code=2)
+        assert "would call tests.foreign.Walk(at=1000) in Python" in said and "add --trust" in said, words
+    does("eval", str(folder), "--episodes", "1", "--trust", env=other)
+    does("eval", str(folder), "--episodes", "1", env={**other, "MOTLEY_TRUST": "1"})
+    # Not another call either, though the folder is one's own.
+    config, info = folder / "config.toml", folder / "run.json"
+    written = config.read_text()
+    assert "at = 1000" in written
+    config.write_text(written.replace("at = 1000", "at = 999"))
+    assert "would call tests.foreign.Walk(at=999) in Python" in goes_on(160, code=2)
+    # A folder of before there were marks is one's own again after a word.
+    config.write_text(written)
+    info.write_text(json.dumps({name: value for name, value in json.loads(info.read_text()).items() if name != "signed"}))
+    goes_on(160, code=2)
+    goes_on(160, "--trust")
+    goes_on(200)
+
+
 def test_foreign_spread_pays_what_the_native_one_does(motley, tmp_path):
     """The same bundle, played in both: their episodes are drawn alike, so the means must lie together."""
     run(motley, "train", "happo", "mpe/simple_spread_v3", "preset=none", "total_steps=2000", "num_envs=4", "eval.episodes=4",

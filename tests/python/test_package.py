@@ -377,7 +377,7 @@ def test_misspelt_names_are_answered_with_the_nearest():
         motley.train("hapo", "mpe/simple_v3", progress=False)
 
 
-def test_environments_of_this_process_and_of_workers_train_alike(tmp_path):
+def test_environments_of_this_process_and_of_workers_train_alike(tmp_path, monkeypatch):
     from mpe2 import simple_spread_v3
 
     settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 25, "eval.episodes": 2}
@@ -391,6 +391,12 @@ def test_environments_of_this_process_and_of_workers_train_alike(tmp_path):
     np.testing.assert_array_equal(local.metrics()[returns].dropna(), there.metrics()[returns].dropna())
     more = motley.train(task=lambda: simple_spread_v3.parallel_env(), resume=local, total_steps=400, progress=False)
     assert more.info["env_steps"] == 400
+    assert motley.train(resume=there, total_steps=300, progress=False).info["env_steps"] == 300
+    # To somebody else the folder is a stranger's.
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
+    with pytest.raises(motley.ConfigError, match="would call mpe2.simple_spread_v3.parallel_env.*trust=True"):
+        motley.train(resume=there, total_steps=400, progress=False)
+    assert motley.train(resume=there, total_steps=400, progress=False, trust=True).info["env_steps"] == 400
 
 
 def test_fault_an_exception_in_this_process_is_borne(tmp_path):

@@ -124,6 +124,15 @@ impl Task for ForeignTask {
         ]
     }
 
+    /// All of them call Python with whatever `task.kwargs` holds.
+    fn runs_code(&self) -> bool {
+        true
+    }
+
+    fn code_keys(&self) -> &'static [&'static str] {
+        &["task.kwargs"]
+    }
+
     #[cfg(unix)]
     fn make(&self, options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
         Ok(Box::new(crate::ForeignEnv::new(self.pool(options)?)?))

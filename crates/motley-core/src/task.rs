@@ -33,6 +33,18 @@ pub trait Task: Send + Sync {
         self.make(options).map(drop)
     }
 
+    /// Whether its name chooses code that making it runs, as `py:MODULE:CALLABLE` does. Such a task is not opened on the word of a file
+    /// alone.
+    fn runs_code(&self) -> bool {
+        false
+    }
+
+    /// Its settings (`task.*`) that choose what code runs, or what that code is given: where a file sets one of them, its word alone does not
+    /// open the task either.
+    fn code_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Settings outside `task.*` that suit this task, as dotted keys (the layer "task defaults").
     fn defaults(&self) -> Vec<(String, toml::Value)> {
         Vec::new()

@@ -3,12 +3,18 @@
 //! Format: NumPy's NEP 1 (npy), in a [`crate::zip`] file.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use motley_core::ConfigError;
 
 use crate::zip::{number, slice, unzip};
+
+/// Bytes of a file at most, as it lies there and unpacked; recorded traces have a tenth of that.
+const LARGEST: usize = 64 << 20;
+/// Entries of an array at most.
+const MOST: usize = 1 << 24;
 
 /// One array, its numbers widened to `f64`.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,11 +38,16 @@ impl Npz {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read, is no zip of npy arrays, or holds a type of entry that is none of those above.
+    /// A file that cannot be read, is no zip of npy arrays, has more than 64 MiB, or holds a type of entry that is none of those above.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
         let file = |why: String| ConfigError::File { path: shown.clone(), why };
-        let bytes = fs::read(path).map_err(|e| file(e.to_string()))?;
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|opened| opened.take(LARGEST as u64 + 1).read_to_end(&mut bytes));
+        read.map_err(|e| file(e.to_string()))?;
+        if bytes.len() > LARGEST {
+            return Err(file(format!("it has more than {} MiB", LARGEST >> 20)));
+        }
         let arrays = members(&bytes).map_err(&file)?;
         Ok(Self { arrays, path: shown })
     }
@@ -82,7 +93,7 @@ fn members(bytes: &[u8]) -> Result<BTreeMap<String, Array>, String> {
         Ok(array) => Ok((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array)),
         Err(why) => Err(format!("{name}: {why}")),
     };
-    unzip(bytes)?.into_iter().map(array).collect()
+    unzip(bytes, LARGEST)?.into_iter().map(array).collect()
 }
 
 /// One array with its header.
@@ -103,7 +114,8 @@ fn npy(bytes: &[u8]) -> Result<Array, String> {
     let axes = field("shape'")?.trim_start_matches('(').split(')').next().unwrap_or_default();
     let parse = |axis: &str| axis.trim().parse::<usize>().map_err(|_| format!("its shape ({axes}) cannot be read"));
     let shape = axes.split(',').filter(|axis| !axis.trim().is_empty()).map(parse).collect::<Result<Vec<_>, _>>()?;
-    let count = shape.iter().try_fold(1_usize, |n, &axis| n.checked_mul(axis)).ok_or("its shape is too large")?;
+    let count = shape.iter().try_fold(1_usize, |n, &axis| n.checked_mul(axis)).filter(|n| *n <= MOST);
+    let count = count.ok_or_else(|| format!("its shape ({axes}) has more than {MOST} entries"))?;
     let size = match kind.get(1..) {
         Some(text) if text.starts_with('U') => 4 * text[1..].parse::<usize>().map_err(|e| e.to_string())?,
         Some(text) => text.get(1..).and_then(|n| n.parse().ok()).ok_or_else(|| format!("entries of type {kind}"))?,
@@ -218,6 +230,13 @@ mod tests {
         assert!(members(&short).unwrap_err().contains("a.npy: the file ends too early"));
         let odd = zip(&[("a.npy", array("<c16", "(2,)", &[0; 32]), false)]);
         assert!(members(&odd).unwrap_err().contains("<c16"));
+        let bomb = zip(&[("a.npy", array("|u1", "(150000000,)", &vec![0_u8; 150_000_000]), true)]);
+        assert!(bomb.len() < 1 << 20 && members(&bomb).unwrap_err().contains("more than 64 MiB"));
+        let two = vec![0_u8; 40 << 20];
+        let two = zip(&[("a", two.clone(), true), ("b", two, true)]);
+        assert!(members(&two).unwrap_err().contains("more than 64 MiB"), "all members count");
+        let many = zip(&[("a.npy", array("<U0", "(99999999,)", &[]), false)]);
+        assert!(members(&many).unwrap_err().contains("a.npy: its shape (99999999,) has more than 16777216 entries"));
         assert!(Npz::read(Path::new("/nowhere/x.npz")).unwrap_err().to_string().contains("/nowhere/x.npz"));
     }
 }

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-/// What is unpacked of one file at most, in bytes.
-const LARGEST: usize = 1 << 30;
-
 /// A little-endian number of N bytes.
 pub(crate) fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<usize, String> {
     let mut wide = [0; 8];
@@ -17,14 +14,15 @@ pub(crate) fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8], Str
     at.checked_add(length).and_then(|end| bytes.get(at..end)).ok_or_else(|| "the file ends too early".to_owned())
 }
 
-/// The members of a zip file by name, unpacked; the directory at its end says where they are.
+/// The members of a zip file by name, unpacked, `most` bytes of them together; the directory at its end says where they are.
 ///
 /// # Errors
-/// Bytes that are no zip file, a damaged directory, a method of packing other than none and deflate, more than 1 GiB unpacked.
-pub fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+/// Bytes that are no zip file, a damaged directory, a method of packing other than none and deflate, more than `most` bytes unpacked.
+pub fn unzip(bytes: &[u8], most: usize) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let end = bytes.windows(4).rposition(|w| w == [0x50, 0x4b, 5, 6]).ok_or("this is no zip file (no directory at its end)")?;
     let (count, mut at) = (number::<2>(bytes, end + 10)?, number::<4>(bytes, end + 16)?);
-    let (mut members, mut left) = (BTreeMap::new(), LARGEST);
+    let (mut members, mut left) = (BTreeMap::new(), most);
+    let too_large = || format!("it holds more than {} MiB", most >> 20);
     for _ in 0..count {
         if slice(bytes, at, 4)? != [0x50, 0x4b, 1, 2] {
             return Err("its zip directory is damaged".to_owned());
@@ -35,13 +33,16 @@ pub fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
         let key = String::from_utf8_lossy(slice(bytes, at + 46, name)?).into_owned();
         let data = local + 30 + number::<2>(bytes, local + 26)? + number::<2>(bytes, local + 28)?;
         let data = slice(bytes, data, packed)?;
+        if full.max(packed) > left {
+            return Err(too_large());
+        }
         let unpacked = match method {
             0 => data.to_vec(),
             8 => miniz_oxide::inflate::decompress_to_vec_with_limit(data, full.min(left))
                 .map_err(|e| format!("{key}: cannot be unpacked ({e})"))?,
             other => return Err(format!("{key}: packed by method {other}, expected 0 or 8")),
         };
-        left = left.checked_sub(unpacked.len()).ok_or("it holds more than 1 GiB")?;
+        left = left.checked_sub(unpacked.len()).ok_or_else(too_large)?;
         members.insert(key, unpacked);
         at += 46 + name + extra + comment;
     }

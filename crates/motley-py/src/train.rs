@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use motley_core::{Actions, ConfigError as Config, Env, EnvError, Frame, Key, Status, Stream, Task, TaskOptions, TeamSpec};
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
-use motley_train::{Event, How, Outcome, Registry, Request, Trainer, resume_plan, retune_plan};
+use motley_train::{Consent, Event, How, Outcome, Registry, Request, Trainer};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -156,8 +156,10 @@ fn plan(
     if let Some(dir) = resume {
         let folder = RunFolder::open(dir).map_err(run_error)?;
         let (info, config) = (folder.info().map_err(run_error)?, folder.config().map_err(run_error)?);
-        let take_up = if how.retune { retune_plan } else { resume_plan };
-        let plan = take_up(registry, &info.algo, &info.task, &config, &request.overrides).map_err(config_error)?;
+        let consent = Consent { from: dir.display().to_string(), mark: info.signed, ..request.consent.clone() };
+        let again =
+            Request { algo: info.algo, task: info.task, consent, overrides: request.overrides.clone(), ..Request::default() };
+        let plan = again.resume(registry, &config, how.retune).map_err(config_error)?;
         let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
         let loaded = store.load_latest().map_err(failed)?;
         return Ok((Trainer::resume_with(plan, folder, &loaded, how).map_err(train_error)?, dir.to_owned()));
@@ -171,10 +173,10 @@ fn plan(
 }
 
 /// Trains, or goes on with `resume` (with `retune`, under other settings of the algorithm). `see` is told of every event; Ctrl-C stops
-/// after a checkpoint. With `crew` the environments lie in other processes.
+/// after a checkpoint. With `crew` the environments lie in other processes. `trust` lets a run folder of somebody else's run code.
 /// Returns (run folder, finished, env steps, seconds, mean return of the last evaluation).
 #[pyfunction]
-#[pyo3(signature = (algo, task, config, overrides, out, resume, make, see, crew=None, retune=false))]
+#[pyo3(signature = (algo, task, config, overrides, out, resume, make, see, crew=None, retune=false, trust=false))]
 #[allow(clippy::too_many_arguments, clippy::type_complexity, reason = "called in one place of the package, by name")]
 pub(crate) fn train(
     py: Python<'_>,
@@ -188,6 +190,7 @@ pub(crate) fn train(
     see: Py<PyAny>,
     crew: Option<Py<PyAny>>,
     retune: bool,
+    trust: bool,
 ) -> PyResult<(PathBuf, bool, u64, f64, Option<f64>)> {
     let mut registry = Registry::builtin();
     if let Some(make) = make {
@@ -195,7 +198,8 @@ pub(crate) fn train(
     }
     let file = config.map(|text| text.parse().map(|table| ("config".to_owned(), table))).transpose();
     let file = file.map_err(|e: toml::de::Error| crate::ConfigError::new_err(format!("config: {e}")))?;
-    let request = Request { algo, task, file, environment: Vec::new(), overrides };
+    let consent = Consent { trust, ..Consent::default() };
+    let request = Request { algo, task, file, environment: Vec::new(), overrides, consent };
     let crew = crew.map(|object| PyCrew::new(py, object)).transpose()?;
     let how = How { crew: crew.map(|crew| Box::new(crew) as _), retune, commit: motley::COMMIT.map(ToOwned::to_owned) };
     let stop = AtomicBool::new(false);

@@ -101,8 +101,9 @@ impl CheckpointStore {
     /// the same step is replaced. One process at a time (the run's lock sees to that).
     ///
     /// # Errors
-    /// The disk refused; then earlier checkpoints and `latest` are as they were.
+    /// The disk refused, or the folder of checkpoints is a link; then earlier checkpoints and `latest` are as they were.
     pub fn save(&self, info: &CheckpointInfo, fill: impl FnOnce(&mut StateWriter)) -> Result<Saved, CheckpointError> {
+        disk::refuse_link(&self.dir).map_err(CheckpointError::io("write to", &self.dir))?;
         let step = info.env_steps;
         let target = self.dir.join(step_name(step));
         let temp = temp_name(&target);
@@ -181,6 +182,7 @@ impl CheckpointStore {
     /// # Errors
     /// There is no such checkpoint, or the disk refused.
     pub fn mark_best(&self, step: u64) -> Result<(), CheckpointError> {
+        disk::refuse_link(&self.dir).map_err(CheckpointError::io("write to", &self.dir))?;
         self.read_manifest(&self.dir.join(step_name(step)))?;
         self.point("best", step)
     }

@@ -109,6 +109,36 @@ impl Disk for RealDisk {
     }
 }
 
+/// Refuses what is in the way of a file that is to be written in place: a link may lead to somebody else's file, and a pipe never answers.
+/// Nothing there is fine.
+///
+/// # Errors
+/// `InvalidInput` for anything but a regular file; else the system's.
+pub(crate) fn refuse_irregular(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file but a link, a pipe, a device or a folder; a run writes to files of its own alone: remove it",
+        )),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a link in the place of a folder of a run: files behind it would be replaced and deleted, and they may be somebody else's.
+///
+/// # Errors
+/// `InvalidInput` for a link.
+pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a link, and a run writes to folders of its own alone: put the folder itself there (the whole run folder may be a link)",
+        ));
+    }
+    Ok(())
+}
+
 /// `path` with `.tmp-<process id>` behind its name: on the same file system, and plainly nobody's final file.
 pub(crate) fn temp_name(path: &Path) -> PathBuf {
     suffixed(path, &format!(".tmp-{}", std::process::id()))

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::bundle::is_bundle;
 use crate::clock::UtcTime;
-use crate::disk::{RealDisk, read_bounded, write_atomic};
+use crate::disk::{RealDisk, read_bounded, refuse_link, write_atomic};
 use crate::error::RunError;
 use crate::lock::Lock;
 
@@ -83,6 +83,9 @@ pub struct RunInfo {
     /// Failures of environments in evaluations, after which an episode was played anew.
     #[serde(default)]
     pub eval_env_failures: u64,
+    /// Of a task that runs code of its name's choosing: the mark of the user who asked for it ([`crate::UserKey`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
 }
 
 /// A run folder to read from. Takes no lock: a run at work can be looked at.
@@ -217,9 +220,11 @@ impl RunFolder {
     /// Opens an existing run to go on with it.
     ///
     /// # Errors
-    /// [`RunError::NotARun`], [`RunError::Locked`], [`RunError::Io`].
+    /// [`RunError::NotARun`], [`RunError::Locked`], [`RunError::Io`], also where checkpoints lie behind a link.
     pub fn open(dir: &Path) -> Result<Self, RunError> {
         let view = RunView::open(dir)?;
+        let checkpoints = view.checkpoints_dir();
+        refuse_link(&checkpoints).map_err(RunError::io("write to", &checkpoints))?;
         Ok(Self { view, lock: Lock::take(dir)? })
     }
 
@@ -347,6 +352,7 @@ mod tests {
             exact_resume: true,
             changes: vec![],
             eval_env_failures: 0,
+            signed: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::refuse_irregular;
 use crate::error::RunError;
 use crate::platform;
 
@@ -41,6 +42,7 @@ impl Lock {
     pub(crate) fn take(dir: &Path) -> Result<Self, RunError> {
         let path = dir.join(NAME);
         let fail = |what, e| RunError::io(what, &path)(e);
+        refuse_irregular(&path).map_err(|e| fail("open", e))?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|e| fail("open", e))?;
         let system = file.try_lock();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use motley_core::Metrics;
 
 use crate::clock::utc_now;
+use crate::disk::refuse_irregular;
 use crate::error::RunError;
 use crate::logs::{EvalEpisode, Point};
 use crate::platform;
@@ -146,8 +147,9 @@ impl LogFile {
     /// Opens or makes the file; a new one gets `start` as its first bytes.
     ///
     /// # Errors
-    /// [`RunError::Io`].
+    /// [`RunError::Io`], also for a link, a pipe or a device.
     pub fn open(path: PathBuf, start: Vec<u8>) -> Result<Self, RunError> {
+        refuse_irregular(&path).map_err(RunError::io("open", &path))?;
         let file = OpenOptions::new().append(true).create(true).open(&path).map_err(RunError::io("open", &path))?;
         let length = file.metadata().map_err(RunError::io("open", &path))?.len();
         let mut log = Self { path, file, length, start };
@@ -308,5 +310,36 @@ impl Sink for TensorBoard {
 
     fn file(&mut self) -> Option<&mut LogFile> {
         Some(&mut self.log)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// P4: the disk of one log is full. No link to such a disk may stand in a run folder, so the file is put in place here.
+    #[test]
+    fn a_full_log_is_switched_off_with_one_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sinks = Sinks::open(dir.path(), true).unwrap();
+        let board = |lengths: &Lengths| lengths.iter().find(|(name, _)| name.starts_with(EVENTS)).map(|(_, length)| *length);
+        let empty = board(&sinks.lengths());
+        let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let log = LogFile { path: dir.path().join("metrics.jsonl"), file, length: 0, start: Vec::new() };
+        sinks.sinks[0] = Box::new(JsonLines { log, what: Lines::Points });
+        let mut metrics = Metrics::new();
+        metrics.add("a", 1.0);
+        for step in 0..3 {
+            sinks.log(step, &metrics);
+            let episode =
+                EvalEpisode { env_steps: step, episode: 0, team_return: -1.0, mean_agent_return: -0.5, length: 25, won: None };
+            sinks.eval(&[episode]);
+        }
+        let warnings = sinks.take_warnings();
+        assert!(warnings.len() == 1 && warnings[0].starts_with("metrics.jsonl is switched off"), "{warnings:?}");
+        let lengths = sinks.lengths();
+        assert_eq!((lengths["metrics.jsonl"], lengths.len()), (0, 3));
+        assert_eq!(crate::logs::read_eval(&dir.path().join("eval.jsonl")).unwrap().lines.len(), 3);
+        assert!(board(&lengths) > empty, "TensorBoard has it all");
     }
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use motley_core::{ActionSpace, AgentSpec, ObsSpace, Purpose, Stream, TeamSpec};
-use motley_run::{CheckpointError, CheckpointInfo, CheckpointStore, Identity, PieceHashes, RealDisk, StateWriter};
+use motley_run::{
+    CheckpointError, CheckpointInfo, CheckpointStore, Identity, PieceHashes, RealDisk, RunFolder, Sinks, StateWriter,
+};
 use motley_testkit::disk::{DiskFault, FaultyDisk};
 use serde_json::Map;
 
@@ -312,6 +314,43 @@ fn links_are_not_followed() {
     std::os::unix::fs::symlink(&secret, s.dir().join(format!("latest.tmp-{}", std::process::id()))).unwrap();
     save(&s, 20);
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "keep");
+    // A folder of checkpoints elsewhere is neither written to nor cleared out.
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::rename(s.dir(), &elsewhere).unwrap();
+    std::fs::create_dir(elsewhere.join("step-77.old")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, s.dir()).unwrap();
+    let before = entries(&elsewhere);
+    for refused in [s.save(&info(30), state(30)).map(drop), s.mark_best(10)] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("cannot write to") && error.contains("a link"), "{error}");
+    }
+    assert_eq!(entries(&elsewhere), before);
+    std::fs::write(dir.path().join("run.json"), "{}").unwrap();
+    let error = RunFolder::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("checkpoints") && error.contains("a link"), "{error}");
+}
+
+/// Logs and the lock, planted as links, leave what they lead to as it is; pipes and devices are not waited for.
+#[cfg(unix)]
+#[test]
+fn linked_logs_and_locks_are_refused() {
+    for name in ["metrics.jsonl", "eval.jsonl", "events.out.tfevents.1", ".lock"] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(run.join("run.json"), "{}").unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "keep").unwrap();
+        for target in [victim.as_path(), Path::new("/dev/null"), &dir.path().join("not there")] {
+            std::os::unix::fs::symlink(target, run.join(name)).unwrap();
+            let opened = RunFolder::open(&run).and_then(|_folder| Sinks::open(&run, true).map(drop));
+            let error = opened.unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("not a regular file"), "{error}");
+            std::fs::remove_file(run.join(name)).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "keep");
+        assert!(!dir.path().join("not there").exists());
+    }
 }
 
 /// K5.

@@ -233,25 +233,6 @@ fn switching_tensorboard_off_between_keeps_its_history() {
     assert_eq!(read_metrics(&dir.path().join("metrics.jsonl")).unwrap().lines.len(), 3);
 }
 
-/// P4: the disk of one log is full.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_log_is_switched_off_with_one_warning() {
-    let dir = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink("/dev/full", dir.path().join("metrics.jsonl")).unwrap();
-    let mut sinks = Sinks::open(dir.path(), true).unwrap();
-    for step in 0..3 {
-        sinks.log(step, &metrics(&[("a", 1.0)]));
-        sinks.eval(&[episode(step, 0)]);
-    }
-    let warnings = sinks.take_warnings();
-    assert!(warnings.len() == 1 && warnings[0].starts_with("metrics.jsonl is switched off"), "{warnings:?}");
-    let lengths = sinks.lengths();
-    assert_eq!((lengths["metrics.jsonl"], lengths.len()), (0, 3));
-    assert_eq!(read_eval(&dir.path().join("eval.jsonl")).unwrap().lines.len(), 3);
-    assert_eq!(scalars(&events_file(dir.path())).len(), 3);
-}
-
 struct Flaky(u32);
 
 impl Sink for Flaky {

@@ -104,6 +104,11 @@ impl Task for RealTask {
         keys
     }
 
+    /// The game is started from there.
+    fn code_keys(&self) -> &'static [&'static str] {
+        &["task.path"]
+    }
+
     /// Looks for the game and the map; the game itself is started at the first reset.
     fn make(&self, options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
         let (game, seen) = (GameOptions::read(options)?, Options::read(options)?);

@@ -1,4 +1,4 @@
-//! Budgets that are refused before anything is begun: memory that is not there, steps that are already behind.
+//! What is refused before anything is begun: memory that is not there, steps that are already behind, a folder of two seeds.
 
 use motley_core::{ConfigError, Settings};
 use motley_data::rollout::Rollout;
@@ -35,6 +35,16 @@ pub(crate) fn check_budget(total: u64, config: &toml::Table, done: u64) -> Resul
     )))
 }
 
+/// Refuses a run folder whose two files are of different seeds: one of them is another run's.
+pub(crate) fn check_seed(config: u64, info: u64) -> Result<(), ConfigError> {
+    if config == info {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid(format!(
+        "config.toml has seed = {config} and run.json has \"seed\": {info}, so they are not of one run: put the right file back"
+    )))
+}
+
 /// What is to be known of a run whose budget was changed together with the horizon of a learning rate that decays: its beginning
 /// followed another schedule, so it is not what a run of the new budget would have been.
 pub(crate) fn stretched(settings: &Settings, run: &RunConfig, config: &toml::Table) -> Option<String> {
@@ -60,6 +70,7 @@ mod tests {
         for (total, fits) in [(10, true), (4000, true), (5000, true), (3999, false), (11, false)] {
             assert_eq!(check_budget(total, &config, 4000).is_ok(), fits, "{total}");
         }
+        assert!(check_seed(7, 7).is_ok() && check_seed(7, 8).is_err());
         assert!(check_budget(20, &config, 4000).unwrap_err().to_string().contains("total_steps = 20"));
     }
 }

@@ -41,6 +41,9 @@ pub struct PolicyInfo {
     /// Where the groups act in a unified space: how to get there and back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unified: Option<LiftPlan>,
+    /// Of a task that runs code of its name's choosing: the mark of the user who trained it ([`crate::consent`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -94,6 +97,7 @@ pub fn to_bundle(
         central: policy.is_central(),
         groups: policy.groups().iter().map(group).collect(),
         unified: policy.lift().map(|lift| lift.plan().clone()),
+        signed: None,
     };
     let fields = match serde_json::to_value(&info) {
         Ok(Value::Object(fields)) => fields,

@@ -4,10 +4,12 @@
 mod budget;
 pub mod bundle;
 pub mod collect;
+pub mod consent;
 pub mod crew;
 mod error;
 pub mod evaluate;
 mod faults;
+mod file;
 pub mod names;
 pub mod presets;
 pub mod recovery;
@@ -15,8 +17,10 @@ pub mod settings;
 pub mod trainer;
 
 pub use collect::MakeEnv;
+pub use consent::Consent;
 pub use crew::How;
 pub use error::TrainError;
 pub use evaluate::{EvalPlan, EvalSummary, evaluate};
-pub use settings::{Plan, Registry, Request, read_file, recall_secrets, resume_plan, retune_plan};
+pub use file::read_file;
+pub use settings::{Plan, Registry, Request, recall_secrets, resume_plan, retune_plan};
 pub use trainer::{Event, NOT_DURABLE, Outcome, Trainer};

@@ -1,6 +1,5 @@
 //! From names and layers of settings to something that can be trained.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use motley_algos::{AlgorithmSpec, RewardMode};
@@ -11,6 +10,7 @@ use motley_run::{Change, Difference};
 use serde_json::{Map, json};
 
 use crate::collect::MakeEnv;
+use crate::consent::Consent;
 use crate::names::explained;
 use crate::presets::{self, Preset};
 
@@ -131,6 +131,8 @@ pub struct Request {
     pub environment: Vec<(String, String)>,
     /// `key=value` of the command line. `preset=NAME`, here, in the environment or in the file, chooses the preset.
     pub overrides: Vec<String>,
+    /// Of a run that is resumed: what its `config.toml` comes with. A task that is named anew is its user's own wish.
+    pub consent: Consent,
 }
 
 /// What a preset is named by, in every layer.
@@ -238,7 +240,8 @@ impl Request {
     /// algorithm (`algo.*`) may change too.
     ///
     /// # Errors
-    /// A change of anything else, a secret that is not given again, a configuration that this version cannot read.
+    /// A change of anything else, a secret that is not given again, a configuration that this version cannot read, a task that would run
+    /// code without consent.
     pub fn resume(&self, registry: &Registry, config: &toml::Table, retune: bool) -> Result<Plan, ConfigError> {
         here(self.resume_anywhere(registry, config, retune)?)
     }
@@ -257,6 +260,7 @@ impl Request {
         let task = registry.tasks.get(&self.task)?;
         let mut settings = Settings::new(keys(&*algorithm, &*task));
         settings.merge(config, &Origin::Run)?;
+        self.consent.ask(&*task, &settings, &task.name())?;
         let placed = |e: ConfigError| explained(e, &*algorithm, &*task, registry);
         if let Some(name) = self.overrides.iter().find_map(|o| preset_of(o)) {
             return Err(no_other_preset(&name));
@@ -446,10 +450,11 @@ pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>
 }
 
 /// The plan of an existing run, from its written configuration and the changes that a resume allows: [`Request::resume`] without an
-/// environment.
+/// environment and without consent.
 ///
 /// # Errors
-/// A change of anything but `total_steps`, `threads`, `eval.*`, `log.*`; a configuration that this version cannot read.
+/// A change of anything but `total_steps`, `threads`, `eval.*`, `log.*`; a configuration that this version cannot read; a task that runs
+/// code of its name's choosing.
 pub fn resume_plan(
     registry: &Registry,
     algo: &str,
@@ -513,22 +518,6 @@ fn finish(
     Ok((Plan { algorithm, task, settings, preset, team, make }, no_room))
 }
 
-/// Reads a TOML file of settings.
-///
-/// # Errors
-/// A file that cannot be read, is larger than 1 MiB, or is not TOML.
-pub fn read_file(path: &Path) -> Result<(String, toml::Table), ConfigError> {
-    let name = path.display().to_string();
-    let failed = |why: String| ConfigError::File { path: name.clone(), why };
-    let length = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
-    if length > 1 << 20 {
-        return Err(failed(format!("{length} bytes are more than a configuration has (1 MiB at most)")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-    let table = text.parse::<toml::Table>().map_err(|e| failed(e.to_string()))?;
-    Ok((name, table))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -543,6 +532,7 @@ mod tests {
             file: file.map(|text| ("x.toml".into(), text.parse().unwrap())),
             environment: variable.map(|v| ("MOTLEY__PRESET".to_owned(), v.to_owned())).into_iter().collect(),
             overrides: words.iter().map(ToString::to_string).collect(),
+            consent: Consent::default(),
         };
         let taken = |file, variable, words: &[&str]| {
             request(file, variable, words).plan_anywhere(&registry).map(|(plan, _)| plan.preset_name()).map_err(|e| e.to_string())

@@ -15,8 +15,9 @@ use motley_run::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::budget::{check_budget, check_memory, stretched};
+use crate::budget::{check_budget, check_memory, check_seed, stretched};
 use crate::bundle::to_bundle;
+use crate::consent::{mark, signed};
 use crate::crew::{Crew, How, Rollouts};
 use crate::error::TrainError;
 use crate::evaluate::{EvalPlan, EvalSummary, Played, behavioural_distance, evaluate};
@@ -154,6 +155,7 @@ impl Trainer {
             exact_resume: true,
             changes: Vec::new(),
             eval_env_failures: 0,
+            signed: mark(&*plan.task, &plan.settings),
         };
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         trainer.warnings = trainer.collector.start(&mut trainer.roll)?;
@@ -182,6 +184,8 @@ impl Trainer {
         check_budget(run.total_steps, &folder.config()?, loaded.manifest.info.env_steps)?;
         let pool = Pool::new(threads(run.threads))?;
         let mut info = folder.info()?;
+        check_seed(run.seed, info.seed)?;
+        info.signed = mark(&*plan.task, &plan.settings).or(info.signed);
         (info.status, info.reason, info.threads) = (RunStatus::Running, None, pool.threads());
         info.changes.extend(changes(&plan.settings, &folder.config()?, loaded.manifest.info.env_steps, how.retune));
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
@@ -464,6 +468,7 @@ impl Trainer {
             self.counters.best = Some(summary.return_mean);
             let config = self.plan.settings.to_table();
             let bundle = to_bundle(&policy, self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
+            let bundle = signed(bundle, self.info.signed.as_deref());
             if let Err(error) = write_bundle(&RealDisk, &self.folder.policy_dir(), &bundle) {
                 see(&Event::Warning(format!("the best policy could not be written, training goes on: {error}")));
             }

@@ -104,6 +104,10 @@ pub(crate) struct TrainArgs {
     /// The run folder (default: runs/<suite>/<task>/<algo>/<UTC time>-s<seed>).
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
+    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
+    #[arg(long, requires = "resume")]
+    pub(crate) trust: bool,
 }
 
 /// Which policy of a run.
@@ -153,6 +157,10 @@ pub(crate) struct EvalArgs {
     /// Return against uniform noise on observations, obs=0..D[/LEVELS][,agents=NAME+NAME], or on actions, act=0..D with the same parts.
     #[arg(long, value_name = "NOISE")]
     pub(crate) noise: Option<String>,
+    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
+    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
+    #[arg(long)]
+    pub(crate) trust: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -181,6 +189,10 @@ pub(crate) struct RenderArgs {
     /// Draw the plain view also where the task has a renderer of its own.
     #[arg(long)]
     pub(crate) plain: bool,
+    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
+    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
+    #[arg(long)]
+    pub(crate) trust: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -196,6 +208,10 @@ pub(crate) struct ExportArgs {
     /// One file for the whole team, as policies have it anyway whose agents hear each other or where one decides for all.
     #[arg(long)]
     pub(crate) joint: bool,
+    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
+    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
+    #[arg(long)]
+    pub(crate) trust: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -298,6 +314,10 @@ pub(crate) struct CompareArgs {
     /// Also write a results page for each suite into this folder of the book.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) book: Option<PathBuf>,
+    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
+    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
+    #[arg(long)]
+    pub(crate) trust: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! Standard output holds results (with `--json`, one flat object a line); everything else goes to standard error.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,7 @@ impl Output {
     /// A result for a person; nothing under `--json`. What cannot be written is told once and is no reason to stop.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            self.put(text.as_ref());
+            self.put(plain(text.as_ref()));
         }
     }
 
@@ -70,28 +71,47 @@ impl Output {
     /// Progress and remarks.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
+            let _ = writeln!(std::io::stderr().lock(), "{}", message(text.as_ref()));
         }
     }
 
     /// Something the user should know even when quiet.
     pub(crate) fn warning(&self, text: impl AsRef<str>) {
         let head = if self.color { "\x1b[33mwarning:\x1b[0m" } else { "warning:" };
-        let _ = writeln!(std::io::stderr().lock(), "{head} {}", text.as_ref());
+        let _ = writeln!(std::io::stderr().lock(), "{head} {}", message(text.as_ref()));
     }
 
     /// Why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
         let head = if self.color { "\x1b[31merror:\x1b[0m" } else { "error:" };
-        let message = shortened(&failure.message);
-        let _ = writeln!(std::io::stderr().lock(), "{head} {message}");
-        self.error_event(failure.code, &message);
+        let text = shortened(&failure.message);
+        let _ = writeln!(std::io::stderr().lock(), "{head} {}", message(&text));
+        self.error_event(failure.code, &text);
     }
 
     /// The last line of a command that failed, for a program.
     pub(crate) fn error_event(&self, code: u8, message: &str) {
         self.event("error", serde_json::json!({ "exit_code": code, "message": message }));
     }
+}
+
+/// Text as a terminal may have it. Names of agents, exceptions and files come from anywhere, and their control characters would colour,
+/// move or clear what others wrote.
+fn plain(text: &str) -> Cow<'_, str> {
+    let odd = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+    if !text.contains(odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if odd(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// Text of which no line but the first stands at the margin, where it could be taken for a message of its own.
+fn message(text: &str) -> String {
+    plain(text).replace('\n', "\n  ")
 }
 
 /// A message that quotes a hostile file or word can be as long as that; its beginning and its end say what is wrong.
@@ -104,4 +124,16 @@ fn shortened(message: &str) -> String {
     let half = |chars: &mut dyn Iterator<Item = char>| chars.take(SHOWN / 2).collect::<String>();
     let end: String = half(&mut message.chars().rev()).chars().rev().collect();
     format!("{} [{} characters left out] {end}", half(&mut message.chars()), count - SHOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_told_and_not_obeyed() {
+        assert_eq!(plain("\x1b[31mred\r\x07\u{9b}2J\tend"), "\\u{1b}[31mred\\r\\u{7}\\u{9b}2J\tend");
+        assert!(matches!(plain("\u{e4}gent \u{4e16}\nsecond line"), Cow::Borrowed(_)), "letters and lines are none");
+        assert_eq!(message("raised\nerror: all is lost"), "raised\n  error: all is lost");
+    }
 }

@@ -296,6 +296,7 @@ fn write_run_with(dir: &Path, config: &str, algo: &str, task: &str, seed: u64, v
         exact_resume: true,
         changes: Vec::new(),
         eval_env_failures: 0,
+        signed: None,
     };
     folder.write_config(&config.parse().unwrap()).unwrap();
     folder.write_info(&info).unwrap();

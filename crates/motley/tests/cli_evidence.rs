@@ -179,6 +179,12 @@ fn a_sweep_refuses_what_would_go_wrong_later() {
     refused("sweep slip.toml --dry-run", 2, "algo.rollout_steps");
     std::fs::write(dir.path().join("bad.toml"), "out = 'r'\nseeds = 1\nalgo = ['happo']\n").unwrap();
     refused("sweep bad.toml", 2, "algo");
+    // Names that would end a line, or the quotation, of the script.
+    for (out, text) in [("runs\\ntouch x #", "control characters"), ("runs\\\" x", "quotation marks")] {
+        std::fs::write(dir.path().join("odd.toml"), PLAN.replace("'runs'", &format!("\"{out}\""))).unwrap();
+        refused("sweep odd.toml --launcher slurm", 2, text);
+        assert!(!dir.path().join("x").exists());
+    }
 }
 
 /// Runs that are only listed, or run elsewhere, need no room on this machine; to train them here is refused.

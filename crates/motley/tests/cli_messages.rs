@@ -169,6 +169,18 @@ fn what_is_wrong_is_said_in_the_words_of_users() {
     assert!(!err.contains("algo=happo"), "{err}");
 }
 
+/// Names come from anywhere: what would colour or move the cursor is shown, and no line of theirs looks like one of ours.
+#[cfg(unix)]
+#[test]
+fn control_characters_are_not_obeyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, _, err) = motley(dir.path(), &["eval", "run\x1b[31m\rgone\nerror: forged"]);
+    assert!(code == 2 && err.contains("run\\u{1b}[31m\\rgone\n  error: forged does not exist"), "{code} {err:?}");
+    let (code, out, _) = motley(dir.path(), &["eval", "run\x1b[31m", "--json"]);
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert!(code == 2 && told["message"] == "run\x1b[31m does not exist" && !out.contains('\x1b'), "{out}");
+}
+
 #[test]
 fn a_comparison_says_which_pictures_it_leaves_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -273,6 +273,9 @@ fn hostile_configurations_fail_fast() {
     for name in ["bytes", "absent", "."] {
         refused(&["--config", dir.path().join(name).to_str().unwrap()], name);
     }
+    if cfg!(target_os = "linux") {
+        refused(&["--config", "/dev/zero"], "a file without an end");
+    }
     refused(&[&format!("net.hidden_sizes={}{}", "[".repeat(50_000), "]".repeat(50_000))], "a deep word");
     refused(&[&format!("seed={}", "9".repeat(100_000))], "a long number");
     refused(&["num_envs=99999999999999999999"], "an integer beyond 64 bits");

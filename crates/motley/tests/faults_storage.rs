@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use faults_common::*;
 use motley_core::{ConfigError, Env, Key, Kind, Purpose, Stream, Task, TaskOptions};
-use motley_run::{RunFolder, RunStatus};
+use motley_run::{RealDisk, RunFolder, RunStatus, read_bundle, write_bundle};
 use motley_testkit::probe::{Probe, ProbeEnv};
 use motley_train::{Event, Request, Trainer};
 
@@ -282,4 +282,69 @@ fn an_unwritable_folder_is_refused() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     let (code, _, err) = ends(train_command("happo", &[], &dir.path().join("file/run")));
     assert!(code == 1 && err.contains("cannot create"), "{code} {err}");
+}
+
+/// S1: a task that runs code is not opened because a file names it. Hashes have no key: whoever writes a bundle can compute them.
+#[test]
+fn code_that_a_file_names_is_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, planted) = (dir.path().join("run"), dir.path().join("planted"));
+    let mut command = train_command("happo", &["total_steps=400"], &run);
+    command.env("XDG_CONFIG_HOME", dir.path().join("settings"));
+    assert_eq!(ends(command).0, 0);
+    assert!(!dir.path().join("settings").exists(), "native tasks need no key");
+    let call = "py:subprocess:getoutput";
+    let kwargs: toml::Table = format!("cmd = 'touch {}'", planted.display()).parse().unwrap();
+    let refused = |words: &[&str]| {
+        let mut command = motley(words);
+        command.env("XDG_CONFIG_HOME", dir.path().join("settings")).env_remove("MOTLEY_TRUST");
+        let (code, _, err) = ends(command);
+        let told = err.contains("would call subprocess.getoutput(cmd=\"touch ") && err.contains("add --trust");
+        assert!(code == 2 && told && !planted.exists(), "{words:?}: {code} {err}");
+    };
+    let (bundle, folder, out) = (dir.path().join("bundle"), dir.path().join("folder"), dir.path().join("out.gif"));
+    let [bundle, folder, out] = [&bundle, &folder, &out].map(|path| path.to_str().unwrap());
+    let mut forged = read_bundle(&RealDisk, &run.join("policy")).unwrap();
+    forged.policy["task"] = call.into();
+    forged.policy["config"]["task"] = serde_json::json!({ "kwargs": kwargs });
+    forged.policy.insert("signed".into(), "0".repeat(64).into());
+    write_bundle(&RealDisk, Path::new(bundle), &forged).unwrap();
+    refused(&["eval", bundle]);
+    refused(&["render", bundle, "-o", out]);
+    // The settings of one call are not those of another that is named here.
+    refused(&["eval", bundle, "--task", call]);
+    copy(&run, Path::new(folder));
+    let info = std::fs::read_to_string(run.join("run.json")).unwrap().replace(SPREAD, call);
+    std::fs::write(Path::new(folder).join("run.json"), info).unwrap();
+    let config: toml::Table = std::fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+    // A key may be written in two ways.
+    for (name, value) in
+        [("task", toml::Table::from_iter([("kwargs".to_owned(), kwargs.clone().into())])), ("task.kwargs", kwargs.clone())]
+    {
+        let mut config = config.clone();
+        config.remove("task");
+        config.insert(name.to_owned(), value.into());
+        std::fs::write(Path::new(folder).join("config.toml"), config.to_string()).unwrap();
+        refused(&["train", "--resume", folder]);
+        refused(&["eval", folder, "--checkpoint", "latest"]);
+        refused(&["render", folder, "--checkpoint", "latest", "-o", out]);
+        refused(&["export", folder, "--checkpoint", "latest", "-o", out]);
+    }
+    let (code, _, err) = ends(motley(&["train", "happo", SPREAD, "--trust"]));
+    assert!(code == 2 && err.contains("--resume"), "{code} {err}");
+}
+
+/// A folder of two runs is refused: which seed goes on could not be told.
+#[test]
+fn two_seeds_in_one_folder_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    assert_eq!(ends(train_command("happo", &["total_steps=400"], &run)).0, 0);
+    let info = std::fs::read_to_string(run.join("run.json")).unwrap();
+    assert!(info.contains("\"seed\": 0,"), "{info}");
+    std::fs::write(run.join("run.json"), info.replace("\"seed\": 0,", "\"seed\": 7,")).unwrap();
+    let before = std::fs::read(run.join("metrics.jsonl")).unwrap();
+    let (code, _, err) = ends(resume_command(&run, &["total_steps=800"]));
+    assert!(code == 2 && err.contains("config.toml has seed = 0 and run.json has \"seed\": 7"), "{code} {err}");
+    assert_eq!(std::fs::read(run.join("metrics.jsonl")).unwrap(), before);
 }

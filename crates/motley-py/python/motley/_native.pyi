@@ -72,4 +72,5 @@ def train(
     see: Callable[[dict[str, Any]], None],
     crew: Any = None,
     retune: bool = False,
+    trust: bool = False,
 ) -> tuple[pathlib.Path, bool, int, float, float | None]: ...

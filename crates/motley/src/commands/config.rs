@@ -121,7 +121,7 @@ pub(crate) fn request(words: &[String], config: Option<&Path>) -> Result<Request
         return Err(Failure::usage(format!("\"{word}\" is not a setting: {USAGE}")));
     }
     let file = config.map(read_file).transpose()?;
-    Ok(Request { algo: algo.clone(), task: task.clone(), file, environment: environment()?, overrides })
+    Ok(Request { algo: algo.clone(), task: task.clone(), file, environment: environment()?, overrides, ..Request::default() })
 }
 
 /// The variables that are settings, by name.

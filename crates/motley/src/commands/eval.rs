@@ -19,8 +19,12 @@ use crate::output::Output;
 
 pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let noise = args.noise.as_deref().map(Noise::parse).transpose()?;
-    let loaded =
-        load_on(Source { path: &args.from, chosen: args.checkpoint, out }, registry, args.task.as_deref(), &args.settings)?;
+    let loaded = load_on(
+        Source { path: &args.from, chosen: args.checkpoint, trust: args.trust, out },
+        registry,
+        args.task.as_deref(),
+        &args.settings,
+    )?;
     let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
     let plan = EvalPlan {
         seed: args.seed,

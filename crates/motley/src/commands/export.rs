@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::output::Output;
 
 pub(crate) fn run(args: &ExportArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    let (info, policy) = Source { path: &args.from, chosen: args.checkpoint, out }.read(registry)?;
+    let (info, policy) = Source { path: &args.from, chosen: args.checkpoint, trust: args.trust, out }.read(registry)?;
     let actors = motley_onnx::export(&policy, &info.algo, args.joint).map_err(Failure::run)?;
     let single = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
     if single && actors.len() > 1 {

@@ -13,6 +13,8 @@ use crate::error::Failure;
 
 /// Levels where none are asked for: 0, 0.1 D, ..., D.
 const LEVELS: usize = 11;
+/// A wider half-width leaves what single precision holds.
+const WIDEST: f64 = 1e30;
 /// Names the draws of noise among those of acting.
 const FORK: u64 = 0x006e_6f69_7365;
 
@@ -40,7 +42,7 @@ impl Noise {
     /// Reads `obs=0..D[/LEVELS][,agents=NAME+NAME]`, or `act=...` for actions.
     ///
     /// # Errors
-    /// Another form, a D that is no positive number, fewer than two levels.
+    /// Another form, a D that is no positive number up to 1e30, fewer than two levels.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |why: &str| {
             Failure::usage(format!(
@@ -57,7 +59,8 @@ impl Noise {
                     target = if what == "obs" { Target::Obs } else { Target::Act };
                     let (range, count) = range.split_once('/').map_or((range, Some(LEVELS)), |(r, n)| (r, n.parse().ok()));
                     let most: Option<f64> = range.strip_prefix("0..").and_then(|d| d.parse().ok());
-                    let most = most.filter(|d| d.is_finite() && *d > 0.0).ok_or_else(|| wrong("needs 0..D with D above 0"))?;
+                    let most = most.filter(|d| *d > 0.0 && *d <= WIDEST);
+                    let most = most.ok_or_else(|| wrong("needs 0..D with D above 0, 1e30 at most"))?;
                     let count = count.filter(|n| (2..=1000).contains(n)).ok_or_else(|| wrong("2 to 1000 levels"))?;
                     levels = (0..count).map(|k| most * k as f64 / (count - 1) as f64).collect();
                 }
@@ -208,6 +211,10 @@ mod tests {
         assert_eq!(Noise::parse("act=0..1").unwrap().target, Target::Act);
         assert!(noise.levels.iter().zip([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]).all(|(l, want)| (l - want).abs() < 1e-12));
         assert_eq!(Noise::parse("agents=all,obs=0..2").map(|n| (n.levels.len(), n.agents.len())).unwrap(), (11, 0));
+        assert_eq!(Noise::parse("obs=0..1e30/2").unwrap().levels, [0.0, 1e30]);
+        for text in ["obs=0..1e39", "act=0..1e308", "obs=0..inf", "obs=0..1e31"] {
+            assert!(Noise::parse(text).unwrap_err().message.contains("1e30 at most"), "{text}");
+        }
         for text in ["", "obs=1..2", "obs=0..-1", "obs=0..nan", "obs=0..1/1", "agents=a", "act=0..", "act=0..1,obs=0..1", "obs"] {
             assert_eq!(Noise::parse(text).unwrap_err().code, 2, "{text}");
         }

@@ -95,6 +95,9 @@ pub(crate) fn read(path: &Path) -> Result<(PathBuf, Vec<Job>), Failure> {
 }
 
 fn jobs(file: &File) -> Result<Vec<Job>, String> {
+    if file.out.to_string_lossy().contains(char::is_control) {
+        return Err(format!("out = {:?}: a folder's name cannot have line breaks or other control characters", file.out));
+    }
     let seeds: Vec<u64> = match &file.seeds {
         Seeds::Count(n) => (0..(*n).min(MOST_RUNS as u64)).collect(),
         Seeds::List(list) => list.clone(),
@@ -326,6 +329,10 @@ mod tests {
         refused("out = 'r'\nalgos = ['a', 'a']\ntasks = ['t']\nseeds = 1", "share the folder");
         refused("out = 'r'\nalgos = ['a']\ntasks = ['t']\nseeds = [1, 1]", "share the folder");
         refused("out = 'r'\nalgos = ['a']\ntasks = ['t']\nseeds = '2'", "expected a number of seeds (seeds = 5) or a list");
+        refused(
+            "out = \"r\\ntouch x #\"\nalgos = ['a']\ntasks = ['t']\nseeds = 1",
+            "out = \"r\\ntouch x #\": a folder's name cannot",
+        );
         assert_eq!(shortened(&"x".repeat(200)).len(), MOST_NAME);
     }
 }

@@ -10,7 +10,6 @@ use motley_stats::{Evaluation, Metric, RunRecord, marl_eval};
 use motley_train::evaluate::Episode;
 use motley_train::{EvalPlan, Registry, evaluate};
 
-use crate::args::Chosen;
 use crate::commands::plot::find_runs;
 use crate::commands::source::{Source, load};
 use crate::error::Failure;
@@ -181,8 +180,8 @@ fn update_seconds(log: &[Point]) -> Option<f64> {
 
 /// Measures the absolute metric of a run folder: its best policy on ten times the episodes of a usual evaluation, on streams
 /// that no evaluation of training had.
-pub(crate) fn measure_absolute(dir: &Path, record: &mut RunRecord, registry: &Registry, out: &Output) -> Result<(), Failure> {
-    let loaded = load(Source { path: dir, chosen: Chosen::Best, out }, registry)?;
+pub(crate) fn measure_absolute(source: Source<'_>, record: &mut RunRecord, registry: &Registry) -> Result<(), Failure> {
+    let loaded = load(source, registry)?;
     let number = |name: &str| record.setting(name).and_then(toml::Value::as_integer).and_then(|n| usize::try_from(n).ok());
     let stochastic = record.setting("eval.stochastic").and_then(toml::Value::as_bool).unwrap_or(false);
     let plan = EvalPlan {
@@ -193,7 +192,7 @@ pub(crate) fn measure_absolute(dir: &Path, record: &mut RunRecord, registry: &Re
     };
     let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
     let played = evaluate(&loaded.player(), &loaded.make, &pool, plan).map_err(Failure::run)?;
-    played.warnings().iter().for_each(|warning| out.warning(warning));
+    played.warnings().iter().for_each(|warning| source.out.warning(warning));
     let best = record.best(Metric::Return).map_or(0, |e| e.env_steps);
     record.absolute = Some(absolute(&played.episodes, best));
     Ok(())

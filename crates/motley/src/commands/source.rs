@@ -8,9 +8,10 @@ use motley_core::{Origin, Purpose, Settings, Stream, TeamSpec};
 use motley_nn::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
 use motley_run::{Bundle, CheckpointStore, Identity, Loaded as Checkpoint, RealDisk, RunView, is_bundle, neither, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle, to_bundle};
+use motley_train::consent::{chosen, signed};
 use motley_train::recovery::difference;
 use motley_train::settings::{RunConfig, keys, setting};
-use motley_train::{MakeEnv, Registry, Request, recall_secrets};
+use motley_train::{Consent, MakeEnv, Registry, Request, recall_secrets};
 
 use crate::args::Chosen;
 use crate::commands::config::environment;
@@ -38,6 +39,8 @@ pub(crate) struct Source<'a> {
     pub(crate) path: &'a Path,
     /// Of a run.
     pub(crate) chosen: Chosen,
+    /// Whether it may run code though it is not known as the user's own.
+    pub(crate) trust: bool,
     /// Told what else is taken than was asked for.
     pub(crate) out: &'a Output,
 }
@@ -61,7 +64,10 @@ impl Source<'_> {
         }
         let view = RunView::open(self.path).map_err(|_| Failure::usage(neither(self.path)))?;
         if self.chosen == Chosen::Best && is_bundle(&view.policy_dir()) {
-            return from(&view.policy_dir());
+            let (mut info, policy) = from(&view.policy_dir())?;
+            // A run that was taken up on its user's word may have its best policy from before.
+            info.signed = info.signed.or_else(|| view.info().ok()?.signed);
+            return Ok((info, policy));
         }
         let store = CheckpointStore::new(&view.checkpoints_dir(), 1, Arc::new(RealDisk));
         let loaded = self.checkpoint(&store)?;
@@ -69,8 +75,13 @@ impl Source<'_> {
         if self.chosen == Chosen::Best {
             self.out.note(format!("{shown} has no evaluation yet: the policy after {} env steps is taken", loaded.step));
         }
-        let policy = from_checkpoint(&view, &loaded, registry)?;
+        let policy = from_checkpoint(self, &view, &loaded, registry)?;
         from_bundle(&policy).map_err(|e| Failure::run(format!("{shown}: {e}")))
+    }
+
+    /// What a task that it names is opened on.
+    fn consent(self, mark: Option<String>) -> Consent {
+        Consent { from: self.path.display().to_string(), mark, trust: self.trust }
     }
 
     fn checkpoint(self, store: &CheckpointStore) -> Result<Checkpoint, Failure> {
@@ -97,7 +108,7 @@ impl Source<'_> {
 }
 
 /// The policy that a checkpoint would go on with, as a bundle.
-fn from_checkpoint(view: &RunView, loaded: &Checkpoint, registry: &Registry) -> Result<Bundle, Failure> {
+fn from_checkpoint(source: Source<'_>, view: &RunView, loaded: &Checkpoint, registry: &Registry) -> Result<Bundle, Failure> {
     let info = view.info()?;
     let config = view.config()?;
     let (algorithm, task) = (registry.algorithms.get(&info.algo)?, registry.tasks.get(&info.task)?);
@@ -107,7 +118,8 @@ fn from_checkpoint(view: &RunView, loaded: &Checkpoint, registry: &Registry) -> 
     let masked: Vec<&str> = settings.iter().filter(|(k, v, _)| missing(&k.name, v).is_some()).map(|(k, ..)| &*k.name).collect();
     let mut environment = environment()?;
     environment.retain(|(name, value)| setting(name, value).split_once('=').is_some_and(|(key, _)| masked.contains(&key)));
-    let request = Request { algo: info.algo.clone(), task: info.task, environment, ..Request::default() };
+    let consent = source.consent(info.signed.clone());
+    let request = Request { algo: info.algo.clone(), task: info.task, environment, consent, ..Request::default() };
     let plan = request.resume(registry, &config, false)?;
     loaded.manifest.check(&Identity::new(plan.algorithm.name(), &plan.team))?;
     let init = Stream::new(info.seed, Purpose::Init, 0, 0);
@@ -115,7 +127,8 @@ fn from_checkpoint(view: &RunView, loaded: &Checkpoint, registry: &Registry) -> 
     algorithm.load(&loaded.state.scope("algorithm"))?;
     // What it returns was not measured.
     let (config, unmeasured) = (plan.settings.to_table(), 0.0);
-    to_bundle(&algorithm.policy(), &info.algo, &config, loaded.step, unmeasured).map_err(Failure::run)
+    let bundle = to_bundle(&algorithm.policy(), &info.algo, &config, loaded.step, unmeasured).map_err(Failure::run)?;
+    Ok(signed(bundle, info.signed.as_deref()))
 }
 
 /// Loads a policy and its task.
@@ -142,6 +155,10 @@ pub(crate) fn load_on(
         if !elsewhere || settings.key(&key).is_some() {
             settings.set(&key, value, Origin::Run)?;
         }
+    }
+    // A task that is named here is the user's own wish, with nothing but what is given here.
+    if other.is_none() || chosen(&*task, &settings) {
+        source.consent(info.signed.clone()).ask(&*task, &settings, &info.task)?;
     }
     for setting in changed {
         let bare = setting.strip_prefix("task.").unwrap_or(setting);

@@ -113,7 +113,7 @@ fn train_args(job: &Job, state: State) -> TrainArgs {
         State::Stopped => (Some(job.dir.clone()), job.again(), None),
         _ => (None, job.words.clone(), Some(job.dir.clone())),
     };
-    TrainArgs { words, resume, config: None, out }
+    TrainArgs { words, resume, config: None, out, trust: false }
 }
 
 /// Writes the script of a job array beside the runs.
@@ -122,8 +122,14 @@ fn slurm(plan: &Path, above: &Path, jobs: &[Job], registry: &Registry, start: &[
         job.state(registry)?;
     }
     let failed = |e: std::io::Error| Failure::run(format!("{}: {e}", above.display()));
-    std::fs::create_dir_all(above).map_err(failed)?;
     let here = std::env::current_dir().map_err(failed)?;
+    let logs = here.join(above).display().to_string();
+    if logs.contains(|c: char| c == '"' || c.is_control()) {
+        return Err(Failure::usage(format!(
+            "{logs:?}: the script for Slurm cannot name a folder with quotation marks or control characters: give the plan another `out`"
+        )));
+    }
+    std::fs::create_dir_all(above).map_err(failed)?;
     let path: PathBuf = above.join("sweep.sbatch");
     file::write_atomic(&path, script(start, &here, plan, above, jobs.len()).as_bytes()).map_err(drawn)?;
     out.line(format!("written: {} ({} runs); edit its resources, then: sbatch {}", path.display(), jobs.len(), path.display()));

@@ -8,7 +8,7 @@ use motley_core::Settings;
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, is_bundle, utc_now};
 use motley_train::presets;
 use motley_train::settings::{preset_of, setting};
-use motley_train::{Event, How, NOT_DURABLE, Outcome, Registry, Request, Trainer};
+use motley_train::{Consent, Event, How, NOT_DURABLE, Outcome, Registry, Request, Trainer};
 use serde_json::{Map, Value, json};
 
 use crate::args::TrainArgs;
@@ -117,7 +117,8 @@ fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Re
     let (mut environment, mut overrides) = (environment()?, args.words.clone());
     environment.retain(|(name, value)| other(preset_of(&setting(name, value))));
     overrides.retain(|word| other(preset_of(word)));
-    let request = Request { algo: info.algo.clone(), task: info.task.clone(), file: None, environment, overrides };
+    let consent = Consent { from: dir.display().to_string(), mark: info.signed.clone(), trust: args.trust };
+    let request = Request { algo: info.algo.clone(), task: info.task.clone(), file: None, environment, overrides, consent };
     let plan = request.resume(registry, &folder.config()?, false)?;
     let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk)).load_latest()?;
     loaded.warnings.iter().for_each(|w| out.warning(w));

@@ -16,6 +16,7 @@ use motley_nn::policy::ActingGroup;
 use motley_nn::{Mode, Pool, TeamPolicy};
 use motley_run::{RealDisk, write_bundle};
 use motley_train::bundle::to_bundle;
+use motley_train::consent::{mark, signed};
 use motley_train::evaluate::{EvalPlan, EvalSummary, evaluate};
 use motley_train::settings::keys;
 use motley_train::{Plan, Registry, Request};
@@ -88,6 +89,7 @@ pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Resul
     let summary = EvalSummary::of(&played);
     let (algo, config) = (plan.algorithm.name(), plan.settings.to_table());
     let bundle = to_bundle(&policy, algo, &config, 0, summary.return_mean).map_err(Failure::run)?;
+    let bundle = signed(bundle, mark(&*plan.task, &plan.settings).as_deref());
     write_bundle(&RealDisk, &dir, &bundle)?;
     out.line(format!("written: {} ({algo} on {}): {}", args.out.display(), plan.team.task, describe(&summary)));
     let mut fields = Map::new();

@@ -17,6 +17,8 @@ pub(super) struct Tensor {
     pub(super) values: Vec<f32>,
 }
 
+/// What is unpacked of one file at most, in bytes.
+const LARGEST: usize = 1 << 30;
 /// The most numbers of all tensors that a file names.
 const MOST: usize = 1 << 28;
 /// The most axes of a tensor, as in PyTorch.
@@ -30,7 +32,7 @@ pub(super) fn state_dict(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, Strin
     if !bytes.starts_with(b"PK") {
         return Err("this is no file of PyTorch 1.6 or newer; load it there and save it again".into());
     }
-    let members = unzip(bytes)?;
+    let members = unzip(bytes, LARGEST)?;
     let (root, program) = members
         .iter()
         .find_map(|(name, data)| Some((name.strip_suffix("data.pkl")?, data)))
