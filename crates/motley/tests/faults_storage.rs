@@ -179,6 +179,7 @@ fn secrets_are_in_no_file() {
             file: None,
             environment: environment.iter().map(|(a, b)| (text(a), text(b))).collect(),
             overrides: words.iter().map(text).collect(),
+            consent: motley_train::Consent::default(),
         };
         let plan = request.resume(&registry, &folder.config().unwrap(), false).map_err(|e| e.to_string())?;
         let loaded = latest(&run);
