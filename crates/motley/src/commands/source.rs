@@ -59,13 +59,18 @@ impl Source<'_> {
         }
         let view = RunView::open(self.path).map_err(|_| Failure::usage(neither(self.path)))?;
         if self.chosen == Chosen::Best && is_bundle(&view.policy_dir()) {
-            return from(&view.policy_dir());
+            return from(&view.policy_dir()).map_err(|failure| Failure {
+                message: format!("{}; the policy of the last checkpoint is had with --checkpoint latest", failure.message),
+                ..failure
+            });
         }
         let store = CheckpointStore::new(&view.checkpoints_dir(), 1, Arc::new(RealDisk));
         let loaded = self.checkpoint(&store)?;
         loaded.warnings.iter().for_each(|warning| self.out.warning(warning));
         if self.chosen == Chosen::Best {
-            self.out.note(format!("{shown} has no evaluation yet: the policy after {} env steps is taken", loaded.step));
+            let evaluated = std::fs::metadata(view.eval_path()).is_ok_and(|log| log.len() > 0);
+            let why = if evaluated { "was evaluated, but its best policy is missing or broken" } else { "has no evaluation yet" };
+            self.out.note(format!("{shown} {why}: the policy after {} env steps is taken", loaded.step));
         }
         let policy = from_checkpoint(&view, &loaded, registry)?;
         from_bundle(&policy).map_err(|e| Failure::run(format!("{shown}: {e}")))
