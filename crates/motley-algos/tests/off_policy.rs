@@ -1,7 +1,7 @@
 //! Off-policy actor-critics against the textbook: targets, and the gradients that real steps take, from saved weights with plain
 //! sums in f64 and central differences.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_types, reason = "helpers of tests")]
 
 mod common;
 

@@ -182,7 +182,9 @@ class Acted:
             low, high = (np.asarray(b, dtype=np.float32).ravel() for b in (space.low, space.high))
             if not (np.isfinite(low).all() and np.isfinite(high).all()):
                 raise Invalid(f"{where}: its Box has no bounds; wrap the environment so that every action has a low and a high")
-            self.width, self.mask_len, self.shape, self.dtype = low.size, 0, space.shape, space.dtype
+            self.width, self.mask_len, self.shape, self.dtype = low.size, 0, space.shape, np.dtype(space.dtype)
+            # float32(0.1) is more than 0.1: what is at a bound in Motley's numbers may lie outside of it in the space's own.
+            self.bounds = None if self.dtype == np.float32 else [np.asarray(b, self.dtype) for b in (space.low, space.high)]
             self.spec = {"box": {"low": low.tolist(), "high": high.tolist()}}
         else:
             team = "; a Tuple is a team's, an agent a part, where the observation space is a Tuple of as many" if self.kind == "Tuple" else ""
@@ -193,7 +195,8 @@ class Acted:
         if self.kind == "Discrete":
             return int(numbers[0]) + self.start
         if self.kind == "Box":
-            return numbers.reshape(self.shape).astype(self.dtype)
+            action = numbers.reshape(self.shape).astype(self.dtype)
+            return action if self.bounds is None else np.clip(action, *self.bounds)
         return (numbers.reshape(self.shape).astype(np.int64) + self.start).astype(self.dtype)
 
     def write_mask(self, mask, out):
@@ -310,6 +313,13 @@ def number(value, where):
         raise Contract(where, "a number", repr(value)) from None
 
 
+def settled(status, out):
+    """`status`; behind the end nobody chooses, whatever a mask says. Behind a cut its mask counts: what could follow is estimated."""
+    if status == TERMINATED:
+        out.avail[:] = 1
+    return status
+
+
 class Parallel(Adapter):
     """PettingZoo's ParallelEnv."""
 
@@ -346,6 +356,8 @@ class Parallel(Adapter):
             mask = self.mask_in(obs[agent], infos.get(agent)) if self.masked[i] else None
             if mask is not None:
                 self.acted[i].write_mask(mask, self.mask_of(i, out))
+                if not out.alive[i] and not self.mask_of(i, out).any():  # Who is dead needs no action, and an empty mask says no more.
+                    self.mask_of(i, out)[:] = 1
         self.write_state(None if self.spec["state"] is None else self.env.state(), out)
 
     def reset(self, seed, out):
@@ -376,7 +388,7 @@ class Parallel(Adapter):
             else:
                 out.alive[i] = agent in left
         self.write(obs, infos, out)
-        return (RUNNING if not over else TRUNCATED if cut else TERMINATED), None
+        return settled(RUNNING if not over else TRUNCATED if cut else TERMINATED, out), None
 
 
 class Smac(Adapter):

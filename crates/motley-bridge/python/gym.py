@@ -49,7 +49,7 @@ class Single(Adapter):
         obs, reward, terminated, truncated, info = five(self.env.step(self.action_of(0, actions)))
         out.rewards[0] = number(reward, "reward")
         self.write(obs, info, out)
-        return (TERMINATED if terminated else TRUNCATED if truncated else RUNNING), None
+        return settled(TERMINATED if terminated else TRUNCATED if truncated else RUNNING, out), None
 
 
 class Team(Adapter):
@@ -110,4 +110,4 @@ class Team(Adapter):
         # Some libraries say for each agent whether it is over: the episode is where all are.
         ended = bool(np.all(terminated))
         over = ended or bool(np.all(np.logical_or(terminated, truncated)))
-        return (RUNNING if not over else TERMINATED if ended else TRUNCATED), None
+        return settled(RUNNING if not over else TERMINATED if ended else TRUNCATED, out), None

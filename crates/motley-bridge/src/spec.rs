@@ -1,5 +1,6 @@
 //! What an adapter says of its team, as a [`TeamSpec`].
 
+use motley_core::spec::check_names;
 use motley_core::{ActionSpace, AgentSpec, ObsSpace, RewardKind, StateSpace, TeamSpec};
 use serde::Deserialize;
 use thiserror::Error;
@@ -71,11 +72,13 @@ pub fn team(task: &str, json: &[u8]) -> Result<TeamSpec, SpecError> {
         choices.ok_or_else(|| too_large(&format!("the action mask of \"{}\"", agent.name)))?;
         let mut spec = AgentSpec::new(agent.name, agent.kind, obs, action);
         spec.noop = agent.noop;
+        spec.check().map_err(SpecError)?;
         agents.push(spec);
     }
     if agents.is_empty() {
         return Err(SpecError("it has no agents".into()));
     }
+    check_names(&agents).map_err(SpecError)?;
     let mut team = TeamSpec::new(task, agents);
     if let Some(size) = said.state {
         team.state = StateSpace::Ep(Some(size).filter(|n| *n <= MOST).ok_or_else(|| too_large("the state"))?);
@@ -121,5 +124,16 @@ mod tests {
         ] {
             assert!(team("py:a:b", bad.as_bytes()).is_err(), "{bad}");
         }
+        let refused = |text: &str, expected: &str| {
+            let error = team("py:a:b", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        refused(&agent(r#""shape": [2], "action": {"discrete": 0}"#), "agent \"a\": it has a choice among no actions");
+        refused(&agent(r#""shape": [2], "action": {"box": {"low": [1, 0], "high": [0, 1]}}"#), "the lower one first");
+        let one = r#"{"name": "a b", "kind": "a", "shape": [1], "low": 0, "high": 1, "action": {"discrete": 2}, "noop": null}"#;
+        let twins = format!(
+            r#"{{"agents": [{one}, {one}], "state": null, "common": false, "masks": false, "deaths": false, "winning": false, "step_limit": null}}"#
+        );
+        refused(&twins, "two agents are called \"a b\"");
     }
 }

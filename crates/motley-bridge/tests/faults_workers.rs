@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use motley_bridge::families;
-use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, RewardKind, Status, Stream, TeamSpec};
+use motley_core::guard::check_frame;
+use motley_core::{
+    ActionSpace, Actions, ConfigError, Env, EnvError, Frame, FrameBuf, Purpose, RewardKind, Status, Stream, TeamSpec,
+};
 use motley_envs::Registry;
 use motley_envs::check::check;
 use motley_envs::registry::options;
@@ -158,6 +161,62 @@ fn a_tuple_of_spaces_is_a_team() {
     long.reset(0).unwrap();
     let error = long.step().unwrap_err().to_string();
     assert!(error.contains("rewards") && error.contains("2 of them") && error.contains('3'), "{error}");
+}
+
+/// The last frame's pay is not lost to a mask that nobody acts under any more; behind a cut the mask counts.
+#[test]
+fn empty_masks_at_the_end_cost_nothing() {
+    if !python() {
+        return;
+    }
+    for (settings, last) in [(&["workers=1"][..], Status::Terminated), (&["workers=1", "kwargs={cut=true}"], Status::Truncated)] {
+        let mut player = Player::new(make("Payday", settings).unwrap());
+        let team = Arc::clone(&player.team);
+        player.reset(0).unwrap();
+        for t in 1..=4 {
+            let was_alive = player.buf.alive.clone();
+            let status = player.step().unwrap();
+            assert_eq!(status, if t == 4 { last } else { Status::Running });
+            assert_eq!(player.buf.rewards[1], f64::from(u8::from(t == 4)));
+            assert_eq!(player.buf.alive[0], t < 2);
+            let (mut held, ends) = (player.buf.clone(), t == 4 && last == Status::Truncated);
+            let frame = Frame {
+                obs: &mut held.obs,
+                state: &mut held.state,
+                avail: &mut held.avail,
+                rewards: &mut held.rewards,
+                alive: &mut held.alive,
+            };
+            let found = check_frame(&team, &frame, &was_alive).map_err(|e| e.to_string());
+            assert_eq!(found.is_err(), ends, "step {t}: {found:?}");
+            assert!(!ends || found.is_err_and(|e| e.contains("availability mask of agent \"late\"")), "step {t}");
+        }
+    }
+    let mut player = Player::new(make("Locked", &["workers=1"]).unwrap());
+    player.reset(0).unwrap();
+    for t in 1..=3 {
+        let status = player.step().unwrap();
+        assert_eq!(status, if t == 3 { Status::Terminated } else { Status::Running });
+        assert!(player.buf.avail.iter().all(|a| *a));
+    }
+    assert_eq!(player.buf.rewards, [1.0]);
+}
+
+/// Bounds of float64 boxes that float32 holds from the wrong side are bounds all the same.
+#[test]
+fn actions_at_the_bound_lie_within_the_space() {
+    if !python() {
+        return;
+    }
+    for bound in ["0.1", "0.3", "0.3333333333333333"] {
+        let mut player = Player::new(make("Payday", &["workers=1", &format!("kwargs={{bound={bound}}}")]).unwrap());
+        let team = Arc::clone(&player.team);
+        let ActionSpace::Box { low, high } = &team.agents[2].action else { unreachable!("a box") };
+        player.reset(0).unwrap();
+        for (a, b) in [(low[0], high[1]), (high[0], low[1]), (0.5 * high[0], 0.0)] {
+            player.env.step(Actions::new(&team, &[0.0, 0.0, a, b]), &mut player.buf.frame()).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -227,5 +227,62 @@ class Foraging:
         return obs, reward, False if self.common else [self.t >= 3, over], over and self.common, info
 
 
+class Payday:
+    """Pays at its end alone, at step 4: `late` has an empty mask there, and `early` one at step 2, where it leaves. `arm` has bounds
+    that float32 does not hold. With `cut` the end is a limit's."""
+
+    possible_agents = ["early", "late", "arm"]
+
+    def __init__(self, bound=0.1, cut=False):
+        self.bound, self.cut, self.agents = bound, cut, []
+
+    def observation_space(self, agent):
+        seen = Box(0.0, 4.0, (1,))
+        return seen if agent == "arm" else Dict({"observation": seen, "action_mask": Box(0, 1, (2,), np.int8)})
+
+    def action_space(self, agent):
+        return Box(-self.bound, self.bound, (2,), np.float64) if agent == "arm" else Discrete(2)
+
+    def seen(self, agents):
+        time = np.array([self.t], np.float32)
+        open_until = {"early": 2, "late": 4}
+        return {
+            agent: time if agent == "arm" else {"observation": time, "action_mask": np.full(2, self.t < open_until[agent], np.int8)}
+            for agent in agents
+        }
+
+    def reset(self, seed=None, options=None):
+        self.t, self.agents = 0, list(self.possible_agents)
+        return self.seen(self.agents), {}
+
+    def step(self, actions):
+        arm = actions["arm"]
+        if arm.dtype != np.float64 or (np.abs(arm) > self.bound).any():
+            raise ValueError(f"{arm} lies outside of {self.bound}")
+        self.t += 1
+        live, over = list(self.agents), self.t == 4
+        ended = {agent: (agent == "early" and self.t == 2) or (over and not self.cut) for agent in live}
+        self.agents = [] if over else [agent for agent in live if not ended[agent]]
+        return self.seen(live), dict.fromkeys(live, float(over)), ended, dict.fromkeys(live, over and self.cut), {}
+
+
+class Locked:
+    """A single agent without a choice where its game is over, which alone pays."""
+
+    observation_space = Dict({"observation": Box(0.0, 3.0, (1,)), "action_mask": Box(0, 1, (2,), np.int8)})
+    action_space = Discrete(2)
+
+    def seen(self):
+        return {"observation": np.array([self.t], np.float32), "action_mask": np.full(2, self.t < 3, np.int8)}
+
+    def reset(self, seed=None, options=None):
+        self.t = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.seen(), float(self.t == 3), self.t == 3, False, {}
+
+
 nothing = object
 constant = 3

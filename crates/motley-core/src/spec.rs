@@ -3,6 +3,7 @@
 //! Everything here is ragged. An agent's part of a flat array is found by the offsets that [`TeamSpec::new`] computes once;
 //! nobody pads.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -182,7 +183,10 @@ impl AgentSpec {
     }
 
     /// Refuses what no task says of an agent: a choice among nothing, bounds the wrong way round, places outside of its spaces.
-    fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What is wrong, by the name of the agent.
+    pub fn check(&self) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("agent \"{}\": {what}", self.name));
         let size = product(&self.obs.shape).unwrap_or(usize::MAX);
         let outside = |place: &Option<Range<usize>>| place.as_ref().is_some_and(|r| r.start > r.end || r.end > size);
@@ -315,6 +319,7 @@ impl TryFrom<Written> for TeamSpec {
             return Err("the team has no agents, one at least is needed".into());
         }
         agents.iter().try_for_each(AgentSpec::check)?;
+        check_names(&agents)?;
         let sums = [
             ("observations", counted(agents.iter().map(|a| product(&a.obs.shape)))),
             ("actions", counted(agents.iter().map(|a| Some(a.action.width())))),
@@ -325,6 +330,18 @@ impl TryFrom<Written> for TeamSpec {
             Some((what, _)) => Err(format!("the team's {what} have more than {MOST} entries")),
             None => Ok(Self { version, state, reward, masks, deaths, step_limit, winning, ..Self::new(task, agents) }),
         }
+    }
+}
+
+/// Refuses two agents of one name: whoever speaks of an agent, in settings or in files, means one.
+///
+/// # Errors
+/// The name.
+pub fn check_names(agents: &[AgentSpec]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match agents.iter().find(|agent| !seen.insert(agent.name.as_str())) {
+        Some(twice) => Err(format!("two agents are called \"{}\": each needs a name of its own", twice.name)),
+        None => Ok(()),
     }
 }
 
@@ -533,69 +550,4 @@ impl TeamSpec {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn team() -> TeamSpec {
-        let agent = |name: &str, kind: &str, obs, action| AgentSpec::new(name, kind, ObsSpace::vector(obs), action);
-        TeamSpec::new(
-            "test/ragged",
-            vec![
-                agent("a", "wheel", 3, ActionSpace::Discrete(5)),
-                agent("b", "arm", 7, ActionSpace::uniform_box(2, -1.0, 1.0)),
-                agent("c", "wheel", 3, ActionSpace::MultiDiscrete(vec![3, 2])),
-            ],
-        )
-    }
-
-    #[test]
-    fn offsets_are_ragged() {
-        let team = team();
-        assert_eq!((team.obs_len(), team.action_len(), team.mask_len()), (13, 5, 10));
-        assert_eq!(team.obs_range(1), 3..10);
-        assert_eq!(team.action_range(2), 3..5);
-        assert_eq!(team.mask_range(1), 5..5);
-        assert_eq!(team.state_len(), 13);
-    }
-
-    #[test]
-    fn one_agent_for_all_has_the_teams_flat_arrays() {
-        let agent = |obs, action| AgentSpec::new(format!("a{obs}"), "kind", ObsSpace::vector(obs), action);
-        let choosing = [agent(3, ActionSpace::Discrete(5)), agent(2, ActionSpace::MultiDiscrete(vec![3, 2]))];
-        let team = TeamSpec::new("test/choices", choosing.to_vec());
-        let one = team.as_one().unwrap();
-        assert_eq!((one.n(), one.obs_len(), one.action_len(), one.mask_len()), (1, 5, 3, 10));
-        assert_eq!((one.agents[0].action.choices(), one.state), (&[5, 3, 2][..], team.state));
-        let moving = [agent(1, ActionSpace::uniform_box(1, -1.0, 1.0)), agent(4, ActionSpace::uniform_box(2, 0.0, 2.0))];
-        let one = TeamSpec::new("test/boxes", moving.to_vec()).as_one().unwrap();
-        assert_eq!(one.agents[0].action, ActionSpace::Box { low: vec![-1.0, 0.0, 0.0], high: vec![1.0, 2.0, 2.0] });
-        let mixed = TeamSpec::new("test/mixed", vec![choosing[0].clone(), moving[0].clone()]);
-        assert!(mixed.as_one().is_err_and(|e| e.contains("box")));
-        let seeing = AgentSpec::new("eye", "kind", ObsSpace::image(4, 4, 1), ActionSpace::Discrete(2));
-        assert!(TeamSpec::new("test/image", vec![seeing]).as_one().is_err_and(|e| e.contains("\"eye\"")));
-    }
-
-    #[test]
-    fn groups_follow_kinds_and_lists() {
-        let team = team();
-        assert_eq!(team.groups(&Share::Type), Ok(vec![vec![0, 2], vec![1]]));
-        assert_eq!(team.groups(&Share::All), Ok(vec![vec![0, 1, 2]]));
-        let list = |l: &[&[&str]]| Share::Groups(l.iter().map(|g| g.iter().map(ToString::to_string).collect()).collect());
-        assert_eq!(team.groups(&list(&[&["c", "a"], &["b"]])), Ok(vec![vec![0, 2], vec![1]]));
-        assert!(team.groups(&list(&[&["a"], &["b"]])).is_err_and(|e| e.contains("\"c\"")));
-        assert!(team.groups(&list(&[&["a", "a"], &["b", "c"]])).is_err_and(|e| e.contains("twice")));
-        assert!(team.groups(&list(&[&["z"]])).is_err_and(|e| e.contains("\"z\"")));
-    }
-
-    #[test]
-    fn only_equal_spaces_are_alike() {
-        let agent = |name: &str, obs: usize, choices: usize| {
-            AgentSpec::new(name, "kind", ObsSpace::vector(obs), ActionSpace::Discrete(choices))
-        };
-        let team = TeamSpec::new("test/alike", vec![agent("a", 2, 3), agent("b", 2, 4), agent("c", 2, 3), agent("d", 1, 3)]);
-        assert_eq!((team.check_alike(&[]), team.check_alike(&[1]), team.check_alike(&[0, 2])), (Ok(()), Ok(()), Ok(())));
-        assert!(team.check_alike(&[0, 2, 1]).is_err_and(|e| e.contains("\"a\" (") && e.contains("\"b\" (")));
-        assert!(team.check_alike(&[2, 3]).is_err_and(|e| e.contains("\"c\" (") && e.contains("\"d\" (")));
-        assert_eq!(team.names(&[2, 0]), "c+a");
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Pictures by MuJoCo's own renderer, or, where there is nothing to draw with, that it is said and the plain picture is there.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_types, reason = "helpers of tests")]
 
 use std::collections::HashSet;
 use std::process::Command;

@@ -14,7 +14,7 @@ pub const MAX_SKIPS: u32 = 10;
 pub enum UpdateError {
     /// The gradient was not finite too many times in a row.
     #[error(
-        "{network}: {MAX_SKIPS} gradient steps in a row were not finite (last norm {norm}); lower the learning rate, or look for extreme rewards"
+        "{network}: {MAX_SKIPS} gradient steps in a row were not finite (last norm {norm}); lower the learning rate, or look for extreme observations or rewards"
     )]
     Diverged {
         /// Which network.

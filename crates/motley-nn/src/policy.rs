@@ -44,6 +44,9 @@ pub struct Decision {
     pub env: Vec<f32>,
     /// Joint log-probability of each agent's action, `[envs, agents]`.
     pub log_probs: Vec<f32>,
+    /// Whose network put out what is not finite, the first one. Looked for in evaluation alone: what is collected meets the learner's
+    /// own gates.
+    pub not_finite: Option<String>,
 }
 
 /// Input of the wrong size.
@@ -272,6 +275,7 @@ impl TeamPolicy {
         decision.env.resize(envs * team.action_len(), 0.0);
         decision.log_probs.clear();
         decision.log_probs.resize(envs * agents, 0.0);
+        decision.not_finite = None;
         let ActScratch { net: net_scratch, x, out, memory: held, shown, .. } = scratch;
         for (g, group) in self.groups.iter().enumerate() {
             let (input, output, width) = (group.net.input_len(), group.net.output_len(), group.net.memory_len());
@@ -299,6 +303,10 @@ impl TeamPolicy {
             match self.there.get(g) {
                 None => group.net.forward(x, rows, held, out, net_scratch),
                 Some(there) => there.forward(&group.net, x, rows, held, out),
+            }
+            if mode != Mode::Explore && decision.not_finite.is_none() {
+                let odd = out[..rows * output].iter().position(|x| !x.is_finite());
+                decision.not_finite = odd.map(|at| team.agents[group.members[at / output / envs]].name.clone());
             }
             for (m, &agent) in group.members.iter().enumerate() {
                 for (e, rng) in rng.iter().enumerate() {

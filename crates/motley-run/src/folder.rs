@@ -159,7 +159,16 @@ impl RunView {
     /// # Errors
     /// [`RunError::Io`] or [`RunError::Damaged`] with line and column.
     pub fn config(&self) -> Result<toml::Table, RunError> {
-        self.parse(&self.config_path(), |text| toml::from_str(text))
+        self.parse(&self.config_path(), |text| toml::from_str(text)).map_err(|error| match error {
+            RunError::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => RunError::Damaged {
+                why: format!(
+                    "{source}; put a copy of it back, or write it anew: the settings that the run must keep stand under \"config\" in manifest.json of every checkpoint in {}, total_steps, threads, eval.* and log.* are free",
+                    self.checkpoints_dir().display()
+                ),
+                path,
+            },
+            other => other,
+        })
     }
 
     fn parse<T: DeserializeOwned, E: std::fmt::Display>(

@@ -45,6 +45,14 @@ pub enum StatsError {
     /// A task without runs, or no task at all.
     #[error("no scores: {0} has no run")]
     Empty(String),
+    /// No run has what is compared.
+    #[error("no run has {what}: {why}")]
+    Unmeasured {
+        /// What is compared.
+        what: &'static str,
+        /// Each run, and why it has none.
+        why: String,
+    },
     /// A score that is not a number.
     #[error("a score of {0} is not finite: runs that diverged must be left out or given a worst score first")]
     NotFinite(String),

@@ -130,13 +130,19 @@ impl Report {
     /// Compares the runs.
     ///
     /// # Errors
-    /// [`StatsError::Empty`] where no run has the metric; [`StatsError::NotFinite`].
+    /// [`StatsError::Unmeasured`] where no run has the metric; [`StatsError::NotFinite`].
     pub fn new(runs: &[RunRecord], options: &Options) -> Result<Self, StatsError> {
         let mut warnings = Vec::new();
         let groups = group(runs, options, &mut warnings);
         if groups.is_empty() {
-            let what = if options.absolute { "the absolute metric (measure it with --absolute)" } else { "the metric" };
-            return Err(StatsError::Empty(format!("{what} of {} runs", runs.len())));
+            let what = match options.metric {
+                _ if options.absolute => "the absolute metric (measure it with --absolute)",
+                Metric::Return => "a return to compare",
+                Metric::WinRate => "a win rate to compare",
+            };
+            const NAMED: usize = 5;
+            warnings.truncate(NAMED);
+            return Err(StatsError::Unmeasured { what, why: warnings.join("; ") });
         }
         let mut rows = Vec::new();
         for (algo, tasks) in &groups {

@@ -1,6 +1,6 @@
 //! What is refused before anything is begun: memory that is not there, steps that are already behind, a folder of two seeds.
 
-use motley_core::{ConfigError, Settings};
+use motley_core::{ConfigError, Settings, Share, TeamSpec};
 use motley_data::rollout::Rollout;
 use motley_run::platform;
 
@@ -22,6 +22,36 @@ pub(crate) fn check_memory(plan: &Plan, run: &RunConfig, steps: usize, memory_le
         ))),
         _ => Ok(()),
     }
+}
+
+/// Refuses networks that memory cannot hold, before any of them is made. Of the actor of each group the parameters between its hidden
+/// layers are counted, and no critic, input or output: nothing that fits is refused.
+pub(crate) fn check_networks(team: &TeamSpec, settings: &Settings, available: Option<u64>) -> Result<(), ConfigError> {
+    // The parameters, the kernels' own order of them, and the optimiser's two moments, in f32.
+    const BYTES: u64 = 4 * 4;
+    let key = "net.hidden_sizes";
+    let (Ok(sizes), Some(available)) = (settings.get::<Vec<usize>>(key), available) else { return Ok(()) };
+    let between: u64 = sizes.windows(2).map(|pair| pair[0] as u64 * pair[1] as u64).sum();
+    let recurrent = settings.get("net.recurrent").unwrap_or(false);
+    // Three gates, each of its input and of its memory.
+    let memory = sizes.last().filter(|_| recurrent).map_or(0, |width| 6 * (*width as u64).pow(2));
+    let central = settings.get::<String>("algo.actor").is_ok_and(|actor| actor == "central");
+    let share = settings.get::<Share>("net.share").ok().filter(|_| !central);
+    let groups = share.and_then(|share| team.groups(&share).ok()).map_or(1, |groups| groups.len() as u64);
+    let needed = (between + memory).saturating_mul(groups).saturating_mul(BYTES);
+    if needed <= available {
+        return Ok(());
+    }
+    let gib = |b: u64| b as f64 / f64::from(1 << 30);
+    Err(ConfigError::Room {
+        key: key.into(),
+        found: format!("{sizes:?}"),
+        why: format!(
+            "the actors alone need {:.1} GiB of memory ({needed} bytes) to learn, {:.1} GiB are available: make them narrower",
+            gib(needed),
+            gib(available)
+        ),
+    })
 }
 
 /// Refuses a budget that was changed to less than a run has done already. What its own budget was rounded up to is none.
@@ -63,6 +93,28 @@ pub(crate) fn stretched(settings: &Settings, run: &RunConfig, config: &toml::Tab
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Registry, Request};
+
+    /// C5: layers whose parameters nobody has room for; at the very bound they are taken.
+    #[test]
+    fn networks_beyond_memory_are_refused_with_their_bytes() {
+        let check = |words: &[&str], available: Option<u64>| {
+            let overrides = ["preset=none"].iter().chain(words).map(ToString::to_string).collect();
+            let request = Request { algo: "happo".into(), task: "mpe/simple_spread_v3".into(), overrides, ..Request::default() };
+            let (plan, _) = request.plan_anywhere(&Registry::builtin()).unwrap();
+            check_networks(&plan.team, &plan.settings, available).map_err(|e| e.to_string())
+        };
+        let wide = "net.hidden_sizes=[65536,65536]";
+        let text = check(&[wide, "net.share=none"], Some(64 << 30)).unwrap_err();
+        for part in ["net.hidden_sizes = [65536, 65536]", "192.0 GiB", "206158430208 bytes", "64.0 GiB are available"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(check(&[wide, "net.share=all"], Some(1 << 36)), Ok(()));
+        assert!(check(&[wide, "net.share=all"], Some((1 << 36) - 1)).is_err());
+        assert!(check(&["net.hidden_sizes=[65536]", "net.recurrent=true"], Some(64 << 30)).is_err());
+        assert_eq!(check(&[wide], None), Ok(()), "where the system does not tell");
+        assert_eq!(check(&["net.recurrent=true"], Some(1 << 30)), Ok(()));
+    }
 
     #[test]
     fn a_budget_below_what_is_done_is_refused() {

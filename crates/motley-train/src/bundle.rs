@@ -67,7 +67,7 @@ struct GroupInfo {
 /// A policy as a bundle: tensors `actor.<group>.<layer>`, weights `[in, out]`.
 ///
 /// # Errors
-/// Settings that JSON cannot hold.
+/// Weights that are not finite, settings that JSON cannot hold.
 pub fn to_bundle(
     policy: &TeamPolicy,
     algo: &str,
@@ -75,6 +75,7 @@ pub fn to_bundle(
     env_steps: u64,
     eval_return_mean: f64,
 ) -> Result<Bundle, BundleError> {
+    check_weights(policy).map_err(BundleError)?;
     let team = TeamSpec::clone(policy.team());
     let group = |g: &ActingGroup| GroupInfo {
         members: g.members.clone(),
@@ -116,10 +117,30 @@ pub fn to_bundle(
     Ok(Bundle { policy: fields, tensors })
 }
 
+/// Refuses weights that are not finite: what acts with them looks sound, and means nothing.
+///
+/// # Errors
+/// The first such weight, by its tensor's name.
+pub fn check_weights(policy: &TeamPolicy) -> Result<(), String> {
+    for (g, group) in policy.groups().iter().enumerate() {
+        for entry in group.net.entries() {
+            check_finite(&format!("actor.{g}.{}", entry.name), &group.net.params()[entry.range()])?;
+        }
+    }
+    Ok(())
+}
+
+fn check_finite(name: &str, values: &[f32]) -> Result<(), String> {
+    match values.iter().position(|x| !x.is_finite()) {
+        Some(k) => Err(format!("tensor \"{name}\", entry {k}: expected a finite number, found {}", values[k])),
+        None => Ok(()),
+    }
+}
+
 /// The policy that a bundle holds.
 ///
 /// # Errors
-/// Fields that are missing or contradict each other, tensors that are missing or of another shape.
+/// Fields that are missing or contradict each other, tensors that are missing, of another shape or not finite.
 pub fn from_bundle(bundle: &Bundle) -> Result<(PolicyInfo, TeamPolicy), BundleError> {
     let info: PolicyInfo =
         serde_json::from_value(Value::Object(bundle.policy.clone())).map_err(|e| BundleError(format!("policy.json: {e}")))?;
@@ -181,6 +202,7 @@ fn read_net(g: usize, group: &GroupInfo, tensors: &Tensors<'_>) -> Result<Net, B
                 tensor.values.len()
             )));
         }
+        check_finite(&name, &tensor.values).map_err(BundleError)?;
         params.extend_from_slice(&tensor.values);
     }
     let mut net = Net::zeros(group.net.clone(), group.graph.clone().map(Arc::new));

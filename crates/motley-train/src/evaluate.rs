@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use motley_core::{Actions, guard::check_frame};
 use motley_core::{Env, EnvError, FrameBuf, Metrics, Purpose, Stream, TeamSpec};
@@ -55,6 +56,17 @@ pub enum EvalError {
         /// Which episode.
         episode: usize,
     },
+    /// The network put out what is no number, so that the actions mean nothing.
+    #[error(
+        "what the network of agent \"{agent}\" puts out is not finite (NaN or infinity), so its actions mean nothing: its weights are damaged or diverged in training, or its observations are extreme; take another checkpoint, or train anew with a lower learning rate"
+    )]
+    NotFinite {
+        /// Whose network.
+        agent: String,
+    },
+    /// A stop was asked for.
+    #[error("the evaluation was stopped before its end")]
+    Interrupted,
 }
 
 /// What is to be played.
@@ -93,6 +105,20 @@ impl Played {
 /// # Errors
 /// [`EvalError`] of the first failing episode.
 pub fn evaluate(policy: &dyn Policy, make: &MakeEnv, pool: &Pool, plan: EvalPlan) -> Result<Played, EvalError> {
+    evaluate_until(policy, make, pool, plan, &AtomicBool::new(false))
+}
+
+/// As [`evaluate`], until `stop` is set: then it ends after the step at hand, and nothing is reported.
+///
+/// # Errors
+/// Those of [`evaluate`], and [`EvalError::Interrupted`].
+pub fn evaluate_until(
+    policy: &dyn Policy,
+    make: &MakeEnv,
+    pool: &Pool,
+    plan: EvalPlan,
+    stop: &AtomicBool,
+) -> Result<Played, EvalError> {
     struct Part {
         episodes: std::ops::Range<usize>,
         result: Result<Played, EvalError>,
@@ -102,7 +128,7 @@ pub fn evaluate(policy: &dyn Policy, make: &MakeEnv, pool: &Pool, plan: EvalPlan
         .step_by(per_part)
         .map(|from| Part { episodes: from..(from + per_part).min(plan.episodes), result: Ok(Played::default()) })
         .collect();
-    pool.run(&mut parts, |_, part| part.result = lockstep(policy, make, plan, part.episodes.clone()));
+    pool.run(&mut parts, |_, part| part.result = lockstep(policy, make, plan, part.episodes.clone(), stop));
     let mut all = Played::default();
     for part in parts {
         let Played { episodes, failures } = part.result?;
@@ -134,7 +160,14 @@ struct Player {
     failures: Vec<EnvError>,
 }
 
-fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::ops::Range<usize>) -> Result<Played, EvalError> {
+fn lockstep(
+    policy: &dyn Policy,
+    make: &MakeEnv,
+    plan: EvalPlan,
+    episodes: std::ops::Range<usize>,
+    stop: &AtomicBool,
+) -> Result<Played, EvalError> {
+    let go_on = || if stop.load(Ordering::Relaxed) { Err(EvalError::Interrupted) } else { Ok(()) };
     let team: Arc<TeamSpec> = Arc::clone(policy.team());
     let (count, width) = (episodes.len(), policy.memory_len());
     let (mut obs, mut avail) = (vec![0.0; count * team.obs_len()], vec![true; count * team.mask_len()]);
@@ -143,6 +176,7 @@ fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::
     let mut alive = vec![true; count * team.n()];
     let mut players = Vec::with_capacity(count);
     for (k, episode) in episodes.enumerate() {
+        go_on()?;
         let env = build(make, &team).map_err(CollectError::Make)?;
         let mut player = Player::new(env, episode, team.n());
         player.begin(make, &team, plan, &mut frame, false)?;
@@ -151,9 +185,13 @@ fn lockstep(policy: &dyn Policy, make: &MakeEnv, plan: EvalPlan, episodes: std::
     }
     let (mut decision, mut scratch) = (Decision::default(), ActScratch::default());
     while players.iter().any(|p| !p.done) {
+        go_on()?;
         let rng: Vec<Stream> = players.iter().map(|p| p.act_stream(plan)).collect();
         let batch = ObsBatch { envs: count, obs: &obs, avail: &avail };
         policy.act(batch, &mut memory, plan.mode, &rng, &mut decision, &mut scratch).map_err(CollectError::Act)?;
+        if let Some(agent) = decision.not_finite.take() {
+            return Err(EvalError::NotFinite { agent });
+        }
         for (k, player) in players.iter_mut().enumerate().filter(|(_, p)| !p.done) {
             let actions = &decision.env[k * team.action_len()..(k + 1) * team.action_len()];
             let was_alive = alive[k * team.n()..(k + 1) * team.n()].to_vec();

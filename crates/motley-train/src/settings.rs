@@ -6,9 +6,10 @@ use motley_algos::{AlgorithmSpec, RewardMode};
 use motley_core::config::parse_value;
 use motley_core::secret::{is_secret, masked, missing};
 use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TaskFamily, TeamSpec, settings};
-use motley_run::{Change, Difference};
+use motley_run::{Change, Difference, platform};
 use serde_json::{Map, json};
 
+use crate::budget::check_networks;
 use crate::collect::MakeEnv;
 use crate::consent::Consent;
 use crate::names::explained;
@@ -505,6 +506,7 @@ fn finish(
         Err(error @ ConfigError::Room { .. }) => Some(error),
         checked => checked.map(|()| None)?,
     };
+    let no_room = no_room.or_else(|| check_networks(&team, &settings, platform::available_memory()).err());
     if settings.get("overlap")? && !algorithm.learns_from_older(&settings)? {
         return Err(ConfigError::Incompatible {
             algo: algorithm.name().into(),

@@ -20,71 +20,15 @@ use crate::bundle::to_bundle;
 use crate::consent::{mark, signed};
 use crate::crew::{Crew, How, Rollouts};
 use crate::error::TrainError;
-use crate::evaluate::{EvalPlan, EvalSummary, Played, behavioural_distance, evaluate};
+use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Played, behavioural_distance, evaluate_until};
+use crate::event::{Event, NOT_DURABLE, NOT_WRITTEN, Outcome};
 use crate::faults::Faults;
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
-
-/// Rewards beyond this are told to the user once: returns stay finite, but learning rarely does well.
-const HUGE_REWARD: f64 = 1e9;
+use crate::values::Values;
 
 /// An environment that has not answered for so long is named to the user.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Why a run whose steps are all done is not done.
-pub const NOT_DURABLE: &str = "the last checkpoint could not be made durable";
-
-/// What happens while training, for whoever shows it.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// Environments and networks stand.
-    Started {
-        /// Env steps already done (of a resumed run).
-        env_steps: u64,
-    },
-    /// One update is done.
-    Progress {
-        /// Env steps so far.
-        env_steps: u64,
-        /// Env steps a second since the start of this process.
-        rate: f64,
-        /// Mean return of the episodes that ended in the last rollout.
-        episode_return: Option<f64>,
-    },
-    /// An evaluation is done.
-    Evaluated {
-        /// Env steps so far.
-        env_steps: u64,
-        /// Its result.
-        summary: EvalSummary,
-        /// Whether it is the best so far.
-        best: bool,
-    },
-    /// A checkpoint is durable: the run folder can be copied, and taken up there.
-    Saved {
-        /// Env steps so far.
-        env_steps: u64,
-    },
-    /// Something the user should know.
-    Warning(String),
-}
-
-/// How training ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Whether the budget was used (else a stop was asked for).
-    pub finished: bool,
-    /// Env steps done.
-    pub env_steps: u64,
-    /// Wall-clock seconds of this process.
-    pub wall_seconds: f64,
-    /// Env steps a second of this process.
-    pub env_steps_per_second: f64,
-    /// The last evaluation, if there was one.
-    pub eval: Option<EvalSummary>,
-    /// Whether a checkpoint could not be made durable at the end.
-    pub checkpoint_failed: bool,
-}
 
 /// A run at work.
 pub struct Trainer {
@@ -102,10 +46,11 @@ pub struct Trainer {
     roll: Rollout,
     counters: Counters,
     last_eval: Option<EvalSummary>,
-    warned_reward: bool,
+    values: Values,
     faults: Faults,
     eval_faults: Faults,
     checkpoint_failed: bool,
+    policy_failed: bool,
     /// Env steps of the last checkpoint that can be resumed exactly.
     exact_at: Option<u64>,
     /// Told when training begins.
@@ -119,6 +64,14 @@ struct Counters {
     updates: u64,
     best: Option<f64>,
     evaluated_at: Option<u64>,
+    /// An evaluation that belongs to this step and is not done: a resumed run makes it up.
+    due: Option<Due>,
+}
+
+/// What an evaluation needs that no checkpoint holds: it is measured on the rollout just learned from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Due {
+    distance: Option<f64>,
 }
 
 impl Trainer {
@@ -200,6 +153,9 @@ impl Trainer {
             updates: counters.get("updates").and_then(Value::as_u64).unwrap_or(0),
             best: counters.get("best").and_then(Value::as_f64),
             evaluated_at: counters.get("evaluated_at").and_then(Value::as_u64),
+            due: counters
+                .get("evaluation_due")
+                .map(|due| Due { distance: due.get("behavioural_distance").and_then(Value::as_f64) }),
         };
         trainer.sinks.truncate_to(&loaded.manifest.info.logs);
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
@@ -226,12 +182,13 @@ impl Trainer {
         Ok(Self {
             roll: Rollout::new(Arc::clone(&plan.team), run.num_envs, steps, memory_len),
             store: CheckpointStore::new(&folder.checkpoints_dir(), log.keep, Arc::new(RealDisk)),
-            counters: Counters { env_steps: 0, updates: 0, best: None, evaluated_at: None },
+            counters: Counters { env_steps: 0, updates: 0, best: None, evaluated_at: None, due: None },
             last_eval: None,
-            warned_reward: false,
+            values: Values::default(),
             faults: Faults::default(),
             eval_faults: Faults::default(),
             checkpoint_failed: false,
+            policy_failed: false,
             exact_at: None,
             warnings: Vec::new(),
             patience: PATIENCE,
@@ -283,6 +240,7 @@ impl Trainer {
         self.tell_warnings(see);
         let (status, reason) = match &result {
             Ok(true) if self.checkpoint_failed => (RunStatus::Failed, Some(NOT_DURABLE.to_owned())),
+            Ok(true) if self.policy_failed => (RunStatus::Failed, Some(NOT_WRITTEN.to_owned())),
             Ok(true) => (RunStatus::Done, None),
             Ok(false) => (RunStatus::Stopped, Some("a stop was asked for".to_owned())),
             Err(error) => (RunStatus::Failed, Some(error.to_string())),
@@ -299,6 +257,7 @@ impl Trainer {
             env_steps_per_second: (self.counters.env_steps - from) as f64 / wall_seconds.max(1e-9),
             eval: self.last_eval,
             checkpoint_failed: self.checkpoint_failed,
+            policy_failed: self.policy_failed,
         })
     }
 
@@ -335,6 +294,9 @@ impl Trainer {
             self.try_save(true, see).map_err(TrainError::First)?;
             self.tell_saved(see);
         }
+        if self.counters.due.is_some() && !self.judge(true, stop, see)? {
+            return Ok(false);
+        }
         while self.counters.env_steps < self.run.total_steps {
             if stop.load(Ordering::Relaxed) {
                 self.checkpoint(true, see);
@@ -345,16 +307,49 @@ impl Trainer {
             let now = self.counters.env_steps;
             let crossed = |every: u64| before / every != now / every;
             let done = now >= self.run.total_steps;
-            let improved = if crossed(self.eval.every) || done { self.evaluate(see)? } else { false };
-            if crossed(self.log.checkpoint_every) || done || improved {
-                self.checkpoint(done, see);
+            let save = crossed(self.log.checkpoint_every) || done;
+            if !crossed(self.eval.every) && !done {
+                if save {
+                    self.checkpoint(false, see);
+                }
+                continue;
             }
-            if improved {
-                self.mark_best(see);
+            self.counters.due = Some(Due { distance: behavioural_distance(&self.algorithm.policy(), &self.roll) });
+            if save {
+                // An evaluation may be long: who is killed in it is not to lose more than it. Where this fails, the save behind it tells.
+                let _ = self.try_save(true, see);
+            }
+            if !self.judge(save, stop, see)? {
+                return Ok(false);
             }
         }
         if self.last_eval.is_none() {
-            self.evaluate(see)?;
+            return self.judge(false, stop, see);
+        }
+        Ok(true)
+    }
+
+    /// Evaluates; then saves where that is asked for or this was the best so far. False where a stop came first: the checkpoint says
+    /// that an evaluation is due, and the run goes on with it.
+    fn judge(&mut self, save: bool, stop: &AtomicBool, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
+        let improved = match self.evaluate(stop, see) {
+            Ok(improved) => improved,
+            Err(TrainError::Eval(EvalError::Interrupted)) => {
+                self.checkpoint(true, see);
+                return Ok(false);
+            }
+            Err(error) => {
+                // What was learned outlives it. Made up it would fail again: a resumed run goes on without it.
+                self.counters.due = None;
+                self.checkpoint(true, see);
+                return Err(error);
+            }
+        };
+        if save || improved {
+            self.checkpoint(self.counters.env_steps >= self.run.total_steps, see);
+        }
+        if improved {
+            self.mark_best(see);
         }
         Ok(true)
     }
@@ -384,11 +379,12 @@ impl Trainer {
         let rate = (self.counters.env_steps - from) as f64 / start.elapsed().as_secs_f64().max(1e-9);
         let mut metrics = self.episode_metrics();
         let episode_return = metrics.mean("train/episode_return");
+        let odd = self.values.look(&self.roll, &mut metrics);
         metrics.merge("", &losses);
         metrics.add("time/env_steps_per_second", rate);
         metrics.add("time/update_seconds", collected.elapsed().as_secs_f64());
         self.sinks.log(self.counters.env_steps, &metrics);
-        self.warn_of_rewards(see);
+        odd.into_iter().for_each(|warning| see(&Event::Warning(warning)));
         self.tell_warnings(see);
         self.roll.carry();
         see(&Event::Progress { env_steps: self.counters.env_steps, rate, episode_return });
@@ -412,19 +408,6 @@ impl Trainer {
         m
     }
 
-    fn warn_of_rewards(&mut self, see: &mut dyn FnMut(&Event)) {
-        let n = self.plan.team.n();
-        let huge = self.roll.lanes.iter().find_map(|l| l.rewards.iter().enumerate().find(|(_, r)| r.abs() > HUGE_REWARD));
-        if let Some((at, value)) = huge
-            && !std::mem::replace(&mut self.warned_reward, true)
-        {
-            let agent = &self.plan.team.agents[at % n].name;
-            see(&Event::Warning(format!(
-                "agent \"{agent}\" was paid {value:e} in one step: returns stay finite, but scale rewards down to learn well"
-            )));
-        }
-    }
-
     fn tell_failures(&mut self, see: &mut dyn FnMut(&Event)) {
         let causes = self.collector.take_causes();
         let told = causes.iter().filter_map(|(env, cause)| self.faults.warning(*env, cause));
@@ -435,16 +418,8 @@ impl Trainer {
         self.sinks.take_warnings().into_iter().for_each(|w| see(&Event::Warning(w)));
     }
 
-    /// Evaluates on streams of its own; returns whether it was the best so far. What was learned outlives an evaluation that fails.
-    fn evaluate(&mut self, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
-        let result = self.try_evaluate(see);
-        if result.is_err() {
-            self.checkpoint(true, see);
-        }
-        result
-    }
-
-    fn try_evaluate(&mut self, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
+    /// Evaluates on streams of its own; returns whether it was the best so far.
+    fn evaluate(&mut self, stop: &AtomicBool, see: &mut dyn FnMut(&Event)) -> Result<bool, TrainError> {
         let env_steps = self.counters.env_steps;
         let plan = EvalPlan {
             seed: self.run.seed,
@@ -453,24 +428,30 @@ impl Trainer {
             mode: if self.eval.stochastic { Mode::Sample } else { Mode::Greedy },
         };
         let policy = self.algorithm.policy();
-        let played = evaluate(&policy, &self.plan.make, &self.pool, plan)?;
+        let played = evaluate_until(&policy, &self.plan.make, &self.pool, plan, stop)?;
         let summary = EvalSummary::of(&played);
         let told = played.failures.iter().filter_map(|(episode, cause)| self.eval_faults.eval_warning(*episode, cause));
         told.for_each(|warning| see(&Event::Warning(warning)));
+        let due = self.counters.due.take();
         // A finished run taken up again evaluates only to tell its result: the logs have it already.
         if self.counters.evaluated_at.replace(env_steps) != Some(env_steps) {
             self.info.eval_env_failures += played.failures.len() as u64;
-            self.log_evaluation(&played, &summary, behavioural_distance(&policy, &self.roll));
+            let distance = due.map_or_else(|| behavioural_distance(&policy, &self.roll), |due| due.distance);
+            self.log_evaluation(&played, &summary, distance);
         }
         self.last_eval = Some(summary);
         let best = self.counters.best.is_none_or(|b| summary.return_mean > b);
         if best {
-            self.counters.best = Some(summary.return_mean);
             let config = self.plan.settings.to_table();
             let bundle = to_bundle(&policy, self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
             let bundle = signed(bundle, self.info.signed.as_deref());
-            if let Err(error) = write_bundle(&RealDisk, &self.folder.policy_dir(), &bundle) {
-                see(&Event::Warning(format!("the best policy could not be written, training goes on: {error}")));
+            match write_bundle(&RealDisk, &self.folder.policy_dir(), &bundle) {
+                // Only what is written is a best one: the next that beats those before is tried again.
+                Ok(()) => (self.counters.best, self.policy_failed) = (Some(summary.return_mean), false),
+                Err(error) => {
+                    self.policy_failed = true;
+                    see(&Event::Warning(format!("{NOT_WRITTEN}, training goes on: {error}")));
+                }
             }
         }
         see(&Event::Evaluated { env_steps, summary, best });
@@ -540,6 +521,9 @@ impl Trainer {
         counters.insert("updates".into(), json!(self.counters.updates));
         counters.insert("best".into(), json!(self.counters.best));
         counters.insert("evaluated_at".into(), json!(self.counters.evaluated_at));
+        if let Some(due) = self.counters.due {
+            counters.insert("evaluation_due".into(), json!({ "behavioural_distance": due.distance }));
+        }
         let config = kept(&self.plan.settings);
         let info = CheckpointInfo {
             identity: Identity::new(self.plan.algorithm.name(), &self.plan.team),

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use motley_core::{Purpose, Stream};
-use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
+use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, Pool, TeamPolicy};
 use motley_run::{Bundle, RealDisk, read_bundle};
 use motley_train::bundle::{from_bundle, to_bundle};
-use motley_train::{Registry, Request};
+use motley_train::{EvalPlan, Registry, Request, evaluate};
 use serde_json::{Value, json};
 
 const SMALL: [&str; 2] = ["preset=none", "net.hidden_sizes=[6]"];
@@ -127,6 +127,42 @@ fn teams_that_no_task_makes_are_refused() {
     assert!(refused(&with(&good, "/team/agents/1/action", json!({"Discrete": 0}))).contains("agent \"agent_1\""));
     let upside = json!({"Box": {"low": vec![1.0; 5], "high": vec![-1.0; 5]}});
     assert!(refused(&with(&good, "/team/agents/1/action", upside)).contains("the lower one first"));
+    assert!(refused(&with(&good, "/team/agents/1/name", json!("agent_0"))).contains("two agents are called \"agent_0\""));
+}
+
+/// What is not finite plays as if it were sound: it is refused where it is read and where it is written, and found where it plays.
+#[test]
+fn weights_that_mean_nothing_are_refused() {
+    let good = bundle("happo", "matrix/climbing", &["net.share=none"]);
+    let at = good.tensors.iter().position(|t| t.values.len() > 2).unwrap();
+    for (value, told) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+        let mut bad = good.clone();
+        bad.tensors[at].values[2] = value;
+        let expected = format!("tensor \"{}\", entry 2: expected a finite number, found {told}", good.tensors[at].name);
+        let text = refused(&bad);
+        assert!(text.contains(&expected), "{text}");
+    }
+    let (_, policy) = from_bundle(&good).unwrap();
+    let spoilt = |value: f32| {
+        let mut groups = policy.groups().to_vec();
+        let last = groups[1].net.entry("output.bias").unwrap().range();
+        groups[1].net.set_params(|p| p[last].fill(value));
+        policy.with_groups(groups)
+    };
+    let text = to_bundle(&spoilt(f32::NAN), "happo", &toml::Table::new(), 7, 1.5).err().unwrap().to_string();
+    assert!(text.contains("\"actor.1.output.bias\", entry 0: expected a finite number, found NaN"), "{text}");
+    let registry = Registry::builtin();
+    let request = Request { algo: "happo".into(), task: "matrix/climbing".into(), ..Request::default() };
+    let make = request.plan_anywhere(&registry).unwrap().0.make;
+    let name = &policy.team().agents[1].name;
+    for mode in [Mode::Greedy, Mode::Sample] {
+        let plan = EvalPlan { seed: 0, round: 0, episodes: 2, mode };
+        assert!(evaluate(&policy, &make, &Pool::serial(), plan).is_ok());
+        for value in [f32::NAN, f32::INFINITY] {
+            let text = evaluate(&spoilt(value), &make, &Pool::serial(), plan).unwrap_err().to_string();
+            assert!(text.contains(&format!("the network of agent \"{name}\" puts out is not finite")), "{text}");
+        }
+    }
 }
 
 /// A head's bounds are those of the agent's box, which are in order.

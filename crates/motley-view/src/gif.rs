@@ -1,5 +1,7 @@
 //! Frames as a looping GIF with one palette for all of them.
 
+#![allow(clippy::disallowed_types, reason = "colours are counted fast, and sorted before their order matters")]
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;

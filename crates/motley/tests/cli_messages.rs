@@ -136,6 +136,37 @@ fn a_run_without_an_evaluation_is_told_so() {
     says(dir.path(), "plot records.jsonl -o c.svg", 2, &["motley compare RECORDS -o FOLDER"]);
 }
 
+/// Parts of a run folder that are lost cost what they hold, and the message says what can still be had.
+#[test]
+fn what_is_lost_of_a_run_is_said_with_a_way_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    trained(here);
+    let at = |name: &str| here.join("run").join(name);
+    let (log, config) = (std::fs::read_to_string(at("eval.jsonl")).unwrap(), std::fs::read(at("config.toml")).unwrap());
+    let null = |line: &str| {
+        let mut episode: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+        episode.insert("return".into(), Value::Null);
+        format!("{}\n", Value::Object(episode))
+    };
+    std::fs::write(at("eval.jsonl"), log.lines().map(null).collect::<String>()).unwrap();
+    says(here, "compare run", 2, &["no run has a return to compare", "happo on matrix/climbing, seed 0", "not finite"]);
+    std::fs::write(at("eval.jsonl"), log).unwrap();
+
+    std::fs::remove_file(at("config.toml")).unwrap();
+    says(here, "train --resume run total_steps=60", 1, &["config.toml", "put a copy of it back", "manifest.json"]);
+    std::fs::write(at("config.toml"), config).unwrap();
+
+    std::fs::remove_file(at("policy/weights.safetensors")).unwrap();
+    says(here, "eval run --episodes 2", 1, &["weights.safetensors", "--checkpoint latest"]);
+    says(here, "eval run --episodes 2 --checkpoint latest", 0, &[]);
+    std::fs::remove_dir_all(at("policy")).unwrap();
+    let err = says(here, "eval run --episodes 2", 0, &["its best policy is missing or broken: the policy after 40 env steps"]);
+    assert!(!err.contains("no evaluation yet"), "{err}");
+    std::fs::remove_file(at("eval.jsonl")).unwrap();
+    says(here, "eval run --episodes 2", 0, &["run has no evaluation yet: the policy after 40 env steps"]);
+}
+
 #[test]
 fn what_is_wrong_is_said_in_the_words_of_users() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 
 mod faults_common;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -96,8 +97,21 @@ fn failing_environments_cost_their_own_episode_alone() {
 #[test]
 fn panics_unwind_in_every_profile() {
     const { assert!(cfg!(panic = "unwind")) };
-    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).unwrap();
-    assert!(!manifest.contains("panic = \"abort\""));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Cargo's own settings may hold profiles and flags too, where there are any.
+    for (file, needed) in [("Cargo.toml", true), ("crates/motley-py/Cargo.toml", true), (".cargo/config.toml", false)] {
+        let text = match std::fs::read_to_string(root.join(file)) {
+            Err(_) if !needed => continue,
+            text => text.unwrap(),
+        };
+        let table: toml::Table = text.parse().unwrap();
+        let profiles = table.get("profile").and_then(toml::Value::as_table).into_iter().flatten();
+        for (name, profile) in profiles {
+            let how = profile.get("panic").and_then(toml::Value::as_str).unwrap_or("unwind");
+            assert_eq!(how, "unwind", "profile {name} of {file}");
+        }
+        assert!(!table.to_string().contains("panic=abort"), "flags in {file}");
+    }
 }
 
 /// Evaluation outlives failing environments too, whatever the threads; and a training run does.
@@ -333,6 +347,54 @@ fn huge_rewards_stay_finite() {
         assert_finite(&reader(&print.state));
         assert!(!print.metrics.iter().any(|line| line.contains("null")), "{algo}: a metric is not finite");
     }
+}
+
+/// E8 for every registered algorithm: it goes on, or stops and says so, and no number that it learns leaves its range.
+#[test]
+fn huge_rewards_leave_no_algorithm_without_numbers() {
+    let base = registry();
+    for spec in base.algorithms.iter() {
+        let mut tried = false;
+        for (name, words) in [(RAGGED, &[][..]), ("mpe/simple_spread_v3", &[]), ("mpe/simple_spread_v3", &["continuous=true"])] {
+            let task = base.tasks.get(name).unwrap();
+            let options = motley_envs::registry::options(&*task, words).unwrap();
+            let paid = registry_with(name, move |_| {
+                Box::new(FaultyEnv::new(task.make(&options).unwrap(), Fault::Reward(1e30), When::EpisodeStep(2)))
+            });
+            let dir = tempfile::tempdir().unwrap();
+            let settings = ["total_steps=800", "eval.every=1000000", "env_failure_limit=10000"];
+            if plan(&paid, spec.name(), name, &settings).is_err() {
+                continue;
+            }
+            tried = true;
+            let (outcome, warnings) = train(&mut start(&paid, spec.name(), name, &settings, dir.path()).unwrap(), u64::MAX);
+            let fine = matches!(&outcome, Ok(done) if done.finished) || matches!(&outcome, Err(TrainError::Update(_)));
+            assert!(fine, "{} on {name}: {outcome:?}", spec.name());
+            assert_eq!(warnings.iter().filter(|w| w.contains("1e30")).count(), 1, "{} on {name}: {warnings:?}", spec.name());
+            assert_finite(&latest(dir.path()).state);
+            break;
+        }
+        assert!(tried, "{} was not tried", spec.name());
+    }
+}
+
+/// E9: observations outside of the declared bounds are counted, told once, and learned from all the same.
+#[test]
+fn observations_out_of_bounds_are_told_and_counted() {
+    let registry = registry_with(RAGGED, |_| {
+        Box::new(faulty(Fault::Obs(50.0), When::EpisodeStep(2)).claiming(|team| team.agents[2].obs.high = 10.0))
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let (outcome, warnings) = train(&mut start(&registry, "happo", RAGGED, &[], dir.path()).unwrap(), u64::MAX);
+    assert!(outcome.unwrap().finished);
+    let told: Vec<&String> = warnings.iter().filter(|w| w.contains("out_of_bounds")).collect();
+    let expected = "observation of agent \"picker\", entry 0: expected -inf to 10, found 50";
+    assert!(told.len() == 1 && told[0].contains(expected), "{warnings:?}");
+    let metrics = print(dir.path()).metrics;
+    let count = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["train/out_of_bounds"].as_f64();
+    let counts: Vec<f64> = metrics.iter().filter_map(count).collect();
+    assert_eq!(counts.len(), 25, "in every update");
+    assert!(counts.iter().sum::<f64>() > 10.0, "{counts:?}");
 }
 
 /// E10 and E12: an agent without an action, and one that comes back from the dead, are named when it happens; the policy never

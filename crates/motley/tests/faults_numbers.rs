@@ -17,6 +17,7 @@ use motley_train::collect::Collector;
 /// A learner with a rollout of its own policy.
 struct Bench {
     algorithm: Box<dyn Algorithm>,
+    collector: Collector,
     roll: Rollout,
     pool: Pool,
     updates: u64,
@@ -27,14 +28,21 @@ impl Bench {
         let plan = plan(&registry(), algo, task, settings).unwrap();
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(0, Purpose::Init, 0, 0)).unwrap();
         let envs: usize = plan.settings.get("num_envs").unwrap();
-        let steps: usize = plan.settings.get("algo.rollout_steps").unwrap();
+        let steps = algorithm.rollout_steps();
         let pool = Pool::serial();
         let policy = algorithm.policy();
         let mut roll = Rollout::new(Arc::clone(&plan.team), envs, steps, policy.memory_len());
         let mut collector = Collector::new(Arc::clone(&plan.team), Arc::clone(&plan.make), 0, envs, 0).unwrap();
         collector.start(&mut roll).unwrap();
         collector.collect(&policy, &mut roll, &pool).unwrap();
-        Self { algorithm, roll, pool, updates: 0 }
+        Self { algorithm, collector, roll, pool, updates: 0 }
+    }
+
+    /// The next rollout, of the present policy.
+    fn collect(&mut self) {
+        self.roll.carry();
+        let policy = self.algorithm.policy();
+        self.collector.collect(&policy, &mut self.roll, &self.pool).unwrap();
     }
 
     fn update(&mut self, roll: &Rollout) -> Result<Metrics, UpdateError> {
@@ -83,6 +91,43 @@ fn one_nan_changes_nothing() {
             let stopped = (0..20).find_map(|_| bench.update(&bad).err()).expect("a learner that cannot learn must say so");
             assert!(matches!(stopped, UpdateError::Diverged { .. }), "{stopped}");
             assert!(bench.learned() == before);
+        }
+    }
+}
+
+/// N1 and E8 for every registered algorithm: one reward that is no number, or beyond all bounds, is in no network, moment or statistic,
+/// whether it is learned from at once or lies in a replay. Who cannot go on says so.
+#[test]
+fn one_bad_reward_reaches_no_network_of_any_algorithm() {
+    let forms: [(&str, &[&str]); 3] =
+        [(RAGGED, &[]), ("mpe/simple_spread_v3", &[]), ("mpe/simple_spread_v3", &["task.continuous=true"])];
+    let registry = registry();
+    for spec in registry.algorithms.iter() {
+        let fits = |(task, settings): &&(&str, &[&str])| plan(&registry, spec.name(), task, settings).is_ok();
+        let (task, settings) = forms.iter().find(fits).unwrap_or_else(|| panic!("{} was not tried", spec.name()));
+        for bad_reward in [f64::NAN, f64::INFINITY, 1e30] {
+            let mut bench = Bench::new(spec.name(), task, settings);
+            let before = bench.learned();
+            for k in 0..12 {
+                let mut roll = bench.roll.clone();
+                // What learns from replay is at work by then.
+                if k == 4 {
+                    roll.lanes[0].rewards[0] = bad_reward;
+                }
+                match bench.update(&roll) {
+                    Ok(_) => bench.collect(),
+                    Err(UpdateError::Diverged { .. }) => break,
+                    Err(error) => panic!("{} on {task}, {bad_reward}: {error}", spec.name()),
+                }
+            }
+            let state = bench.state();
+            let is_learned = |name: &&str| !name.contains("replay") && !name.contains("memory") && !name.ends_with("carry");
+            for name in state.names().filter(is_learned) {
+                let what = format!("{} on {task}, {bad_reward}: {name} is not finite", spec.name());
+                assert!(state.f32s(name).is_err() || state.f32s(name).is_ok_and(|xs| xs.iter().all(|x| x.is_finite())), "{what}");
+                assert!(state.f64s(name).is_err() || state.f64s(name).is_ok_and(|xs| xs.iter().all(|x| x.is_finite())), "{what}");
+            }
+            assert!(bench.learned() != before, "{} learned nothing", spec.name());
         }
     }
 }

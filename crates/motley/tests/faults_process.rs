@@ -5,6 +5,8 @@
 mod faults_common;
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use faults_common::*;
@@ -94,6 +96,59 @@ fn a_finished_run_stays_as_it_is() {
     assert!(print(dir.path()).metrics.len() > a.metrics.len());
     let refused = resume(&registry, dir.path(), &["algo.gamma=0.5"]).err().unwrap().to_string();
     assert!(refused.contains("algo.gamma") && refused.contains("0.5"), "{refused}");
+}
+
+const SPREAD: &str = "mpe/simple_spread_v3";
+
+/// `SPREAD`; `see` is told the number of each copy before it is made. One copy is asked for the team, four train, and then four make
+/// each evaluation: after 640, 1200, 1840 and 2000 env steps.
+fn seen(see: impl Fn(usize) + Send + Sync + 'static) -> motley_train::Registry {
+    let task = registry().tasks.get(SPREAD).unwrap();
+    let options = motley_envs::registry::options(&*task, &[]).unwrap();
+    registry_with(SPREAD, move |copy| {
+        see(copy);
+        task.make(&options).unwrap()
+    })
+}
+
+/// P1: a stop in an evaluation is answered there, and the evaluation is made up when the run goes on: it ends as one never stopped. So
+/// does one that is killed there, and where a checkpoint was due at that step too it loses nothing but the evaluation.
+#[test]
+fn an_evaluation_that_is_cut_is_made_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let calm = seen(|_| {});
+    let a = whole(&calm, "happo", SPREAD, &[], &dir.path().join("a"));
+    assert!(a.metrics.iter().any(|line| line.contains("behavioural_distance")), "what no checkpoint holds is told too");
+    for (cut, step) in [(6, 640), (10, 1200), (14, 1840), (18, 2000)] {
+        let (b, c) = (dir.path().join(format!("b{cut}")), dir.path().join(format!("c{cut}")));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (asked, from, to) = (Arc::clone(&stop), b.clone(), c.clone());
+        let registry = seen(move |copied| {
+            if copied == cut {
+                copy(&from, &to);
+                asked.store(true, Ordering::Relaxed);
+            }
+        });
+        let mut trainer = start(&registry, "happo", SPREAD, &[], &b).unwrap();
+        let outcome = trainer.train(&stop, &mut |_| {}).unwrap();
+        assert!(!outcome.finished && outcome.env_steps == step && !outcome.checkpoint_failed, "{outcome:?}");
+        drop(trainer);
+        assert_eq!(latest(&b).step, step);
+        let logged = std::fs::read_to_string(b.join("eval.jsonl")).unwrap();
+        assert!(!logged.contains(&format!("\"env_steps\":{step},")), "{logged}");
+        // A killed run's lock names a process that is gone; this one is not.
+        std::fs::remove_file(c.join(".lock")).unwrap();
+        assert!(step % 400 != 0 || latest(&c).step == step, "its checkpoint was there before the evaluation");
+        for (run, how) in [(&b, "stopped"), (&c, "killed")] {
+            let mut trainer = resume(&calm, run, &[]).unwrap();
+            let outcome = train(&mut trainer, u64::MAX).0.unwrap();
+            assert!(outcome.finished && outcome.eval.is_some());
+            drop(trainer);
+            print(run).must_equal(&a, &format!("{how} in the evaluation at {step}"));
+            let best = store(run).best().unwrap();
+            assert_eq!(best, store(&dir.path().join("a")).best().unwrap(), "{how} at {step}");
+        }
+    }
 }
 
 /// An environment without snapshots is brought back by its actions; one that does not obey its seed is told, and training goes on.

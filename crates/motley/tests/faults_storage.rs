@@ -221,6 +221,32 @@ fn a_vanished_folder_does_not_stop_training() {
     assert!(warnings.iter().any(|w| w.contains("checkpoint at 1200 steps failed")), "{warnings:?}");
 }
 
+/// A best policy that cannot be written is none: the next one is tried again, and a run that ends without it is not done.
+#[test]
+fn a_best_policy_that_cannot_be_written_is_not_forgotten() {
+    for mended in [false, true] {
+        let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
+        let run = dir.path().join("run");
+        let mut trainer = start(&registry, "ippo", SPREAD, &["eval.every=80"], &run).unwrap();
+        let mut warnings = Vec::new();
+        let outcome = trainer.train(&AtomicBool::new(false), &mut |event| match event {
+            Event::Started { .. } => std::fs::write(run.join("policy"), "in the way").unwrap(),
+            Event::Progress { env_steps: 960, .. } if mended => std::fs::remove_file(run.join("policy")).unwrap(),
+            Event::Warning(text) => warnings.push(text.clone()),
+            _ => {}
+        });
+        let outcome = outcome.unwrap();
+        assert!(outcome.finished && outcome.policy_failed != mended && !outcome.checkpoint_failed, "{outcome:?}");
+        let told = warnings.iter().filter(|w| w.contains("the best policy could not be written")).count();
+        // Each evaluation is better than what is written, which is nothing.
+        assert_eq!(told, if mended { 11 } else { 25 }, "{warnings:?}");
+        assert_eq!(run.join("policy/policy.json").is_file(), mended);
+        let info = trainer.folder().info().unwrap();
+        assert_eq!(info.status, if mended { RunStatus::Done } else { RunStatus::Failed });
+        assert!(mended || info.reason.unwrap().contains("the best policy could not be written"));
+    }
+}
+
 /// The command with a limit on the size of files, as on a full disk; `$1` is the run folder.
 #[cfg(target_os = "linux")]
 fn limited(words: &str, run: &Path) -> (i32, String, String) {

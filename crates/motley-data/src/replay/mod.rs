@@ -6,6 +6,8 @@
 //! nothing is stored twice, and a transition is two neighbouring records. What the dead see and do is not stored: zeros,
 //! and their no-op.
 
+#![allow(clippy::disallowed_types, reason = "only asked whether it holds a place: no order is seen")]
+
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;

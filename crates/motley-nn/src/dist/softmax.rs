@@ -38,9 +38,9 @@ impl Normaliser {
         entropy
     }
 
-    /// Inverse of the cumulative distribution at `u`; only available entries can be hit.
+    /// Inverse of the cumulative distribution at `u`; only available entries can be hit, even where logits are not finite.
     pub fn draw(&self, logits: &[f32], mask: &[bool], u: f32) -> usize {
-        let mut last = 0;
+        let mut last = mask.iter().position(|m| *m).unwrap_or(0);
         let mut cumulative = 0.0;
         for j in (0..logits.len()).filter(|&j| mask[j]) {
             let p = self.log_prob(logits[j]).exp();

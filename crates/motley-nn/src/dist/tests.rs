@@ -2,6 +2,7 @@ use motley_core::Purpose;
 use proptest::prelude::*;
 
 use super::*;
+use crate::explore::Explore;
 
 fn gaussian(dim: usize) -> Head {
     Head::Gaussian { low: vec![-1.0; dim], high: vec![1.0; dim], x_coef: 1.0, y_coef: 0.5 }
@@ -75,6 +76,31 @@ proptest! {
         for j in 0..7 {
             prop_assert!(d_out[j].is_finite() && (mask[j] || d_out[j] == 0.0));
             prop_assert!(mask[j] || head.log_prob(&logits, &[], &mask, &[j as f32]) == f32::NEG_INFINITY);
+        }
+    }
+}
+
+/// E11: logits that are no numbers, or beyond all bounds, open no action that its mask closes.
+#[test]
+fn wild_logits_open_no_closed_action() {
+    let wild = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 0.0, 1.0];
+    let (head, mut raw) = (Head::Categorical(vec![4, 3]), [0.0; 2]);
+    let mut rng = Stream::new(11, Purpose::Check, 0, 0);
+    for _ in 0..100_000 {
+        let logits: [f32; 7] = std::array::from_fn(|_| wild[rng.below(7) as usize]);
+        let mut mask: [bool; 7] = std::array::from_fn(|_| rng.below(3) == 0);
+        mask[rng.below(4) as usize] = true;
+        mask[4 + rng.below(3) as usize] = true;
+        let check = |how: &str, raw: &[f32; 2]| {
+            assert!(mask[raw[0] as usize] && mask[4 + raw[1] as usize], "{how} {logits:?} {mask:?}: {raw:?}");
+        };
+        head.sample(&logits, &[], &mask, &mut rng, &mut raw);
+        check("drawn", &raw);
+        head.mode(&logits, &[], &mask, &mut raw);
+        check("the best", &raw);
+        for explore in [Explore::Draw, Explore::Epsilon(0.3), Explore::Uniform] {
+            explore.choose(&head, &logits, &[], &mask, &mut rng, &mut raw);
+            check("explored", &raw);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `motley export`: a policy as ONNX, one file for each distinct actor or one for the team.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use motley_nn::TeamPolicy;
@@ -38,14 +39,26 @@ pub(crate) fn run(args: &ExportArgs, registry: &Registry, out: &Output) -> Resul
         return Ok(0);
     }
     std::fs::create_dir_all(&args.out).map_err(|e| Failure::run(format!("{}: {e}", args.out.display())))?;
+    let mut taken = BTreeSet::new();
     for actor in &actors {
-        // Agents' names come from files that anybody may have written: they never become paths.
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "_-+.".contains(c) { c } else { '_' };
         let names = if actor.joint { "team".to_owned() } else { actor.agents.join("+") };
-        let name: String = names.chars().map(plain).take(120).collect();
-        write(&args.out.join(format!("{}.onnx", name.trim_start_matches('.'))), actor, verified, out)?;
+        write(&args.out.join(format!("{}.onnx", file_name(&names, &mut taken))), actor, verified, out)?;
     }
     Ok(0)
+}
+
+/// A file's name of agents' names, unlike those taken, whatever a file system thinks of capitals. They come from files that anybody
+/// may have written: they never become paths.
+fn file_name(names: &str, taken: &mut BTreeSet<String>) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-+.".contains(c) { c } else { '_' };
+    let plain: String = names.chars().map(plain).take(120).collect();
+    let first = plain.trim_start_matches('.').to_owned();
+    let (mut name, mut k) = (first.clone(), 1);
+    while !taken.insert(name.to_ascii_lowercase()) {
+        k += 1;
+        name = format!("{first}-{k}");
+    }
+    name
 }
 
 /// Holds every file to the policy before any is written; whether this build can.
@@ -70,4 +83,19 @@ fn write(path: &Path, actor: &Exported, verified: bool, out: &Output) -> Result<
     });
     out.event("exported", fields);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_get_files_of_their_own() {
+        let mut taken = BTreeSet::new();
+        let mut made = |names: &str| file_name(names, &mut taken);
+        assert_eq!([made("a b"), made("a_b"), made("A_b"), made("a_b-2")], ["a_b", "a_b-2", "A_b-3", "a_b-2-2"]);
+        assert_eq!([made("../x"), made("/x"), made("left+right")], ["_x", "_x-2", "left+right"]);
+        let long = "n".repeat(200);
+        assert_eq!([made(&long).len(), made(&long).len()], [120, 122]);
+    }
 }

@@ -141,13 +141,16 @@ fn jobs(file: &File) -> Result<Vec<Job>, String> {
     Ok(made)
 }
 
+/// The setting whose value is a table of its own.
+const TABLE: &str = "task.kwargs";
+
 /// The leaves of a table as `a.b=value`, sorted by name.
 fn words(table: &Table, prefix: &str) -> Vec<String> {
     let mut all = Vec::new();
     for (key, value) in table {
         let full = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
-            Value::Table(inner) => all.extend(words(inner, &full)),
+            Value::Table(inner) if full != TABLE => all.extend(words(inner, &full)),
             other => all.push(format!("{full}={other}")),
         }
     }
@@ -161,7 +164,7 @@ fn leaves(table: &Table, prefix: &str, is_leaf: &dyn Fn(&Value) -> bool) -> Vec<
     for (key, value) in table {
         let full = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
-            Value::Table(inner) if !is_leaf(value) => all.extend(leaves(inner, &full, is_leaf)),
+            Value::Table(inner) if full != TABLE && !is_leaf(value) => all.extend(leaves(inner, &full, is_leaf)),
             other => all.push((full, other.clone())),
         }
     }
@@ -175,6 +178,10 @@ fn grid(table: &Table) -> Result<Vec<Part>, String> {
         let Some(values) = value.as_array().filter(|v| !v.is_empty()) else {
             return Err(format!("grid.{key} = {value}: expected a list of values to try"));
         };
+        // Counted before they are made: a few long lists are more points than memory has room for.
+        if points.len().saturating_mul(values.len()) > MOST_RUNS {
+            return Err(format!("the grid has more than {MOST_RUNS} points"));
+        }
         let mut wider = Vec::with_capacity(points.len() * values.len());
         for (name, words) in &points {
             for value in values {
@@ -317,6 +324,31 @@ mod tests {
         assert!(made(&plan("algo.lr = { log_uniform = [0.0, 1.0] }")).unwrap_err().contains("algo.lr"));
     }
 
+    /// Keyword arguments are one setting, in every part of a plan.
+    #[test]
+    fn keyword_arguments_stay_together() {
+        let text = r#"
+            out = "r"
+            algos = ["ippo"]
+            tasks = ["py:mine:make"]
+            seeds = 1
+            [settings.task]
+            workers = 1
+            kwargs = { n = 3, deep = { far = "a b" } }
+        "#;
+        let kwargs = |text: &str| -> Vec<String> {
+            let of = |job: Job| job.words.iter().find_map(|w| Some(w.strip_prefix("task.kwargs=")?.to_owned())).unwrap();
+            made(text).unwrap().into_iter().map(of).collect()
+        };
+        let read = |word: &str| format!("x = {word}").parse::<Table>().unwrap().remove("x").unwrap();
+        let found = kwargs(text);
+        assert_eq!(read(&found[0]), read("{ n = 3, deep = { far = 'a b' } }"), "{found:?}");
+        assert!(!found[0].contains('\n'), "a word is one line: {found:?}");
+        assert!(made(text).unwrap()[0].words.contains(&"task.workers=1".to_owned()));
+        let grid = "out = 'r'\nalgos = ['a']\ntasks = ['t']\nseeds = 1\n[grid]\n'task.kwargs' = [{ n = 1 }, { n = 2 }]\n";
+        assert_eq!(kwargs(grid).iter().map(|word| read(word)).collect::<Vec<_>>(), [read("{ n = 1 }"), read("{ n = 2 }")]);
+    }
+
     #[test]
     fn slips_are_named() {
         let refused = |text: &str, expected: &str| {
@@ -334,5 +366,11 @@ mod tests {
             "out = \"r\\ntouch x #\": a folder's name cannot",
         );
         assert_eq!(shortened(&"x".repeat(200)).len(), MOST_NAME);
+        let list = format!("{:?}", (0..60).collect::<Vec<_>>());
+        let grid: String = (0..5).map(|k| format!("k{k} = {list}\n")).collect();
+        refused(
+            &format!("out = 'r'\nalgos = ['a']\ntasks = ['t']\nseeds = 1\n[grid]\n{grid}"),
+            "the grid has more than 100000 points",
+        );
     }
 }

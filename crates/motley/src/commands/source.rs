@@ -64,7 +64,10 @@ impl Source<'_> {
         }
         let view = RunView::open(self.path).map_err(|_| Failure::usage(neither(self.path)))?;
         if self.chosen == Chosen::Best && is_bundle(&view.policy_dir()) {
-            let (mut info, policy) = from(&view.policy_dir())?;
+            let (mut info, policy) = from(&view.policy_dir()).map_err(|failure| Failure {
+                message: format!("{}; the policy of the last checkpoint is had with --checkpoint latest", failure.message),
+                ..failure
+            })?;
             // A run that was taken up on its user's word may have its best policy from before.
             info.signed = info.signed.or_else(|| view.info().ok()?.signed);
             return Ok((info, policy));
@@ -73,7 +76,9 @@ impl Source<'_> {
         let loaded = self.checkpoint(&store)?;
         loaded.warnings.iter().for_each(|warning| self.out.warning(warning));
         if self.chosen == Chosen::Best {
-            self.out.note(format!("{shown} has no evaluation yet: the policy after {} env steps is taken", loaded.step));
+            let evaluated = std::fs::metadata(view.eval_path()).is_ok_and(|log| log.len() > 0);
+            let why = if evaluated { "was evaluated, but its best policy is missing or broken" } else { "has no evaluation yet" };
+            self.out.note(format!("{shown} {why}: the policy after {} env steps is taken", loaded.step));
         }
         let policy = from_checkpoint(self, &view, &loaded, registry)?;
         from_bundle(&policy).map_err(|e| Failure::run(format!("{shown}: {e}")))

@@ -8,7 +8,7 @@ use motley_core::Settings;
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, is_bundle, utc_now};
 use motley_train::presets;
 use motley_train::settings::{preset_of, setting};
-use motley_train::{Consent, Event, How, NOT_DURABLE, Outcome, Registry, Request, Trainer};
+use motley_train::{Consent, Event, How, NOT_DURABLE, NOT_WRITTEN, Outcome, Registry, Request, Trainer};
 use serde_json::{Map, Value, json};
 
 use crate::args::TrainArgs;
@@ -52,6 +52,15 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
     if outcome.checkpoint_failed {
         let what = format!("{NOT_DURABLE}, {} env steps were done (run folder: {})", outcome.env_steps, run.display());
         return Err(Failure::run(format!("{what}: {}", way_on(trainer.folder()))));
+    }
+    if outcome.finished && outcome.policy_failed {
+        return Err(Failure::run(format!(
+            "{NOT_WRITTEN}, {} env steps were done (run folder: {}): make way for {}; what was learned is in the checkpoints (motley eval {} --checkpoint latest)",
+            outcome.env_steps,
+            run.display(),
+            trainer.folder().policy_dir().display(),
+            run.display()
+        )));
     }
     report(out, &run, &info.algo, &info.task, info.seed, &outcome);
     Ok(if outcome.finished { 0 } else { stop.exit_code() })

@@ -15,7 +15,7 @@ use motley_nn::dist::Head;
 use motley_nn::policy::ActingGroup;
 use motley_nn::{Mode, Pool, TeamPolicy};
 use motley_run::{RealDisk, write_bundle};
-use motley_train::bundle::to_bundle;
+use motley_train::bundle::{check_weights, to_bundle};
 use motley_train::consent::{mark, signed};
 use motley_train::evaluate::{EvalPlan, EvalSummary, evaluate};
 use motley_train::settings::keys;
@@ -182,7 +182,9 @@ fn filled(plan: &Plan, weights: &Weights, names: Names) -> Result<TeamPolicy, St
         }
         group.net.set_params(|p| p.copy_from_slice(&params));
     }
-    Ok(TeamPolicy::new(std::sync::Arc::clone(&plan.team), groups))
+    let policy = TeamPolicy::new(std::sync::Arc::clone(&plan.team), groups);
+    check_weights(&policy)?;
+    Ok(policy)
 }
 
 /// EPyMARL's unshared agents lie in one file as `agents.<k>.`.

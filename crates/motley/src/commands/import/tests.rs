@@ -223,3 +223,14 @@ fn a_small_file_takes_little_memory() {
     assert!(torch::state_dict(&shown(1, &[17; 65], 0)).unwrap_err().contains("65 lengths"));
     assert!(torch::state_dict(&shown(1, &[4], 9)).unwrap_err().contains("beyond its numbers"));
 }
+
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    let args = args("harl_discrete", "");
+    let mut found = read_config(&config_path(&args).unwrap()).unwrap();
+    let (plan, _) = plan(&args, &Registry::builtin(), &mut found).unwrap();
+    let Some(Weights::Agents(dir, mut all)) = find_weights(&args.from).unwrap() else { panic!("HARL writes a file an agent") };
+    all[1].values_mut().next().unwrap().values[0] = f32::NAN;
+    let refused = filled(&plan, &Weights::Agents(dir, all), found.names).err().unwrap();
+    assert!(refused.contains("actor.1.") && refused.contains("expected a finite number, found NaN"), "{refused}");
+}
