@@ -112,7 +112,7 @@ impl Graph {
             let position = agent.position.clone().filter(|p| p.len() == 2 && !agent.obs.is_image()).ok_or_else(|| {
                 format!(
                     "a communication graph needs positions, and the task does not say where agent \"{}\" observes its own \
-                     (most tasks of mpe/* and vmas/* do): take net.trunk=mlp, which hears nobody, or an algorithm without messages, such as mappo or \
+                     (vmas/* do; of mpe/* spread, formation and line): take net.trunk=mlp, which hears nobody, or an algorithm without messages, such as mappo or \
                      happo",
                     agent.name
                 )

@@ -58,6 +58,9 @@ pub struct Adam {
     skips: u32,
 }
 
+/// Gradients from this norm on (after clipping) take no step: their squares leave single precision, and second moments that are infinite
+/// would hold their parameters still for good.
+const LARGEST_NORM: f64 = 1e19;
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 
@@ -89,10 +92,11 @@ impl Adam {
     /// One guarded step downhill.
     ///
     /// # Errors
-    /// [`UpdateError::Diverged`] after [`MAX_SKIPS`] steps in a row whose gradient was not finite; a single one is skipped.
+    /// [`UpdateError::Diverged`] after [`MAX_SKIPS`] steps in a row whose gradient was not finite, or beyond what squares can hold; a single one is skipped.
     pub fn step(&mut self, network: &str, params: &mut [f32], grad: &[f32], lr: f64) -> Result<StepReport, UpdateError> {
         let (grad_norm, scale) = clip_global(grad, self.config.max_grad_norm);
-        if !grad_norm.is_finite() {
+        // What is no number is not below the bound either.
+        if !(grad_norm * f64::from(scale) < LARGEST_NORM) {
             self.skips += 1;
             if self.skips >= MAX_SKIPS {
                 return Err(UpdateError::Diverged { network: network.to_owned(), norm: grad_norm });
@@ -153,6 +157,16 @@ mod tests {
         assert!((norm - 5.0).abs() < 1e-12 && (f64::from(scale) - 1.0 / 5.000_001).abs() < 1e-7);
         assert_eq!(clip_global(&grad, 5.5).1, 1.0);
         assert_eq!(clip_global(&grad, 0.0).1, 1.0);
+    }
+
+    /// Squares beyond single precision would make second moments infinite, and their parameters stand still for good.
+    #[test]
+    fn gradients_whose_squares_overflow_take_no_step() {
+        let (mut adam, mut p) = (Adam::new(1, config(0.0)), [1.0f32]);
+        assert!(!adam.step("net", &mut p, &[1e20], 0.1).unwrap().applied);
+        assert!(adam.step("net", &mut p, &[0.5], 0.1).unwrap().applied && (p[0] - 0.9).abs() < 1e-6);
+        let mut clipped = Adam::new(1, config(10.0));
+        assert!(clipped.step("net", &mut p, &[1e20], 0.1).unwrap().applied && clipped.second[0].is_finite());
     }
 
     /// Against Adam written out in f64.

@@ -179,8 +179,9 @@ impl Learner {
         let [sum, ones] = self.baselines[i];
         let baseline = if self.config.baseline == "mean" && ones > 0.0 { sum / ones } else { 0.0 };
         let kept: Vec<f64> = all.iter().zip(active).filter(|(_, a)| **a).map(|(g, _)| *g).collect();
-        if !kept.is_empty() {
-            let mean = kept.iter().sum::<f64>() / kept.len() as f64;
+        let mean = kept.iter().sum::<f64>() / kept.len() as f64;
+        // Without active rows there is none; returns that are no numbers end at the optimiser's gate and may not stay on here.
+        if mean.is_finite() {
             let mix = |old: f64, new: f64| (1.0 - BASELINE_RATE) * old + BASELINE_RATE * new;
             self.baselines[i] = [mix(sum, mean), mix(ones, 1.0)];
         }
