@@ -95,8 +95,7 @@ impl Adam {
     /// [`UpdateError::Diverged`] after [`MAX_SKIPS`] steps in a row whose gradient was not finite, or beyond what squares can hold; a single one is skipped.
     pub fn step(&mut self, network: &str, params: &mut [f32], grad: &[f32], lr: f64) -> Result<StepReport, UpdateError> {
         let (grad_norm, scale) = clip_global(grad, self.config.max_grad_norm);
-        // What is no number is not below the bound either.
-        if !(grad_norm * f64::from(scale) < LARGEST_NORM) {
+        if !grad_norm.is_finite() || grad_norm * f64::from(scale) >= LARGEST_NORM {
             self.skips += 1;
             if self.skips >= MAX_SKIPS {
                 return Err(UpdateError::Diverged { network: network.to_owned(), norm: grad_norm });
