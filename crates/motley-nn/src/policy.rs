@@ -210,6 +210,12 @@ impl TeamPolicy {
         Self { team: Arc::clone(lift.team()), lift: Some(lift), ..self }
     }
 
+    /// This policy in a team of the same agents whose episodes may be of another length, or paid otherwise.
+    pub fn in_team(self, team: Arc<TeamSpec>) -> Self {
+        let deciders = if Arc::ptr_eq(&self.team, &self.deciders) { Arc::clone(&team) } else { self.deciders };
+        Self { team, deciders, ..self }
+    }
+
     /// This policy with its networks where the engine's gradients are computed, if that is not the CPU.
     pub fn on(self, engine: &Engine) -> Self {
         match engine.acts_on() {

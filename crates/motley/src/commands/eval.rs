@@ -35,7 +35,7 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
     if let Some(noise) = noise {
         return against_noise(args, &loaded, &noise, &pool, plan, out);
     }
-    let played = evaluate(&loaded.player(), &loaded.make, &pool, plan).map_err(Failure::run)?;
+    let played = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
     played.warnings().iter().for_each(|warning| out.warning(warning));
     let summary = EvalSummary::of(&played);
     let distance = diversity(&loaded, args.seed, &pool)?;
@@ -56,11 +56,11 @@ fn diversity(loaded: &Loaded, seed: u64, pool: &Pool) -> Result<Option<f64>, Fai
     if loaded.policy.groups().len() < 2 {
         return Ok(None);
     }
-    let team = Arc::clone(&loaded.team);
+    let team = Arc::clone(loaded.policy.team());
     let mut roll = Rollout::new(Arc::clone(&team), ENVS, STEPS, loaded.policy.memory_len());
     let mut collector = Collector::new(team, Arc::clone(&loaded.make), seed, ENVS, 100)?;
     collector.start(&mut roll).map_err(Failure::run)?;
-    collector.collect(&loaded.player(), &mut roll, pool).map_err(Failure::run)?;
+    collector.collect(&loaded.policy, &mut roll, pool).map_err(Failure::run)?;
     Ok(behavioural_distance(&loaded.policy, &roll))
 }
 
@@ -73,12 +73,11 @@ fn against_noise(
     plan: EvalPlan,
     out: &Output,
 ) -> Result<u8, Failure> {
-    let mask = noise.mask(&loaded.team)?;
-    let player = loaded.player();
+    let mask = noise.mask(loaded.policy.team())?;
     let mut rows = vec![["NOISE", "RETURN", "STD", "CHANGE"].map(str::to_owned)];
     let mut clear = None;
     for width in &noise.levels {
-        let noisy = Noisy { policy: &player, target: noise.target, width: *width, mask: &mask };
+        let noisy = Noisy { policy: &loaded.policy, target: noise.target, width: *width, mask: &mask };
         let played = evaluate(&noisy, &loaded.make, pool, plan).map_err(Failure::run)?;
         played.warnings().iter().for_each(|warning| out.warning(warning));
         let summary = EvalSummary::of(&played);

@@ -191,7 +191,7 @@ pub(crate) fn measure_absolute(source: Source<'_>, record: &mut RunRecord, regis
         mode: if stochastic { Mode::Sample } else { Mode::Greedy },
     };
     let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
-    let played = evaluate(&loaded.player(), &loaded.make, &pool, plan).map_err(Failure::run)?;
+    let played = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
     played.warnings().iter().for_each(|warning| source.out.warning(warning));
     let best = record.best(Metric::Return).map_or(0, |e| e.env_steps);
     record.absolute = Some(absolute(&played.episodes, best));

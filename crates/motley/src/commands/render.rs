@@ -223,7 +223,7 @@ struct Episode {
 fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode, keep: Keep) -> Result<Episode, Failure> {
     let failed = |step: usize, error: &dyn std::fmt::Display| Failure::run(format!("episode {}, step {step}: {error}", k + 1));
     let stream = |purpose| Stream::new(seed, purpose, k as u64, u64::MAX);
-    let team: &TeamSpec = &loaded.team;
+    let team: &TeamSpec = loaded.policy.team();
     let mut env = (loaded.make)()?;
     let mut buf = FrameBuf::new(team);
     if let Keep::Photos { width, .. } = keep {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use motley_core::secret::missing;
-use motley_core::{Origin, Purpose, Settings, Stream, TeamSpec};
-use motley_nn::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
+use motley_core::{Origin, Purpose, Settings, Stream};
+use motley_nn::{Policy, TeamPolicy};
 use motley_run::{Bundle, CheckpointStore, Identity, Loaded as Checkpoint, RealDisk, RunView, is_bundle, neither, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle, to_bundle};
 use motley_train::consent::{chosen, signed};
@@ -20,12 +20,10 @@ use crate::output::Output;
 
 /// A policy with the environment that it was trained in, or another one that it can be played in.
 pub(crate) struct Loaded {
-    /// The policy; its team is that of training.
+    /// The policy, in the team as the environment shows it: agents and state are those of training, a step limit may not be.
     pub(crate) policy: TeamPolicy,
     /// Makes the environment, with the settings of training but for those that were changed.
     pub(crate) make: MakeEnv,
-    /// The team as that environment shows it: agents and state are those of training, a step limit may not be.
-    pub(crate) team: Arc<TeamSpec>,
     /// The task.
     pub(crate) task: String,
     /// The algorithm.
@@ -185,9 +183,9 @@ pub(crate) fn load_on(
             info.task
         )));
     }
-    let team = Arc::clone(found);
+    let policy = policy.in_team(Arc::clone(found));
     let make: MakeEnv = Arc::new(move || task.make(&options));
-    Ok(Loaded { policy, make, team, task: name, algo: info.algo })
+    Ok(Loaded { policy, make, task: name, algo: info.algo })
 }
 
 /// Refuses a setting of training: a policy that is trained has none.
@@ -201,43 +199,4 @@ fn refuse_training(setting: &str, task: &Settings) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-impl Loaded {
-    /// The policy as it plays here.
-    pub(crate) fn player(&self) -> Player<'_> {
-        Player { policy: &self.policy, team: &self.team }
-    }
-}
-
-/// A policy in the team that its environment shows: how long episodes are and what they pay is the environment's, not the training's.
-pub(crate) struct Player<'a> {
-    policy: &'a TeamPolicy,
-    team: &'a Arc<TeamSpec>,
-}
-
-impl Policy for Player<'_> {
-    fn team(&self) -> &Arc<TeamSpec> {
-        self.team
-    }
-
-    fn memory_len(&self) -> usize {
-        self.policy.memory_len()
-    }
-
-    fn wants_all(&self) -> bool {
-        self.policy.wants_all()
-    }
-
-    fn act(
-        &self,
-        batch: ObsBatch<'_>,
-        memory: &mut [f32],
-        mode: Mode,
-        rng: &[Stream],
-        out: &mut Decision,
-        scratch: &mut ActScratch,
-    ) -> Result<(), ActError> {
-        self.policy.act(batch, memory, mode, rng, out, scratch)
-    }
 }
