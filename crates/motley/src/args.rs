@@ -102,7 +102,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The run folder (default: runs/<suite>/<task>/<algo>/<UTC time>-s<seed>).
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
     /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
@@ -334,7 +334,7 @@ pub(crate) struct ReproduceArgs {
     #[arg(long)]
     pub(crate) parallel: Option<usize>,
     /// Where the run folders go (default: runs/reproduce/<ID>); runs found there are resumed or taken as they are.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Further settings, key=value; the verdict then is about those.
     pub(crate) settings: Vec<String>,

@@ -477,7 +477,7 @@ fn one_seed_twice_is_no_two_seeds_and_a_broken_run_no_end() {
     let (code, _, err) = motley_in(dir.path(), &["plot", "runs/broken", "-o", "c.svg"]);
     assert!(code == 1 && err.contains("run.json"), "nothing is left: {code} {err}");
     std::fs::remove_file(at("runs/broken/run.json")).unwrap();
-    let words = ["train", "happo", "matrix/climbing", "--out", "runs/broken"];
+    let words = ["train", "happo", "matrix/climbing", "-o", "runs/broken"];
     let (code, _, err) = motley_in(dir.path(), &words);
     assert!(code == 2 && err.contains("what is left of a run") && !err.contains("--resume"), "{code} {err}");
 }
