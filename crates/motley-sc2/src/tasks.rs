@@ -111,7 +111,7 @@ impl Task for RealTask {
 
     /// Looks for the game and the map; the game itself is started at the first reset.
     fn make(&self, options: &TaskOptions) -> Result<Box<dyn Env>, ConfigError> {
-        let (game, seen) = (GameOptions::read(options)?, Options::read(options)?);
+        let (game, seen) = (GameOptions::read(options)?, Options::of(options)?);
         let install = Install::find(&game.path, &game.version, &game.data_version)?;
         Ok(Box::new(RealBattle::new(self.suite, &self.map, install, game, seen)?))
     }

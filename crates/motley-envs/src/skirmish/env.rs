@@ -30,7 +30,7 @@ impl Skirmish {
     /// # Errors
     /// A setting that is missing or does not go with the others.
     pub fn new(map: &Map, options: &TaskOptions) -> Result<Self, ConfigError> {
-        let (rules, options) = (Rules::read(options)?, Options::read(options)?);
+        let (rules, options) = (Rules::read(options)?, Options::of(options)?);
         let profile = rules.profile();
         if profile == Profile::Smaclite && matches!(map.lineup, Lineup::Drawn(_)) {
             return Err(ConfigError::Invalid(format!(

@@ -3,6 +3,8 @@
 //! M. Samvelyan et al., "The StarCraft Multi-Agent Challenge", AAMAS 2019; SMACv2 as in `draw`; HARL's wrapper: J. Zhong et al.,
 //! "Heterogeneous-Agent Reinforcement Learning", JMLR 2024.
 
+mod harl;
+
 use super::ground::{Ground, SIZE};
 use super::hidden::Hidden;
 use super::maps::Map;
@@ -61,6 +63,15 @@ impl Pen<'_> {
 
     fn skip(&mut self, n: usize) {
         (0..n).for_each(|_| self.put(0.0));
+    }
+
+    /// The next `n` entries, all 0 for now.
+    fn block(&mut self, n: usize) -> &mut [f32] {
+        let rest = std::mem::take(&mut self.0).into_slice();
+        let (block, rest) = rest.split_at_mut(n.min(rest.len()));
+        self.0 = rest.iter_mut();
+        block.fill(0.0);
+        block
     }
 
     fn one_hot(&mut self, at: Option<usize>, n: usize) {
@@ -140,8 +151,8 @@ impl Layout {
         let time = usize::from(self.options.state_timestep);
         let around = 17 * usize::from(self.options.state_terrain);
         match self.options.state.as_str() {
-            "fp" => self.allies * (ally + self.actions) + self.foes * (foe + self.actions),
-            "ep" => self.allies * (ally + self.actions + 4 + 17) + self.foes * foe + 1,
+            "fp" => self.fp_size(),
+            "ep" => self.ep_size(),
             _ => {
                 let memory = if self.options.state_last_action { self.actions } else { 0 };
                 self.allies * (ally + memory + around) + self.foes * foe + time
@@ -210,26 +221,46 @@ impl Layout {
     /// Availability of agent `i`.
     pub fn write_mask(&self, now: &Moment<'_>, i: usize, mask: &mut [bool]) {
         mask.fill(false);
+        self.open_slots(now, i, |slot| mask[slot] = true);
+    }
+
+    /// Tells `open` of every slot that agent `i` may take.
+    fn open_slots(&self, now: &Moment<'_>, i: usize, mut open: impl FnMut(usize)) {
         let u = &now.view.allies[i];
         if !u.alive() {
-            mask[0] = true;
-            return;
+            return open(0);
         }
-        mask[1] = true;
-        mask[2..MOVES_END].copy_from_slice(&Self::can_move(now.view, u));
-        mask[MOVES_END..self.looks_end].fill(true);
+        open(1);
+        let free = Self::can_move(now.view, u);
+        (2..MOVES_END).filter(|slot| free[slot - 2]).for_each(&mut open);
+        (MOVES_END..self.looks_end).for_each(&mut open);
+        let foes = &now.view.foes;
         if let Some(burst) = self.burst_of(u.kind) {
-            mask[burst] = now.view.foes.iter().any(|o| self.offers(u.bursts_on(o), o));
+            if foes.iter().any(|o| self.offers(u.bursts_on(o), o)) {
+                open(burst);
+            }
         } else if u.heals() {
             let slots = if self.options.unified() { self.allies } else { self.allies.min(self.foes) };
-            for j in 0..slots {
-                let o = &now.view.allies[j];
-                mask[self.first_ally + j] = j != i && !o.heals() && self.offers(self.targets(now, i, o), o);
-            }
+            let offered = |j: &usize| {
+                let o = &now.view.allies[*j];
+                *j != i && !o.heals() && self.offers(self.targets(now, i, o), o)
+            };
+            (0..slots).filter(offered).for_each(|j| open(self.first_ally + j));
         } else {
-            for (j, o) in now.view.foes.iter().enumerate() {
-                mask[self.first_foe + j] = self.offers(self.targets(now, i, o), o);
-            }
+            let offered = |j: &usize| self.offers(self.targets(now, i, &foes[*j]), &foes[*j]);
+            (0..self.foes).filter(offered).for_each(|j| open(self.first_foe + j));
+        }
+    }
+
+    /// Whether agent `i`'s slot of foe `j` is open, as SMAC tells it beside the foe: for a healer that slot is about ally `j`.
+    fn open_at(&self, now: &Moment<'_>, i: usize, j: usize) -> bool {
+        let (u, o) = (&now.view.allies[i], &now.view.foes[j]);
+        if self.burst_of(u.kind).is_some() {
+            u.bursts_on(o)
+        } else if u.heals() {
+            !self.options.unified() && j < self.allies && self.treats(now, i, j)
+        } else {
+            self.targets(now, i, o)
         }
     }
 
@@ -307,15 +338,7 @@ impl Layout {
                 pen.skip(5 + self.bits(Side::Foe));
                 continue;
             };
-            // The slot's availability, as in SMAC: for a healer slot j is about ally j.
-            let open = if self.burst_of(u.kind).is_some() {
-                u.bursts_on(o)
-            } else if u.heals() {
-                !self.options.unified() && j < self.allies && self.treats(now, i, j)
-            } else {
-                self.targets(now, i, o)
-            };
-            pen.put(if open { 1.0 } else { 0.0 });
+            pen.put(if self.open_at(now, i, j) { 1.0 } else { 0.0 });
             pen.put(distance / sight);
             pen.put((o.x - u.x) / sight);
             pen.put((o.y - u.y) / sight);
@@ -366,25 +389,35 @@ impl Layout {
         if harl {
             pen.one_hot(now.last[i], self.actions);
         }
-        if self.options.obs_timestep {
-            pen.put(now.time);
-        }
         if harl {
             pen.one_hot(Some(i), self.allies);
         }
+        if self.options.obs_timestep {
+            pen.put(now.time);
+        }
     }
 
-    fn put_in_state(&self, pen: &mut Pen<'_>, now: &Moment<'_>, side: Side, i: usize) {
-        let (view, u) = (now.view, &now.view.side(side)[i]);
+    /// From the middle of the map, in parts of the playable area's sides.
+    fn put_place(&self, pen: &mut Pen<'_>, now: &Moment<'_>, u: &Unit) {
         let half = SIZE as f32 / 2.0;
+        pen.put((u.x - half) / now.view.extent[0]);
+        pen.put((u.y - half) / now.view.extent[1]);
+    }
+
+    /// A unit of either side as states have it; zeros when it is dead.
+    fn put_in_state(&self, pen: &mut Pen<'_>, now: &Moment<'_>, side: Side, i: usize) {
+        let u = &now.view.side(side)[i];
+        let ours = side == Side::Ally;
+        if !u.alive() {
+            return pen.skip(3 + self.bits(side) + if ours { 1 + self.facing() } else { 0 });
+        }
         pen.put((u.hp / u.hp_max) as f32);
-        if side == Side::Ally {
+        if ours {
             pen.put(u.charge as f32);
         }
-        pen.put((u.x - half) / view.extent[0]);
-        pen.put((u.y - half) / view.extent[1]);
+        self.put_place(pen, now, u);
         self.put_shield(pen, u, side);
-        if side == Side::Ally {
+        if ours {
             self.put_facing(pen, now, i);
         }
         self.put_type(pen, u, side);
@@ -392,58 +425,29 @@ impl Layout {
 
     /// The state: one row, or one per agent.
     pub fn write_state(&self, now: &Moment<'_>, state: &mut [f32]) {
-        if self.options.state != "fp" {
-            return self.write_row(now, state);
-        }
-        self.write_row(now, &mut state[..self.state]);
-        let (first, others) = state.split_at_mut(self.state);
-        for (row, u) in others.chunks_exact_mut(self.state).zip(&now.view.allies[1..]) {
-            if u.alive() { row.copy_from_slice(first) } else { row.fill(0.0) }
-        }
-        if !now.view.allies[0].alive() {
-            first.fill(0.0);
+        match self.options.state.as_str() {
+            "ep" => self.write_ep(now, state),
+            "fp" => state.chunks_exact_mut(self.state).enumerate().for_each(|(i, row)| self.write_fp(now, i, row)),
+            _ => self.write_smac(now, state),
         }
     }
 
-    fn write_row(&self, now: &Moment<'_>, state: &mut [f32]) {
+    fn write_smac(&self, now: &Moment<'_>, state: &mut [f32]) {
         let view = now.view;
         let mut pen = Pen(state.iter_mut());
-        let (ep, fp) = (self.options.state == "ep", self.options.state == "fp");
-        let width = 4 + self.bits(Side::Ally) + self.facing();
         for (i, u) in view.allies.iter().enumerate() {
-            if u.alive() {
-                self.put_in_state(&mut pen, now, Side::Ally, i)
-            } else {
-                pen.skip(width)
-            }
-            if fp || ep {
-                pen.one_hot(now.last[i].filter(|_| u.alive()), self.actions);
-            }
-            if ep && u.alive() {
-                Self::can_move(view, u).iter().for_each(|free| pen.put(if *free { 1.0 } else { 0.0 }));
-            } else if ep {
-                pen.skip(4);
-            }
-            if (ep || (!fp && self.options.state_terrain)) && u.alive() {
-                self.put_surroundings(&mut pen, &view.ground, u, true, true);
-            } else if ep || (!fp && self.options.state_terrain) {
-                pen.skip(17);
+            self.put_in_state(&mut pen, now, Side::Ally, i);
+            match (self.options.state_terrain, u.alive()) {
+                (true, true) => self.put_surroundings(&mut pen, &view.ground, u, true, true),
+                (true, false) => pen.skip(17),
+                (false, _) => {}
             }
         }
-        for (j, u) in view.foes.iter().enumerate() {
-            if u.alive() {
-                self.put_in_state(&mut pen, now, Side::Foe, j)
-            } else {
-                pen.skip(3 + self.bits(Side::Foe))
-            }
-            if fp {
-                pen.skip(self.actions);
-            }
-        }
-        if !ep && !fp && self.options.state_last_action {
+        (0..self.foes).for_each(|j| self.put_in_state(&mut pen, now, Side::Foe, j));
+        if self.options.state_last_action {
             now.last.iter().for_each(|last| pen.one_hot(*last, self.actions));
         }
-        if ep || (!fp && self.options.state_timestep) {
+        if self.options.state_timestep {
             pen.put(now.time);
         }
     }

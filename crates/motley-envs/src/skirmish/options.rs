@@ -1,6 +1,6 @@
 //! The suite's settings.
 
-use motley_core::{Key, Kind, settings};
+use motley_core::{ConfigError, Key, Kind, TaskOptions, settings};
 
 use super::maps::{Lineup, Map};
 use super::units::Profile;
@@ -23,7 +23,7 @@ settings! {
         actions: String = "smac", Kind::Choice(&["smac", "unified"]);
         /// layout of observations: smac, or that of HARL's wrapper
         obs: String = "smac", Kind::Choice(&["smac", "harl"]);
-        /// state: smac, ep (with last actions, moves, surroundings and time), fp (one per agent, as in HARL's wrapper)
+        /// state: smac, or one of HARL's wrapper, ep (one for all, with masks, surroundings and time) or fp (one per agent, from where it stands)
         state: String = "smac", Kind::Choice(&["smac", "ep", "fp"]);
         /// observe the last actions of visible allies (always in HARL's layout)
         obs_last_action: bool = false, Kind::Bool;
@@ -33,11 +33,11 @@ settings! {
         obs_pathing: bool = false, Kind::Bool;
         /// observe the height of nine points around
         obs_terrain: bool = false, Kind::Bool;
-        /// last actions in the state
+        /// last actions in the state (smac; always in HARL's)
         state_last_action: bool = true, Kind::Bool;
-        /// part of the episode that is over in the state
+        /// part of the episode that is over in the state (smac; always in ep)
         state_timestep: bool = false, Kind::Bool;
-        /// pathing and height around each unit of the team in the state
+        /// pathing and height around each unit of the team in the state (smac; always in ep)
         state_terrain: bool = false, Kind::Bool;
         /// 1 for a win, -1 for a defeat, 0 for a draw, in place of losses of the foes, kills and the win, scaled to 20
         reward_sparse: bool = false, Kind::Bool;
@@ -84,6 +84,27 @@ impl Options {
             key.name = format!("task.{}", key.name);
         }
         keys
+    }
+
+    /// From resolved settings.
+    ///
+    /// # Errors
+    /// A setting that is missing, or one of SMAC's state that HARL's states would pass over.
+    pub fn of(options: &TaskOptions) -> Result<Self, ConfigError> {
+        let read = Self::read(options)?;
+        let (ep, fp) = (read.state == "ep", read.state == "fp");
+        let idle = [
+            ("state_last_action=false", (ep || fp) && !read.state_last_action),
+            ("state_timestep=true", fp && read.state_timestep),
+            ("state_terrain=true", fp && read.state_terrain),
+        ];
+        match idle.iter().find(|(_, idle)| *idle) {
+            Some((name, _)) => Err(ConfigError::Invalid(format!(
+                "task.{name} is of task.state=smac; task.state={} is HARL's layout, which has its own entries",
+                read.state
+            ))),
+            None => Ok(read),
+        }
     }
 
     pub(super) fn unified(&self) -> bool {

@@ -131,25 +131,69 @@ fn harls_layout_says_what_it_should() {
     let own = whole(&[&[1.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 0.0], &memory[0]]);
     let obs = whole(&[&allies, FOES_SEEN.as_flattened(), &EDGE_MOVES, &own, &hot(0, 5)]);
     near("observation", &buf.obs[spec.obs_range(0)], &obs);
-    let mut row = Vec::new();
-    for (i, unit) in ALLIES_STATE.iter().enumerate() {
-        row.extend(unit);
-        row.extend(if i == 3 { vec![0.0; 11] } else { memory[i].clone() });
-    }
-    FOES_STATE.iter().for_each(|unit| row.extend(unit.iter().chain(&[0.0; 11])));
-    for (i, found) in buf.state.chunks_exact(row.len()).enumerate() {
-        let expected = if i == 3 { vec![0.0; row.len()] } else { row.clone() };
-        near(&format!("row {i} of the state"), found, &expected);
-    }
-    assert_eq!(buf.state.len(), 5 * row.len());
-    let (_, buf) = scene(&["state=ep"]);
+    let timed = scene(&["obs=harl", "obs_timestep=true"]).1;
+    near("the time is last", &timed.obs[spec.obs_range(0).end..][..1], &[0.25]);
+}
+
+#[test]
+fn harls_row_per_agent_says_what_it_should() {
+    let (env, buf) = scene(&["state=fp"]);
+    let memory = memories();
+    // From the stalker at the edge: who is seen, how far off and where, cooldown, health, shield, place, type, last action.
+    let north = whole(&[&[1.0, 4.0 / N, 0.0, 4.0 / N, 0.0, 1.0, 0.25, -6.0 / 32.0, -3.5 / 32.0, 1.0, 0.0], &memory[1]]);
+    let zealot = whole(&[&[1.0, 5.0 / N, 3.0 / N, 4.0 / N, 0.5, 0.75, 1.0, -3.0 / 32.0, -3.5 / 32.0, 0.0, 1.0], &memory[2]]);
+    let distant = whole(&[&[0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 3.0 / 32.0, -7.5 / 32.0, 0.0, 1.0], &memory[4]]);
+    // Whether it can be attacked, how far off and where, whether it is seen, health, shield, type, place; the distant are there too.
+    let foes = [
+        [1.0, 6.0 / N, 6.0 / N, 0.0, 1.0, 1.0, 0.5, 0.0, 1.0, 0.0, -7.5 / 32.0],
+        [0.0, 7.5 / N, 6.0 / N, 4.5 / N, 1.0, 0.25, 0.0, 0.0, 1.0, 0.0, -3.0 / 32.0],
+        [1.0, 5.0 / N, 4.0 / N, 3.0 / N, 1.0, 0.5, 0.5, 1.0, 0.0, -2.0 / 32.0, -4.5 / 32.0],
+        [0.0; 11],
+        [0.0, 20.0 / N, 20.0 / N, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 14.0 / 32.0, -7.5 / 32.0],
+    ];
+    let own = whole(&[&[1.0, 0.0, 0.0, 0.0, 0.5, 1.0, -6.0 / 32.0, -7.5 / 32.0, 1.0, 0.0], &memory[0]]);
+    let row = whole(&[&north, &zealot, &[0.0; 22], &distant, foes.as_flattened(), &EDGE_MOVES, &own, &hot(0, 5)]);
+    assert_eq!((env.spec().state, buf.state.len()), (StateSpace::Fp(row.len()), 5 * row.len()));
+    near("the first agent's row", &buf.state[..row.len()], &row);
+    let rows: Vec<_> = buf.state.chunks_exact(row.len()).collect();
+    assert!(rows[3].iter().all(|x| *x == 0.0), "the fallen's");
+    near("the distant's number", &rows[4][row.len() - 5..], &hot(4, 5));
+    near("the first, from the distant", &rows[4][..4], &[0.0, 1.0, -1.0, 0.0]);
+}
+
+#[test]
+fn harls_state_for_all_says_what_it_should() {
+    let (env, buf) = scene(&["state=ep"]);
+    let memory = memories();
     let mut state = Vec::new();
-    for (i, [moves, around]) in surroundings().iter().enumerate() {
+    for (i, unit) in ALLIES_STATE.iter().enumerate() {
         let memory = if i == 3 { vec![0.0; 11] } else { memory[i].clone() };
-        state.extend(whole(&[&ALLIES_STATE[i], &memory, moves, around]));
+        state.extend(whole(&[unit, &memory]));
     }
-    state.extend(whole(&[FOES_STATE.as_flattened(), &[0.25]]));
+    state.extend(FOES_STATE.as_flattened());
+    let (around, spec) = (surroundings(), env.spec());
+    for i in 0..5 {
+        let mask: Vec<f32> = buf.avail[spec.mask_range(i)].iter().map(|open| f32::from(u8::from(*open))).collect();
+        // The fallen lies at the edge too; its mask is the no-op.
+        let ground = if i == 3 { &around[0][1] } else { &around[i][1] };
+        state.extend(whole(&[&mask, ground]));
+    }
+    state.extend([0.25, 32.0, 32.0, 32.0, 32.0, 9.0]);
     near("state for all", &buf.state, &state);
+    let fallen = 5 * (7 + 11) + 5 * 6 + 3 * (11 + 17);
+    near("the fallen's mask", &buf.state[fallen..fallen + 11], &hot(0, 11));
+}
+
+#[test]
+fn settings_of_smacs_state_do_not_go_with_harls() {
+    let map = find("2s3z").unwrap();
+    let refused = |settings: &[&str]| Skirmish::new(&map, &options(&Battle(map.clone()), settings).unwrap()).is_err();
+    for settings in
+        [["state=fp", "state_timestep=true"], ["state=fp", "state_terrain=true"], ["state=ep", "state_last_action=false"]]
+    {
+        assert!(refused(&settings), "{settings:?}");
+    }
+    assert!(!refused(&["state=ep", "state_timestep=true"]), "it has the time");
 }
 
 #[test]
@@ -211,7 +255,8 @@ fn position_and_direction_stand_before_the_type() {
         }
     }
     let (env, buf) = scene(&["obs=harl", "state=fp", "obs_own_pos=true", "field_of_view=true"]);
-    assert_eq!((env.spec().agents[0].obs.size(), env.spec().state), (144 + 4 + 12 * 5, StateSpace::Fp(175 + 10 + 12 * 10)));
+    // Two entries more for each of the team, and twelve slots more in each last action.
+    assert_eq!((env.spec().agents[0].obs.size(), env.spec().state), (144 + 4 + 12 * 5, StateSpace::Fp(173 + 10 + 12 * 5)));
     let own = [0.5, 1.0, 10.0 / 32.0, 8.5 / 32.0, 1.0, 0.0, 1.0, 0.0];
     let from = buf.obs[env.spec().obs_range(0)].len() - 5 - 23 - 8;
     near("own block of HARL's", &buf.obs[from..from + 8], &own);

@@ -6,40 +6,41 @@ use super::super::units::Race;
 use super::super::world::{Side, TICK, TICKS};
 use super::*;
 
-/// Name, actions, observation, state, HARL's observation, HARL's FP row, limit, largest raw reward.
-type Row = (&'static str, usize, usize, usize, usize, usize, usize, f64);
+/// Name, actions, observation, state, HARL's observation, HARL's EP and a row of its FP, limit, largest raw reward.
+type Row = (&'static str, usize, usize, usize, usize, usize, usize, usize, f64);
 
-/// SMAC's own numbers. The largest raw reward is 10 for every foe, its health and shield, and 200.
+/// SMAC's own numbers; HARL's states by the formulas of its sizes (an agent's number and the last actions are in FP, the mask of each agent
+/// with 17 entries of ground, the time and five constants in EP). The largest raw reward is 10 for every foe, its health and shield, and 200.
 const TABLE: [Row; 23] = [
-    ("3m", 9, 30, 48, 64, 75, 60, 365.0),
-    ("8m", 14, 80, 168, 204, 280, 120, 640.0),
-    ("25m", 31, 250, 950, 1054, 1725, 150, 1575.0),
-    ("5m_vs_6m", 12, 55, 98, 124, 170, 70, 530.0),
-    ("8m_vs_9m", 15, 85, 179, 217, 314, 120, 695.0),
-    ("10m_vs_11m", 17, 105, 243, 289, 430, 150, 805.0),
-    ("27m_vs_30m", 36, 285, 1170, 1288, 2250, 180, 1850.0),
-    ("MMM", 16, 160, 290, 334, 450, 150, 1015.0),
-    ("MMM2", 18, 176, 322, 370, 538, 180, 1205.0),
-    ("2s3z", 11, 80, 120, 144, 175, 120, 1020.0),
-    ("3s5z", 14, 128, 216, 252, 328, 150, 1510.0),
-    ("3s5z_vs_3s6z", 15, 136, 230, 268, 365, 170, 1670.0),
-    ("3s_vs_3z", 9, 36, 54, 70, 81, 150, 680.0),
-    ("3s_vs_4z", 10, 42, 61, 79, 101, 200, 840.0),
-    ("3s_vs_5z", 11, 48, 68, 88, 123, 250, 1000.0),
-    ("1c3s5z", 15, 162, 270, 310, 405, 180, 1870.0),
-    ("2m_vs_1z", 7, 16, 26, 36, 33, 150, 360.0),
-    ("corridor", 30, 156, 282, 346, 1002, 400, 1280.0),
-    ("6h_vs_8z", 14, 78, 140, 172, 252, 150, 1480.0),
-    ("2s_vs_1sc", 7, 17, 27, 37, 34, 300, 510.0),
-    ("so_many_baneling", 38, 202, 397, 479, 1613, 100, 1480.0),
-    ("bane_vs_bane", 30, 336, 984, 1084, 1704, 200, 1260.0),
-    ("2c_vs_64zg", 70, 332, 342, 478, 4822, 400, 3080.0),
+    ("3m", 9, 30, 48, 64, 132, 81, 60, 365.0),
+    ("8m", 14, 80, 168, 204, 422, 251, 120, 640.0),
+    ("25m", 31, 250, 950, 1054, 2156, 1203, 150, 1575.0),
+    ("5m_vs_6m", 12, 55, 98, 124, 249, 156, 70, 530.0),
+    ("8m_vs_9m", 15, 85, 179, 217, 441, 267, 120, 695.0),
+    ("10m_vs_11m", 17, 105, 243, 289, 589, 351, 150, 805.0),
+    ("27m_vs_30m", 36, 285, 1170, 1288, 2607, 1458, 180, 1850.0),
+    ("MMM", 16, 160, 290, 334, 626, 393, 150, 1015.0),
+    ("MMM2", 18, 176, 322, 370, 678, 435, 180, 1205.0),
+    ("2s3z", 11, 80, 120, 144, 266, 173, 120, 1020.0),
+    ("3s5z", 14, 128, 216, 252, 470, 299, 150, 1510.0),
+    ("3s5z_vs_3s6z", 15, 136, 230, 268, 492, 318, 170, 1670.0),
+    ("3s_vs_3z", 9, 36, 54, 70, 138, 87, 150, 680.0),
+    ("3s_vs_4z", 10, 42, 61, 79, 148, 99, 200, 840.0),
+    ("3s_vs_5z", 11, 48, 68, 88, 158, 111, 250, 1000.0),
+    ("1c3s5z", 15, 162, 270, 310, 564, 363, 180, 1870.0),
+    ("2m_vs_1z", 7, 16, 26, 36, 80, 44, 150, 360.0),
+    ("corridor", 30, 156, 282, 346, 570, 435, 400, 1280.0),
+    ("6h_vs_8z", 14, 78, 140, 172, 332, 213, 150, 1480.0),
+    ("2s_vs_1sc", 7, 17, 27, 37, 81, 45, 300, 510.0),
+    ("so_many_baneling", 38, 202, 397, 479, 788, 595, 100, 1480.0),
+    ("bane_vs_bane", 30, 336, 984, 1084, 2118, 1227, 200, 1260.0),
+    ("2c_vs_64zg", 70, 332, 342, 478, 522, 675, 400, 3080.0),
 ];
 
 #[test]
 fn sizes_and_limits_are_those_of_smac() {
     let registry = Registry::builtin();
-    for (name, actions, obs, state, harl_obs, fp, limit, _) in TABLE {
+    for (name, actions, obs, state, harl_obs, ep, fp, limit, _) in TABLE {
         let name = format!("skirmish/{name}");
         let plain = registry.make(&name, &[]).unwrap();
         let spec = plain.spec();
@@ -47,6 +48,7 @@ fn sizes_and_limits_are_those_of_smac() {
         assert_eq!(found, (actions, obs, StateSpace::Ep(state), Some(limit)), "{name}");
         let harl = registry.make(&name, &["obs=harl", "state=fp"]).unwrap();
         assert_eq!((harl.spec().agents[0].obs.size(), harl.spec().state), (harl_obs, StateSpace::Fp(fp)), "{name}");
+        assert_eq!(registry.make(&name, &["state=ep"]).unwrap().spec().state, StateSpace::Ep(ep), "{name}");
     }
     for (race, sizes) in [
         ("protoss", [(92, 130), (182, 310), (191, 327), (362, 820), (389, 901)]),
