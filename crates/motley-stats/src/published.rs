@@ -23,7 +23,7 @@ pub enum Source {
     Logic,
     /// From memory of the paper: a hint, no verdict is built on it.
     Unverified,
-    /// Printed or read, but of another simulator or other rules: shown, never judged.
+    /// Printed or read, but of another simulator, other rules or settings that are not here: shown, never judged.
     Other,
 }
 
@@ -89,7 +89,7 @@ pub struct Published {
     pub value: f64,
     /// What counts as the same number: from here ...
     pub low: f64,
-    /// ... to here.
+    /// ... to here; what is better surpasses it.
     pub high: f64,
     /// Nothing can be better than this; what is shows an error.
     pub limit: Option<f64>,
@@ -216,13 +216,15 @@ pub fn all() -> &'static [Published] {
 /// What runs say about a published number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Within the band or better.
+    /// Within the band; of a claim [against](Published::against) another algorithm: better than it.
     Reached,
+    /// Better than the band: what the paper's runs failed at, for one, was learned.
+    Above,
     /// Worse than the band.
     Missed,
     /// Better than is possible: something is wrong.
     Impossible,
-    /// Nothing is published at these steps, or nothing that runs may be judged by.
+    /// Nothing is published at these steps, nothing that runs may be judged by, or nothing to tell two algorithms apart by.
     Unknown,
 }
 
@@ -233,6 +235,10 @@ pub struct Comparison {
     pub ours: Estimate,
     /// The published value at these steps, where there is one.
     pub published: Option<f64>,
+    /// The band around it, from low to high.
+    pub band: Option<(f64, f64)>,
+    /// Both sides of a claim have a win rate of 0: where nobody wins there is no better one.
+    pub at_floor: bool,
     /// The verdict on the point estimate.
     pub verdict: Verdict,
     /// Whether the whole interval lies on the side of the verdict.
@@ -241,7 +247,7 @@ pub struct Comparison {
 
 impl Published {
     /// Compares runs that were trained for `steps` (the published number or a part of it). Higher is better. Of a claim
-    /// [`against`](Published::against) another algorithm the runs of both are given, and the difference is compared.
+    /// [`against`](Published::against) another algorithm the runs of both are given, and the difference is compared: it must be above 0.
     ///
     /// # Errors
     /// [`StatsError::Empty`] without runs (of either) or without an evaluation of the metric.
@@ -257,21 +263,43 @@ impl Published {
             Over::Mean => average(values),
             Over::Median => middle(values),
         };
-        let ours = bootstrap.estimate(&Scores::new(numbers)?, |s| match s.tasks() {
+        let scores = Scores::new(numbers)?;
+        let ours = bootstrap.estimate(&scores, |s| match s.tasks() {
             [own, other] => over(own) - over(other),
             tasks => tasks.first().map_or(f64::NAN, |own| over(own)),
         });
-        let at = if steps >= self.steps { Some(self.value) } else { self.milestone(steps) };
-        let published = at.filter(|_| self.source.judges());
-        let floor = published.map(|value| value - (self.value - self.low));
-        let (verdict, clear) = match (self.limit, floor) {
-            // By more than what the episodes of an evaluation may be luckier than others.
-            (Some(limit), _) if ours.low > limit + 0.02 * limit.abs() => (Verdict::Impossible, true),
-            (_, None) => (Verdict::Unknown, true),
-            (_, Some(floor)) if ours.value >= floor => (Verdict::Reached, ours.low >= floor),
-            (_, Some(floor)) => (Verdict::Missed, ours.high < floor),
-        };
-        Ok(Comparison { ours, published: at, verdict, clear })
+        let nothing_won = || scores.tasks().iter().all(|side| over(side) <= 0.0);
+        let at_floor = self.against.is_some() && self.metric == Metric::WinRate && nothing_won();
+        let (published, band) = self.at(steps).unzip();
+        let (verdict, clear) = self.judged(&ours, band.filter(|_| self.source.judges() && !at_floor));
+        Ok(Comparison { ours, published, band, at_floor, verdict, clear })
+    }
+
+    /// The verdict on an estimate, and whether its whole interval agrees.
+    fn judged(&self, ours: &Estimate, band: Option<(f64, f64)>) -> (Verdict, bool) {
+        // By more than what the episodes of an evaluation may be luckier than others.
+        if self.limit.is_some_and(|limit| ours.low > limit + 0.02 * limit.abs()) {
+            return (Verdict::Impossible, true);
+        }
+        let Some((floor, ceiling)) = band else { return (Verdict::Unknown, true) };
+        let is_claim = self.against.is_some();
+        // As good as the other is not better than the other.
+        let reaches = |x: f64| x >= floor && (x > 0.0 || !is_claim);
+        let surpasses = |x: f64| x > ceiling && !is_claim;
+        match ours.value {
+            x if surpasses(x) => (Verdict::Above, surpasses(ours.low)),
+            x if reaches(x) => (Verdict::Reached, reaches(ours.low)),
+            _ => (Verdict::Missed, !reaches(ours.high)),
+        }
+    }
+
+    /// The published value at `steps`, with the band around it.
+    fn at(&self, steps: u64) -> Option<(f64, (f64, f64))> {
+        if steps >= self.steps {
+            return Some((self.value, (self.low, self.high)));
+        }
+        let band = |value: f64| (value - (self.value - self.low), value + (self.high - self.value));
+        self.milestone(steps).map(|value| (value, band(value)))
     }
 
     /// The milestone that lies within a tenth of `steps`.
@@ -314,6 +342,12 @@ mod tests {
         values.iter().enumerate().map(|(k, v)| run("happo", "mpe/simple_spread_v3", k as u64, &[-100.0, *v])).collect()
     }
 
+    /// A run that won this share at the end of the budget.
+    fn won(algo: &str, p: &Published, seed: u64, rate: f64) -> RunRecord {
+        let end = crate::Evaluation { env_steps: p.steps, won: vec![rate], ..Default::default() };
+        RunRecord { evaluations: vec![end], ..run(algo, &p.task, seed, &[]) }
+    }
+
     #[test]
     fn every_file_parses_and_ids_are_unique() {
         for text in FILES {
@@ -339,7 +373,17 @@ mod tests {
         assert_eq!(verdict(&[-63.0, -62.0, -64.0]), (Verdict::Reached, true));
         assert_eq!(verdict(&[-64.0, -50.0, -80.0]), (Verdict::Reached, false));
         assert_eq!(verdict(&[-90.0, -91.0, -92.0]), (Verdict::Missed, true));
+        assert_eq!(verdict(&[-50.0, -51.0, -52.0]), (Verdict::Above, true));
+        assert_eq!(verdict(&[-50.0, -51.0, -70.0]), (Verdict::Above, false));
         assert_eq!(compare(&[-60.0, -62.0, -64.0]).ours.value, -62.0);
+    }
+
+    /// MAPPO with a network for each agent fails on MMM2: whoever wins everything has done something else than the same.
+    #[test]
+    fn a_published_failure_is_surpassed_not_reached() {
+        let p = all().iter().find(|p| p.id == "mappo-smac-mmm2-unshared/mappo").unwrap();
+        let of = |rate: f64| p.compare(&[won("mappo", p, 0, rate)], p.steps, &bootstrap()).unwrap().verdict;
+        assert_eq!([0.0, 0.1, 0.15, 1.0].map(of), [Verdict::Missed, Verdict::Reached, Verdict::Reached, Verdict::Above]);
     }
 
     #[test]
@@ -348,7 +392,10 @@ mod tests {
         let at = |steps, value: f64| p.compare(&seeds(&[value; 3]), steps, &bootstrap()).unwrap();
         assert_eq!((at(2_000_000, -71.0).published, at(2_000_000, -71.0).verdict), (Some(-71.0), Verdict::Reached));
         assert_eq!(at(2_000_000, -80.0).verdict, Verdict::Missed);
+        assert_eq!(at(2_000_000, -60.0).verdict, Verdict::Above, "in the band of the whole budget only");
         assert_eq!(at(4_000_000, -80.0).verdict, Verdict::Unknown);
+        let bands = [2_000_000, 4_000_000, p.steps].map(|steps| at(steps, -80.0).band);
+        assert_eq!(bands, [Some((-75.0, -67.0)), None, Some((-68.0, -60.0))], "each with the value that is judged by");
         let early: Vec<Option<f64>> = [100_000, 500_000, 1_000_000].map(|s| at(s, -90.0).published).to_vec();
         assert_eq!(early, [Some(-99.0), Some(-82.0), Some(-77.0)], "a tenth of the budget is judged");
     }
@@ -363,6 +410,8 @@ mod tests {
             ("epymarl-climbing/iql", Source::Unverified),
             ("epymarl-spread/qmix", Source::Other),
             ("harl-hands-over/happo", Source::Other),
+            ("mappo-smac-6h_vs_8z/qmix", Source::Other),
+            ("harl-smac-6h_vs_8z/qmix", Source::Other),
             ("mappo-smac-25m/qmix", Source::Transcript),
         ] {
             let p = of(id);
@@ -383,10 +432,7 @@ mod tests {
     fn a_claim_against_another_is_a_difference() {
         let p = all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap();
         assert_eq!(p.against.as_deref(), Some("qmix"));
-        let won = |algo: &str, seed: u64, rate: f64| RunRecord {
-            evaluations: vec![crate::Evaluation { env_steps: p.steps, won: vec![rate], ..Default::default() }],
-            ..run(algo, &p.task, seed, &[])
-        };
+        let won = |algo: &str, seed: u64, rate: f64| won(algo, p, seed, rate);
         let runs = [won("u-qmix", 0, 0.9), won("qmix", 0, 0.5), won("u-qmix", 1, 0.7), won("qmix", 1, 0.6)];
         let c = p.compare(&runs, p.steps, &bootstrap()).unwrap();
         assert!((c.ours.value - 0.25).abs() < 1e-12 && c.verdict == Verdict::Reached, "{c:?}");
@@ -396,11 +442,28 @@ mod tests {
         assert!(p.compare(&runs[..1], p.steps, &bootstrap()).is_err(), "nothing to compare with");
     }
 
+    /// A claim says better: what is as good has not reached it, and where nobody wins nothing can be told.
+    #[test]
+    fn a_claim_is_not_reached_by_a_draw() {
+        let p = all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap();
+        let of = |ours: [f64; 2], theirs: [f64; 2]| {
+            let side = |algo: &'static str, rates: [f64; 2]| (0..2).map(move |k| won(algo, p, k as u64, rates[k]));
+            let runs: Vec<RunRecord> = side("u-qmix", ours).chain(side("qmix", theirs)).collect();
+            let c = p.compare(&runs, p.steps, &bootstrap()).unwrap();
+            (c.verdict, c.clear, c.at_floor)
+        };
+        assert_eq!(of([0.0; 2], [0.0; 2]), (Verdict::Unknown, true, true));
+        assert_eq!(of([0.5; 2], [0.5; 2]), (Verdict::Missed, true, false));
+        assert_eq!(of([0.5, 0.7], [0.5; 2]), (Verdict::Reached, false, false), "a resample of the first seed alone is a draw");
+        assert_eq!(of([0.5, 0.7], [0.4; 2]), (Verdict::Reached, true, false));
+        assert_eq!(of([0.0; 2], [0.0, 0.2]), (Verdict::Missed, true, false));
+    }
+
     #[test]
     fn better_than_possible_is_an_error() {
         let p = Published { limit: Some(-60.0), ..spread() };
         let of = |v: f64| p.compare(&seeds(&[v; 3]), p.steps, &bootstrap()).unwrap().verdict;
-        assert_eq!((of(-50.0), of(-59.5)), (Verdict::Impossible, Verdict::Reached));
+        assert_eq!((of(-50.0), of(-59.5)), (Verdict::Impossible, Verdict::Above));
     }
 
     #[test]

@@ -186,6 +186,10 @@ impl Report {
         for (algo, scores) in &tables {
             let curves: Vec<Vec<Curve>> =
                 self.tasks.iter().map(|t| task_curves(&groups[algo][t.0.as_str()], t, options)).collect();
+            let curve = sample_efficiency(&curves, b).unwrap_or_else(|error| {
+                self.warnings.push(format!("{algo} has no curve over env steps: {error}"));
+                Vec::new()
+            });
             self.summaries.push(Summary {
                 algo: (*algo).to_owned(),
                 runs: scores.pooled().count(),
@@ -194,7 +198,7 @@ impl Report {
                 mean: b.estimate(scores, mean),
                 gap: b.estimate(scores, |s| optimality_gap(s, options.threshold)),
                 profile: profile::with_intervals(scores, &self.thresholds, b),
-                curve: sample_efficiency(&curves, b).unwrap_or_default(),
+                curve,
             });
         }
         Ok(())
@@ -337,7 +341,8 @@ fn shared_tasks(groups: &Groups<'_>, options: &Options, warnings: &mut Vec<Strin
     let mut tasks = Vec::new();
     for task in shared {
         let runs = || groups.values().flat_map(|t| &t[task]);
-        let known = runs().next().and_then(|r| Bounds::known(r.0, options.metric));
+        // Of all or of none: what is known of one run's rules says nothing of another's.
+        let known = runs().map(|r| Bounds::known(r.0, options.metric)).reduce(|a, b| a.filter(|_| a == b)).flatten();
         let found = match (options.bounds.get(task), known) {
             (Some(given), _) => Some((*given, "given")),
             (None, Some(known)) => Some((known, "known")),
@@ -409,6 +414,29 @@ mod tests {
             [("s/one", 10.0, "from these runs"), ("s/two", 100.0, "from these runs")]
         );
         assert!(r.warnings.iter().any(|w| w.contains("s/three")) && r.warnings.len() == 1, "{:?}", r.warnings);
+    }
+
+    /// A curve that cannot be drawn is missed by whoever reads the report, who is told why.
+    #[test]
+    fn a_curve_that_is_left_out_is_named() {
+        let mut all = runs();
+        all.iter_mut().filter(|r| r.algo == "a" && r.task == "s/two").for_each(|r| r.evaluations[0].returns = vec![f64::NAN]);
+        let r = Report::new(&all, &options()).unwrap();
+        let drawn: Vec<(&str, bool)> = r.summaries.iter().map(|s| (s.algo.as_str(), !s.curve.is_empty())).collect();
+        assert_eq!(drawn, [("a", false), ("b", true)]);
+        assert!(r.warnings.iter().any(|w| w.starts_with("a has no curve over env steps: ")), "{:?}", r.warnings);
+    }
+
+    /// Runs of another program, which say nothing of their rules, take the known ends from all.
+    #[test]
+    fn ends_are_known_where_every_run_tells_its_rules() {
+        let on = |algo: &str, text: &str| RunRecord {
+            config: toml::from_str(text).unwrap(),
+            ..run(algo, "matrix/climbing", 0, &[0.0, if algo == "a" { 5.0 } else { 7.0 }])
+        };
+        let origin = |runs: &[RunRecord]| Report::new(runs, &options()).unwrap().tasks[0].2;
+        assert_eq!(origin(&[on("a", "task.steps = 1"), on("b", "task.steps = 1")]), "known");
+        assert_eq!(origin(&[on("a", "task.steps = 1"), on("b", "")]), "from these runs");
     }
 
     #[test]

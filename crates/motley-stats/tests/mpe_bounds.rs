@@ -321,7 +321,7 @@ fn in_use(task: &str, continuous: bool, flavour: &str) -> f64 {
     if flavour == "v3" {
         let run = serde_json::json!({
             "algo": "a", "task": task, "seed": 0, "env_steps": 1, "evaluations": [],
-            "config": { "task": { "continuous": continuous, "flavour": flavour } },
+            "config": { "task": { "continuous": continuous, "flavour": flavour, "max_cycles": 25, "local_ratio": 0.5 } },
         });
         let run: RunRecord = serde_json::from_value(run).unwrap();
         return Bounds::known(&run, Metric::Return).unwrap().high;

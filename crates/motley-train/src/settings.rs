@@ -191,9 +191,27 @@ impl Request {
     /// # Errors
     /// Those of [`Request::plan`], but for room.
     pub fn plan_anywhere(&self, registry: &Registry) -> Result<(Plan, Option<ConfigError>), ConfigError> {
-        let algorithm = registry.algorithms.get(&self.algo)?;
-        let task = registry.tasks.get(&self.task)?;
-        let mut settings = Settings::new(keys(&*algorithm, &*task));
+        let (algorithm, task) = (registry.algorithms.get(&self.algo)?, registry.tasks.get(&self.task)?);
+        let (settings, preset) = self.layers(&*algorithm, &*task, registry)?;
+        finish(algorithm, task, settings, preset)
+    }
+
+    /// Every setting as the layers give it. No environment is asked, so that no game or engine need be there: `auto` stays `auto`.
+    ///
+    /// # Errors
+    /// An unknown name or key, a value out of range.
+    pub fn settings(&self, registry: &Registry) -> Result<Settings, ConfigError> {
+        let (algorithm, task) = (registry.algorithms.get(&self.algo)?, registry.tasks.get(&self.task)?);
+        Ok(self.layers(&*algorithm, &*task, registry)?.0)
+    }
+
+    fn layers(
+        &self,
+        algorithm: &dyn AlgorithmSpec,
+        task: &dyn Task,
+        registry: &Registry,
+    ) -> Result<(Settings, Option<&'static Preset>), ConfigError> {
+        let mut settings = Settings::new(keys(algorithm, task));
         for (key, value) in task.defaults() {
             settings.set(&key, &value, Origin::Task(task.name()))?;
         }
@@ -201,7 +219,7 @@ impl Request {
         if let Some(preset) = preset {
             settings.merge(&preset.settings, &Origin::Preset(preset.title()))?;
         }
-        let placed = |e: ConfigError| explained(e, &*algorithm, &*task, registry);
+        let placed = |e: ConfigError| explained(e, algorithm, task, registry);
         if let Some((name, table)) = &self.file {
             let named = |e: ConfigError| ConfigError::File { path: name.clone(), why: placed(e).to_string() };
             let mut table = table.clone();
@@ -215,7 +233,7 @@ impl Request {
         for text in self.overrides.iter().filter(|o| preset_of(o).is_none()) {
             settings.set_text(text, Origin::CommandLine).map_err(placed)?;
         }
-        finish(algorithm, task, settings, preset)
+        Ok((settings, preset))
     }
 
     /// The preset that the highest layer names which names one; the tuned one where none does.

@@ -336,7 +336,7 @@ pub(crate) struct ReproduceArgs {
     /// Where the run folders go (default: runs/reproduce/<ID>); runs found there are resumed or taken as they are.
     #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Further settings, key=value; the verdict then is about those.
+    /// Further settings, key=value; where they change what is learned the verdict is about those.
     pub(crate) settings: Vec<String>,
 }
 

@@ -66,6 +66,9 @@ fn a_sweep_trains_what_is_left_and_is_compared() {
         at("_low") <= at("") && at("") <= at("_high")
     };
     assert!(events(&out, "aggregate").iter().all(|e| ["iqm", "median", "mean", "optimality_gap"].iter().all(|n| between(e, n))));
+    let scales = events(&out, "scale");
+    let climbing = scales.iter().find(|s| s["task"] == "matrix/climbing").unwrap();
+    assert!(climbing["origin"] == "known" && climbing["high"] == 11.0, "{climbing}");
     let improvement = events(&out, "improvement");
     assert!(improvement.len() == 1 && between(&improvement[0], "probability"));
     for name in ["table.tex", "runs.jsonl", "marl-eval.json", "aggregates.svg", "improvement.svg", "profiles.svg", "curves.svg"] {
@@ -81,6 +84,10 @@ fn a_sweep_trains_what_is_left_and_is_compared() {
         let blank = std::fs::read_to_string(dir.path().join(format!("book/{suite}.md"))).unwrap();
         assert!(blank.contains("  |  |  |  |  |") && blank.contains("No run of this suite"), "{blank}");
     }
+    let claims = std::fs::read_to_string(dir.path().join("book/vmas.md")).unwrap();
+    assert!(claims.contains(" | hetgppo | gppo | 2,000,000 |  |  |  |\n"), "{claims}");
+    let table = std::fs::read_to_string(dir.path().join("made/table.tex")).unwrap();
+    assert!(table.contains("Algorithm & IQM & Median & Mean & Optimality gap"), "{table}");
     documents_hold_the_same(dir.path(), &rows);
     the_absolute_metric_is_of_the_best_policy(dir.path());
     what_marl_eval_would_misread_is_not_written(dir.path());
@@ -293,7 +300,7 @@ fn the_shipped_plans_resolve() {
         if name == "sharing_ant" && !cfg!(feature = "mujoco") {
             assert!(code == 3 && err.contains("MuJoCo"), "{name}: {code} {err}");
         } else {
-            assert!(code == 0 && events(&out, "run").len() >= 30, "{name}: {err}");
+            assert!(code == 0 && events(&out, "run").len() >= 20, "{name}: {err}");
         }
     }
 }
@@ -408,26 +415,39 @@ fn a_fraction_goes_on_as_the_run_that_it_began() {
     assert!(code == 2 && err.contains("schedule_steps = 0"), "{err}");
 }
 
-/// Finished runs are judged as they lie there: within the band, below it, better than the payoffs allow.
+/// Finished runs are judged as they lie there: within the band, below and above it, better than the payoffs allow. Runs that cannot be read
+/// are runs that failed, whatever their words.
 #[test]
 fn verdicts_have_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
-    let words = |part: &str| format!("reproduce epymarl-penalty-0/ippo --seeds 1 --steps-fraction {part} {SHORT} --json");
+    let words = |part: &str| format!("reproduce epymarl-penalty-25/ippo --seeds 1 --steps-fraction {part} {SHORT}");
     assert_eq!(motley(dir.path(), &words("0.0001")).0, 0);
-    let run = dir.path().join("runs/reproduce/epymarl-penalty-0/ippo/s0");
+    let run = dir.path().join("runs/reproduce/epymarl-penalty-25/ippo/s0");
     let read = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
     let mut info: Value = serde_json::from_str(&read("run.json")).unwrap();
     info["env_steps"] = 20_000_000.into();
     std::fs::write(run.join("run.json"), info.to_string()).unwrap();
     let mut line: Value = serde_json::from_str(read("eval.jsonl").lines().next().unwrap()).unwrap();
     line["env_steps"] = 20_000_000.into();
-    for (value, code, verdict) in [(248.0, 0, "reached"), (200.0, 4, "missed"), (300.0, 4, "impossible")] {
-        line["return"] = value.into();
+    let mut judged = |value: Value| {
+        line["return"] = value;
         std::fs::write(run.join("eval.jsonl"), format!("{line}\n")).unwrap();
-        let (found, out, err) = motley(dir.path(), &words("1"));
+        motley(dir.path(), &format!("{} --json", words("1")))
+    };
+    for (value, code, verdict) in [(48.0, 0, "reached"), (20.0, 4, "missed"), (100.0, 0, "above"), (300.0, 4, "impossible")] {
+        let (found, out, err) = judged(value.into());
         let done = &events(&out, "done")[0];
         assert_eq!((found, done["verdict"].as_str(), done["value"].as_f64()), (code, Some(verdict), Some(value)), "{err}");
+        assert_eq!((done["band_low"].as_f64(), done["band_high"].as_f64()), (Some(45.0), Some(55.0)));
     }
+    let (code, _, err) = judged(Value::Null);
+    assert!(code == 1 && err.contains("epymarl-penalty-25/ippo: no verdict") && err.contains("not finite"), "{code} {err}");
+    judged(48.0.into());
+    let (_, out, _) = motley(dir.path(), &words("1"));
+    assert!(out.contains("ippo: reached\nours 48.0 (one seed) at") && !out.contains("interval"), "{out}");
+    std::fs::write(run.join("eval.jsonl"), "").unwrap();
+    let (code, _, err) = motley(dir.path(), &words("1"));
+    assert!(code == 1 && err.contains("1 of 1 runs have no evaluation: no verdict"), "{code} {err}");
 }
 
 #[test]

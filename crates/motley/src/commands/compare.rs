@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use motley_core::{Purpose, Stream};
-use motley_stats::report::{Options, Report, TaskRow};
+use motley_stats::report::{Options, Report, Summary, TaskRow};
 use motley_stats::{Bootstrap, Bounds, Estimate, Metric, RunRecord, StatsError, marl_eval, record};
 use motley_train::Registry;
 use motley_view::curves::{self, Lines, Point};
@@ -199,6 +199,9 @@ fn events(report: &Report, out: &Output) {
         }
         out.event("task", fields);
     }
+    for (task, bounds, origin) in &report.tasks {
+        out.event("scale", json!({ "task": task, "low": bounds.low, "high": bounds.high, "origin": origin }));
+    }
     for s in &report.summaries {
         let mut fields = json!({ "algo": s.algo, "runs": s.runs, "tasks": report.tasks.len() });
         for (name, e) in [("iqm", &s.iqm), ("median", &s.median), ("mean", &s.mean), ("optimality_gap", &s.gap)] {
@@ -320,7 +323,7 @@ fn pictures(report: &Report, dir: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// A `tabular` with a row a task and a column an algorithm; the best of a row, by IQM, is bold.
+/// A `tabular` with a row a task and a column an algorithm, the best of a row, by IQM, bold; and one of the aggregates, where there are some.
 fn latex(report: &Report) -> String {
     let mut algos: Vec<&str> = report.rows.iter().map(|r| r.algo.as_str()).collect();
     algos.sort_unstable();
@@ -338,14 +341,42 @@ fn latex(report: &Report) -> String {
         text.push_str(&format!("{} & {} \\\\\n", escape(&task[0].task), cells.join(" & ")));
     }
     text.push_str("\\bottomrule\n\\end{tabular}\n");
-    text
+    text + &latex_aggregates(report)
+}
+
+/// A `tabular` with a row an algorithm and a column an aggregate over the shared tasks; the best of a column is bold.
+fn latex_aggregates(report: &Report) -> String {
+    const GAP: usize = 3;
+    if report.summaries.is_empty() {
+        return String::new();
+    }
+    let of = |s: &Summary| [s.iqm, s.median, s.mean, s.gap];
+    let best: [f64; 4] = std::array::from_fn(|k| {
+        let values = report.summaries.iter().map(|s| of(s)[k].value);
+        if k == GAP { values.fold(f64::INFINITY, f64::min) } else { values.fold(f64::NEG_INFINITY, f64::max) }
+    });
+    let mut text = format!(
+        "\n% Aggregates over {} tasks, scores scaled to 0 ... 1, with 95 % stratified bootstrap intervals; of the gap less is better.\n\
+         \\begin{{tabular}}{{lcccc}}\n\\toprule\nAlgorithm & IQM & Median & Mean & Optimality gap \\\\\n\\midrule\n",
+        report.tasks.len()
+    );
+    for s in &report.summaries {
+        let alone = s.runs <= report.tasks.len();
+        let cells: Vec<String> = of(s).iter().zip(best).map(|(e, best)| latex_estimate(e, 3, best, alone)).collect();
+        text.push_str(&format!("{} & {} \\\\\n", escape(&s.algo), cells.join(" & ")));
+    }
+    text + "\\bottomrule\n\\end{tabular}\n"
 }
 
 fn latex_cell(row: &TaskRow, best: f64) -> String {
-    let (d, e) = (digits(row.iqm.value), &row.iqm);
+    latex_estimate(&row.iqm, digits(row.iqm.value), best, row.seeds == 1)
+}
+
+/// Bold where it is the best; without an interval where there is `alone` one seed.
+fn latex_estimate(e: &Estimate, d: usize, best: f64, alone: bool) -> String {
     let value = format!("{:.d$}", e.value);
     let value = if e.value == best { format!("\\mathbf{{{value}}}") } else { value };
-    if row.seeds == 1 {
+    if alone {
         return format!("${value}$");
     }
     format!("${value}$ \\scriptsize$[{:.d$}, {:.d$}]$", e.low, e.high)
@@ -379,19 +410,51 @@ mod tests {
         }
     }
 
-    #[test]
-    fn latex_has_a_row_a_task_and_marks_the_best() {
-        let report = Report {
+    fn report(rows: Vec<TaskRow>) -> Report {
+        Report {
             metric: Metric::Return,
             absolute: false,
-            rows: vec![row("mpe/a_b", "x", -60.0), row("mpe/a_b", "y", -50.0), row("mpe/c", "y", 1500.0)],
+            rows,
             tasks: Vec::new(),
             summaries: Vec::new(),
             improvements: Vec::new(),
             growth: Vec::new(),
             thresholds: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn latex_has_the_aggregates_of_the_shared_tasks() {
+        let estimate = |value: f64| Estimate { value, low: value - 0.125, high: value + 0.125 };
+        let summary = |algo: &str, value: f64| Summary {
+            algo: algo.into(),
+            runs: 5,
+            iqm: estimate(value),
+            median: estimate(value),
+            mean: estimate(value),
+            gap: estimate(1.0 - value),
+            profile: Vec::new(),
+            curve: Vec::new(),
         };
+        let with = Report {
+            tasks: vec![("mpe/a_b".into(), Bounds { low: 0.0, high: 1.0 }, "known")],
+            summaries: vec![summary("x_1", 0.25), summary("y", 0.75)],
+            ..report(vec![row("mpe/a_b", "x_1", 0.25), row("mpe/a_b", "y", 0.75)])
+        };
+        let text = latex(&with);
+        assert!(text.contains("Algorithm & IQM & Median & Mean & Optimality gap \\\\\n"), "{text}");
+        assert!(text.contains("x\\_1 & $0.250$ \\scriptsize$[0.125, 0.375]$ & "), "{text}");
+        let best = " & $\\mathbf{0.250}$ \\scriptsize$[0.125, 0.375]$ \\\\\n\\bottomrule";
+        assert!(text.contains("y & $\\mathbf{0.750}$") && text.contains(best), "the least gap is the best: {text}");
+        assert_eq!(text.matches("\\end{tabular}").count(), 2);
+        let alone = Report { summaries: Vec::new(), ..with };
+        assert_eq!(latex(&alone).matches("\\end{tabular}").count(), 1);
+    }
+
+    #[test]
+    fn latex_has_a_row_a_task_and_marks_the_best() {
+        let report = report(vec![row("mpe/a_b", "x", -60.0), row("mpe/a_b", "y", -50.0), row("mpe/c", "y", 1500.0)]);
         let text = latex(&report);
         assert!(text.contains("Task & x & y \\\\\n"), "{text}");
         let first = "mpe/a\\_b & $-60.0$ \\scriptsize$[-61.0, -59.0]$ & $\\mathbf{-50.0}$ \\scriptsize$[-51.0, -49.0]$ \\\\\n";

@@ -7,13 +7,13 @@ use motley_core::ConfigError;
 use motley_core::error::nearest;
 use motley_envs::registry::options;
 use motley_stats::published::{self, Comparison, Published, Source, Verdict};
-use motley_stats::{FEWEST_SEEDS, RunRecord};
+use motley_stats::{Estimate, FEWEST_SEEDS, RunRecord};
 use motley_train::Registry;
 use motley_train::presets::Preset;
 use serde_json::{Value, json};
 
 use crate::args::ReproduceArgs;
-use crate::commands::compare::{bootstrap, digits, interval, refused};
+use crate::commands::compare::{bootstrap, digits, interval};
 use crate::commands::config::request;
 use crate::commands::jobs::{self, Job, State};
 use crate::commands::list::{Wanted, screen_table};
@@ -50,8 +50,10 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
     } else {
         out.note(format!("trained as: {}", form.text));
     }
-    if args.seeds < FEWEST_SEEDS as u64 {
-        out.warning(format!("{} seeds: an interval of fewer than {FEWEST_SEEDS} is too narrow", args.seeds));
+    match args.seeds {
+        1 => out.warning(format!("one seed has no interval: {FEWEST_SEEDS} are the fewest that carry one")),
+        n if n < FEWEST_SEEDS as u64 => out.warning(format!("{n} seeds: an interval of fewer than {FEWEST_SEEDS} is too narrow")),
+        _ => {}
     }
     let stop = Stop::listen()?;
     let failed = jobs::run(&jobs, args.parallel, registry, start, &stop.asked, out)?;
@@ -66,7 +68,16 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
         }
         records.extend(from_folder(&job.dir, out)?.map(|r| until(r, steps)));
     }
-    let mut comparison = result.compare(&records, steps, &bootstrap(RESAMPLES, 0)?).map_err(refused)?;
+    if records.len() < jobs.len() {
+        return Err(Failure::run(format!(
+            "{} of {} runs have no evaluation: no verdict; remove their folders and give the command again",
+            jobs.len() - records.len(),
+            jobs.len()
+        )));
+    }
+    // Settings were checked before anything was trained: what cannot be read now is a fault of the runs.
+    let compared = result.compare(&records, steps, &bootstrap(RESAMPLES, 0)?);
+    let mut comparison = compared.map_err(|error| Failure::run(format!("{}: no verdict: {error}", result.id)))?;
     comparison.verdict = form.judged(comparison.verdict);
     report(result, steps, &records, &comparison, &form, out);
     Ok(if matches!(comparison.verdict, Verdict::Missed | Verdict::Impossible) { MISSED } else { 0 })
@@ -77,7 +88,7 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
 struct Form {
     /// Everything that is trained has a preset.
     tuned: bool,
-    /// Settings were given with the command.
+    /// Settings that change what is learned were given with the command.
     own: bool,
     text: String,
 }
@@ -97,8 +108,8 @@ impl Form {
             None => format!("{algo} without a preset"),
         };
         let named = presets.iter().map(name).collect::<Vec<_>>().join(" against ");
-        let own = !args.settings.is_empty();
-        let text = if own { format!("{named}, {}", args.settings.join(" ")) } else { named };
+        let text = if args.settings.is_empty() { named } else { format!("{named}, {}", args.settings.join(" ")) };
+        let own = args.settings.iter().any(|word| teaches(word));
         Ok(Self { tuned: presets.iter().all(|p| p.1.is_some()), own, text })
     }
 
@@ -113,8 +124,14 @@ impl Form {
     }
 }
 
+/// Whether a word `key=value` changes what is learned, as threads, evaluations and logs do not.
+fn teaches(word: &str) -> bool {
+    let key = word.split_once('=').map_or(word, |(key, _)| key).trim();
+    ["num_envs", "preset"].contains(&key) || ["algo.", "net.", "task."].iter().any(|section| key.starts_with(section))
+}
+
 /// The beginning of a run: a folder may hold one that was trained further than is asked about now.
-fn until(mut record: RunRecord, steps: u64) -> RunRecord {
+pub(crate) fn until(mut record: RunRecord, steps: u64) -> RunRecord {
     let count = record.evaluations.iter().position(|e| e.env_steps >= steps).map_or(record.evaluations.len(), |last| last + 1);
     record.evaluations.truncate(count);
     record.env_steps = record.evaluations.last().map_or(0, |e| e.env_steps);
@@ -150,14 +167,18 @@ fn algos(result: &Published) -> impl Iterator<Item = &str> {
     std::iter::once(result.algo.as_str()).chain(result.against.as_deref())
 }
 
+/// The words after ALGO TASK that make a run one of the result's.
+pub(crate) fn words(result: &Published) -> Vec<String> {
+    result.preset.iter().map(|p| format!("preset={p}")).chain(result.settings.iter().cloned()).collect()
+}
+
 fn jobs(result: &Published, args: &ReproduceArgs, steps: u64) -> Vec<Job> {
     let above = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/reproduce").join(&result.id));
     let job = |algo: &str, seed: u64| {
-        let preset = result.preset.iter().map(|p| format!("preset={p}"));
         // Schedules have the published horizon: a part of the budget is then the beginning of the whole.
         let fixed = [format!("total_steps={steps}"), format!("schedule_steps={}", result.steps), format!("seed={seed}")];
-        let mut words = vec![algo.to_owned(), result.task.clone()];
-        words.extend(preset.chain(result.settings.iter().cloned()).chain(args.settings.iter().cloned()).chain(fixed));
+        let own = words(result).into_iter().chain(args.settings.iter().cloned());
+        let words = [algo.to_owned(), result.task.clone()].into_iter().chain(own).chain(fixed).collect();
         let name = if algo == result.algo { format!("s{seed}") } else { format!("{algo}-s{seed}") };
         Job { dir: above.join(name), words }
     };
@@ -172,9 +193,11 @@ fn describe(p: &Published) -> String {
     format!("{}: {}, {}: {:.d$} (band {:.d$} to {:.d$}) at {} env steps", p.id, p.paper, p.place, p.value, p.low, p.high, p.steps)
 }
 
-fn word(verdict: Verdict) -> &'static str {
+/// A verdict in a word.
+pub(crate) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Reached => "reached",
+        Verdict::Above => "above",
         Verdict::Missed => "missed",
         Verdict::Impossible => "impossible",
         Verdict::Unknown => "no verdict",
@@ -182,26 +205,14 @@ fn word(verdict: Verdict) -> &'static str {
 }
 
 fn report(result: &Published, steps: u64, records: &[RunRecord], c: &Comparison, form: &Form, out: &Output) {
-    let d = digits(result.value);
-    let theirs = match (&result.against, c.published) {
-        (_, None) => "nothing published at these steps".to_owned(),
-        (Some(other), Some(_)) => format!("that is the difference to {other}"),
-        (None, Some(v)) => format!("published {v:.d$}"),
-    };
     let seeds = records.iter().filter(|r| r.algo == result.algo).count();
-    let clearly = match (c.verdict, c.clear) {
-        (Verdict::Reached | Verdict::Missed, true) => ", and the whole interval agrees",
-        (Verdict::Reached | Verdict::Missed, false) => ", but the interval reaches across the edge of the band",
-        (Verdict::Impossible, _) => ": better than any policy can be on this task, so something is wrong",
-        (Verdict::Unknown, _) => "",
-    };
     out.line(format!(
-        "{}: {}{clearly}\nours {} over {} seeds at {steps} env steps ({}); {theirs}",
+        "{}: {}\nours {} at {steps} env steps ({}); {}",
         result.id,
-        word(c.verdict),
-        interval(&c.ours, d),
-        seeds,
-        form.text
+        sentence(c, seeds),
+        measured(&c.ours, digits(result.value), seeds),
+        form.text,
+        theirs(result, c)
     ));
     if let Some(why) = unjudged(result, c, form) {
         out.line(format!("no verdict: {why}"));
@@ -209,12 +220,50 @@ fn report(result: &Published, steps: u64, records: &[RunRecord], c: &Comparison,
     if !result.note.is_empty() {
         out.line(format!("note: {}", result.note));
     }
-    let fields = json!({
-        "id": result.id, "algo": result.algo, "task": result.task, "verdict": word(c.verdict), "clear": c.clear,
+    out.event("done", fields(result, steps, seeds, c, form));
+}
+
+/// The verdict, and whether the interval agrees: of one seed there is none.
+fn sentence(c: &Comparison, seeds: usize) -> String {
+    let verdict = if c.verdict == Verdict::Above { "above the published band" } else { word(c.verdict) };
+    let more = match (c.verdict, c.clear) {
+        (Verdict::Impossible, _) => ": better than any policy can be on this task, so something is wrong",
+        (Verdict::Reached | Verdict::Above | Verdict::Missed, _) if seeds < 2 => "",
+        (Verdict::Reached | Verdict::Above | Verdict::Missed, true) => ", and the whole interval agrees",
+        (Verdict::Reached | Verdict::Above | Verdict::Missed, false) => ", but the interval reaches across the edge of the band",
+        (Verdict::Unknown, _) => "",
+    };
+    format!("{verdict}{more}")
+}
+
+/// `-64.0 [-66.1, -62.3] over 5 seeds`
+fn measured(ours: &Estimate, digits: usize, seeds: usize) -> String {
+    match seeds {
+        0 | 1 => format!("{:.digits$} (one seed)", ours.value),
+        2..FEWEST_SEEDS => format!("{} over {seeds} seeds (so few make a rough interval)", interval(ours, digits)),
+        _ => format!("{} over {seeds} seeds", interval(ours, digits)),
+    }
+}
+
+/// The published value at these steps, with the band that was judged by.
+fn theirs(result: &Published, c: &Comparison) -> String {
+    let d = digits(result.value);
+    match (&result.against, c.published, c.band.filter(|_| result.source.judges())) {
+        (_, None, _) => "nothing published at these steps".to_owned(),
+        (Some(other), ..) => format!("that is the difference to {other}"),
+        (None, Some(v), Some((low, high))) => format!("published {v:.d$} (band {low:.d$} to {high:.d$})"),
+        (None, Some(v), None) => format!("published {v:.d$}"),
+    }
+}
+
+/// The same for a program; whether an interval agrees is null where one seed makes none.
+fn fields(result: &Published, steps: u64, seeds: usize, c: &Comparison, form: &Form) -> Value {
+    json!({
+        "id": result.id, "algo": result.algo, "task": result.task, "verdict": word(c.verdict), "clear": (seeds > 1).then_some(c.clear),
         "value": c.ours.value, "low": c.ours.low, "high": c.ours.high, "seeds": seeds, "env_steps": steps,
-        "published": c.published, "band_low": result.low, "band_high": result.high, "against": result.against, "form": form.text,
-    });
-    out.event("done", fields);
+        "published": c.published, "band_low": c.band.map(|b| b.0), "band_high": c.band.map(|b| b.1),
+        "against": result.against, "form": form.text, "reason": unjudged(result, c, form),
+    })
 }
 
 /// Why nothing is judged, if nothing is.
@@ -223,6 +272,7 @@ fn unjudged(result: &Published, c: &Comparison, form: &Form) -> Option<String> {
         (Verdict::Unknown, Some(_)) if !result.source.judges() => {
             Some(format!("the published value is {}", source(result.source)))
         }
+        (Verdict::Unknown, Some(_)) if c.at_floor => Some("both win rates are 0, so there is nothing to tell apart".into()),
         (Verdict::Unknown, Some(_)) if form.is_untuned() => Some("defaults were trained, no preset is made for this task".into()),
         _ => None,
     }
@@ -261,13 +311,14 @@ pub(crate) fn source(source: Source) -> &'static str {
         Source::Transcript => "transcript",
         Source::Logic => "follows from the payoffs",
         Source::Unverified => "from memory, unverified",
-        Source::Other => "of another simulator or other rules",
+        Source::Other => "of another simulator, other rules or settings not here",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use motley_core::{Env, Key, Task, TaskOptions};
+    use motley_train::Request;
 
     use super::*;
 
@@ -296,6 +347,10 @@ mod tests {
         let own = form("harl-spread-discrete/happo", &["algo.lr=0.1"]);
         assert_eq!((own.text.as_str(), own.is_untuned()), ("preset happo/tuned, algo.lr=0.1", false));
         assert_eq!(Form { own: true, ..bare }.judged(Verdict::Missed), Verdict::Missed);
+        let chosen = |word: &str| form("harl-spread-discrete/happo", &[word]).own;
+        let idle = ["threads=1", "eval.episodes=20", "log.keep=1", "device=flex"].map(chosen);
+        let taught = ["algo.lr=0.1", "net.agent_id=true", "task.max_cycles=50", "num_envs=4", "preset=harl"].map(chosen);
+        assert!(!idle.contains(&true) && !taught.contains(&false), "{idle:?} {taught:?}");
         // A claim against another algorithm trains both, in folders of their own.
         let both = form("hetgppo-give-way/hetgppo", &[]);
         assert!(
@@ -312,6 +367,45 @@ mod tests {
         for job in jobs(claim, &args(&[]), 100) {
             assert!(rules.iter().all(|rule| job.words.iter().any(|word| word == rule)), "{:?}", job.words);
         }
+    }
+
+    fn compared(verdict: Verdict) -> Comparison {
+        let ours = Estimate { value: -70.0, low: -72.0, high: -68.0 };
+        Comparison { ours, published: Some(-71.0), band: Some((-75.0, -67.0)), at_floor: false, verdict, clear: true }
+    }
+
+    /// One seed has no interval, and that of a few is no more than rough.
+    #[test]
+    fn an_interval_is_told_of_several_seeds_only() {
+        let c = compared(Verdict::Reached);
+        let told = |seeds: usize| (sentence(&c, seeds), measured(&c.ours, 1, seeds));
+        assert_eq!(told(1), ("reached".to_owned(), "-70.0 (one seed)".to_owned()));
+        let (few, many) = (told(3), told(5));
+        assert_eq!(few.1, "-70.0 [-72.0, -68.0] over 3 seeds (so few make a rough interval)");
+        assert_eq!(many, ("reached, and the whole interval agrees".into(), "-70.0 [-72.0, -68.0] over 5 seeds".into()));
+        let above = sentence(&compared(Verdict::Above), 5);
+        assert_eq!(above, "above the published band, and the whole interval agrees");
+    }
+
+    /// At a milestone the band is the milestone's, and a program is told that one.
+    #[test]
+    fn the_band_told_is_the_one_that_was_used() {
+        let result = find("harl-spread-discrete/happo").unwrap();
+        let form = Form { tuned: true, own: false, text: String::new() };
+        let told = fields(result, 2_000_000, 5, &compared(Verdict::Reached), &form);
+        assert_eq!((told["band_low"].as_f64(), told["band_high"].as_f64()), (Some(-75.0), Some(-67.0)), "{told}");
+        assert_eq!(theirs(result, &compared(Verdict::Reached)), "published -71.0 (band -75.0 to -67.0)");
+        let one = fields(result, 2_000_000, 1, &compared(Verdict::Reached), &form);
+        assert!(told["clear"] == true && one["clear"].is_null(), "{one}");
+    }
+
+    #[test]
+    fn why_nothing_is_judged_is_told() {
+        let claim = find("uas-6m2m_15m/u-qmix").unwrap();
+        let form = Form { tuned: true, own: false, text: String::new() };
+        let idle = Comparison { at_floor: true, ..compared(Verdict::Unknown) };
+        assert!(unjudged(claim, &idle, &form).unwrap().contains("both win rates are 0"));
+        assert_eq!(unjudged(claim, &compared(Verdict::Reached), &form), None);
     }
 
     /// A task whose copies are dear, and which says so.
@@ -370,6 +464,14 @@ mod tests {
             }
         }
         assert!(resolved >= 24, "HARL's particle figure is there: {resolved}");
+        // Where a game or an engine is missing, names and settings are held to what is declared all the same.
+        for result in published::all() {
+            for algo in algos(result) {
+                let request =
+                    Request { algo: algo.to_owned(), task: result.task.clone(), overrides: words(result), ..Request::default() };
+                request.settings(&registry).unwrap_or_else(|e| panic!("{}: {e}", result.id));
+            }
+        }
         assert!(find("harl-spread-discrete/hapo").unwrap_err().message.contains("harl-spread-discrete/happo"));
     }
 }
