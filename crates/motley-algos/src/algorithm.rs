@@ -77,6 +77,12 @@ pub trait AlgorithmSpec: Send + Sync {
     /// machine has too little memory.
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError>;
 
+    /// What somebody should know who begins to train it on this team with these settings, the task's among them: it learns, but
+    /// perhaps not as was meant. Told once, when a run starts.
+    fn caveat(&self, _team: &TeamSpec, _settings: &Settings) -> Option<String> {
+        None
+    }
+
     /// Whether [`Algorithm::update`] is right for a rollout that an older policy of the same run played: it learns from replay, or weighs
     /// what it climbs by the ratio to the recorded log-probabilities. Asked where rollouts and learning are to overlap.
     ///

@@ -113,6 +113,7 @@ impl Trainer {
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         trainer.warnings = trainer.collector.start(&mut trainer.roll)?;
         trainer.info.exact_resume = trainer.warnings.is_empty();
+        trainer.warnings.extend(trainer.plan.algorithm.caveat(&trainer.plan.team, &trainer.plan.settings));
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
         trainer.folder.write_info(&trainer.info)?;
         Ok(trainer)

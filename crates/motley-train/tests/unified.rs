@@ -1,7 +1,7 @@
 //! Policies on unified action spaces go into a bundle and come back, and a bundle that numbers actions otherwise is refused.
 #![allow(clippy::unwrap_used)]
 
-use motley_core::{Purpose, Stream};
+use motley_core::{Purpose, Stream, TeamSpec};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, TeamPolicy};
 use motley_train::bundle::{from_bundle, to_bundle};
 use motley_train::{Registry, Request};
@@ -67,4 +67,37 @@ fn a_bundle_that_numbers_actions_otherwise_is_refused() {
     let mut bare = good.clone();
     bare.policy.remove("unified");
     assert!(from_bundle(&bare).unwrap_err().to_string().contains("does not fit"), "a network of the unified team");
+}
+
+/// Where a task says nothing of what actions mean, and all agents are of one kind, whoever trains is told so, and what to set.
+#[test]
+fn a_team_with_nothing_to_unify_is_told_of() {
+    let plan = |algo: &str, task: &str, overrides: &[&str]| {
+        let overrides = [&["preset=none"][..], overrides].concat().iter().map(|o| (*o).to_owned()).collect();
+        let request = Request { algo: algo.into(), task: task.into(), overrides, ..Request::default() };
+        request.plan_anywhere(&Registry::builtin()).unwrap().0
+    };
+    let caveat = |algo: &str, task: &str, overrides: &[&str]| {
+        let plan = plan(algo, task, overrides);
+        plan.algorithm.caveat(&plan.team, &plan.settings)
+    };
+    let drawn = "skirmish/terran_5_vs_5";
+    for (algo, parent) in [("u-mappo", "mappo"), ("u-qmix", "qmix")] {
+        let text = caveat(algo, drawn, &[]).unwrap();
+        for said in [drawn, algo, parent, "net.share=all", "task.actions=unified"] {
+            assert!(text.contains(said), "{algo}: no {said} in {text}");
+        }
+        assert_eq!(caveat(algo, drawn, &["task.actions=unified"]), None, "{algo}");
+        assert_eq!(caveat(parent, drawn, &[]), None, "{parent}");
+        // Kinds whose actions differ; one kind, of which the task says what its actions mean.
+        for task in ["skirmish/MMM", "skirmish/3m", "mpe/simple_spread_v3"] {
+            assert_eq!(caveat(algo, task, &[]), None, "{algo} on {task}");
+        }
+        // A task that does not say it, and has no setting with which it would.
+        let plan = plan(algo, "mpe/simple_spread_v3", &[]);
+        let mut team = TeamSpec::clone(&plan.team);
+        team.agents.iter_mut().for_each(|agent| agent.meaning.clear());
+        let text = plan.algorithm.caveat(&team, &plan.settings).unwrap();
+        assert!(text.contains("AgentSpec::meaning") && !text.contains("task.actions"), "{algo}: {text}");
+    }
 }

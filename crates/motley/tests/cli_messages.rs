@@ -261,3 +261,18 @@ fn doctor_names_the_python_that_environments_would_use() {
         assert!(!lacks || python["mend"].as_str().unwrap().contains("pip install"), "{python}");
     }
 }
+
+/// SMACv2's slots mean other things to a medivac than to a marine, and which of them an agent is nobody knows before an episode.
+#[test]
+fn unified_actions_that_change_nothing_are_told_of_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = "train u-mappo skirmish/terran_5_vs_5 preset=none total_steps=40 num_envs=2 algo.rollout_steps=10 \
+                 net.hidden_sizes=[8] eval.every=40 eval.episodes=1 log.tensorboard=false --quiet --out";
+    let told = "unified actions change nothing here";
+    let err = says(dir.path(), &format!("{train} run"), 0, &[told, "task.actions=unified"]);
+    assert_eq!(err.matches(told).count(), 1, "{err}");
+    for silent in ["train --resume run total_steps=60 --quiet", &format!("{train} other task.actions=unified")] {
+        let err = says(dir.path(), silent, 0, &[]);
+        assert!(!err.contains(told), "{silent}: {err}");
+    }
+}

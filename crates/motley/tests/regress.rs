@@ -1,13 +1,13 @@
 //! The learning-regression gate: every registered algorithm learns small tasks to the bands in `regress.toml`.
 //!
-//! Run by `scripts/test regress`, not by `cargo test`: it trains for minutes. An algorithm without a band fails it.
+//! Run by `scripts/test regress`, not by `cargo test`: it trains for minutes. An algorithm without a band on a team fails it.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Instant;
 
 use assert_cmd::Command;
-use motley_train::Registry;
+use motley_train::{Registry, Request};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -30,6 +30,11 @@ struct Band {
     high: f64,
 }
 
+fn bands() -> Vec<Band> {
+    let bands: Bands = toml::from_str(include_str!("regress.toml")).unwrap();
+    bands.band
+}
+
 /// The mean return of the last evaluation of one training.
 fn train(band: &Band, seed: u64) -> Result<f64, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -43,16 +48,35 @@ fn train(band: &Band, seed: u64) -> Result<f64, String> {
     value.ok_or_else(|| format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)))
 }
 
+/// What one agent never tries: mixing, critics of joint actions, updates in turn, counterfactuals.
+#[test]
+fn every_algorithm_has_a_band_on_a_team() {
+    let (bands, registry) = (bands(), Registry::builtin());
+    let agents = |band: &Band| {
+        let (algo, task, overrides) = (band.algo.clone(), band.task.clone(), band.settings.clone());
+        let request = Request { algo, task, overrides, ..Request::default() };
+        request.plan(&registry).unwrap().team.n()
+    };
+    for algorithm in registry.algorithms.iter() {
+        let team = bands.iter().any(|band| band.algo == algorithm.name() && agents(band) > 1);
+        assert!(
+            team,
+            "{} has no band on a task of several agents: add one to crates/motley/tests/regress.toml",
+            algorithm.name()
+        );
+    }
+}
+
 #[test]
 fn every_algorithm_still_learns() {
-    let bands: Bands = toml::from_str(include_str!("regress.toml")).unwrap();
+    let bands = bands();
     let mut wrong = Vec::new();
     for algorithm in Registry::builtin().algorithms.iter() {
-        if !bands.band.iter().any(|b| b.algo == algorithm.name()) {
+        if !bands.iter().any(|b| b.algo == algorithm.name()) {
             wrong.push(format!("{} has no band: add one to crates/motley/tests/regress.toml", algorithm.name()));
         }
     }
-    for band in &bands.band {
+    for band in &bands {
         let start = Instant::now();
         let results: Result<Vec<f64>, String> = (0..band.seeds).map(|seed| train(band, seed)).collect();
         let name = format!("{} on {}", band.algo, band.task);

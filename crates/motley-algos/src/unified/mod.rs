@@ -13,7 +13,7 @@ pub mod u_qmix;
 
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Key, Kind, Lift, Metrics, Origin, Settings, TeamSpec, settings};
+use motley_core::{ConfigError, Key, Kind, Lift, Metrics, Origin, Settings, TeamSpec, UnifiedSpace, settings};
 use motley_data::rollout::{Lane, Rollout};
 use motley_nn::cross_group::{CrossGroup, CrossGroupConfig, Pairing, Predicted, Target};
 use motley_nn::{Pool, TeamPolicy, UpdateError};
@@ -23,6 +23,8 @@ use crate::algorithm::{Algorithm, UpdateContext};
 
 /// One network for all: the parents' setting, which is none here.
 const SHARE: &str = "net.share";
+/// Where combat says whether slots have blocks of their own, and so what they mean.
+const ENCODING: &str = "task.actions";
 
 settings! {
     /// The cross-group inverse loss. The paper leaves the last three open.
@@ -69,6 +71,22 @@ fn prepare(algo: &str, team: &Arc<TeamSpec>, settings: &Settings) -> Result<(Arc
         shared.set(&key.name, value, Origin::clone(origin))?;
     }
     Ok((Arc::new(lift), shared))
+}
+
+/// Where a task says nothing of what actions mean and all agents are of one kind, there is nothing to unify: what then is learned is
+/// the parent's, and slots that mean different things to different agents stay mixed up.
+fn caveat(algo: &str, parent: &str, team: &TeamSpec, settings: &Settings) -> Option<String> {
+    let silent = team.agents.iter().all(|agent| agent.meaning.is_empty());
+    UnifiedSpace::new(team).ok().filter(|space| silent && space.masks.len() == 1)?;
+    let way = match settings.value(ENCODING) {
+        Ok(_) => format!("with {ENCODING}=unified every slot has one meaning, which the task then says"),
+        Err(_) => "a task of unlike agents names their kinds, or says what each action means (AgentSpec::meaning)".to_owned(),
+    };
+    Some(format!(
+        "unified actions change nothing here: {} does not say what its actions mean, and its agents are all of one kind, so {algo} \
+         learns what {parent} with net.share=all does; {way}",
+        team.task
+    ))
 }
 
 /// A learner of a lifted team as one of the task's.

@@ -58,6 +58,10 @@ impl AlgorithmSpec for UMappo {
         on_policy::check(self.name(), lift.unified(), &settings, Source::State, self.own_reward())
     }
 
+    fn caveat(&self, team: &TeamSpec, settings: &Settings) -> Option<String> {
+        super::caveat(self.name(), "mappo", team, settings)
+    }
+
     fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
         Ok(true)
     }

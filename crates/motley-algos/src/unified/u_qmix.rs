@@ -58,6 +58,10 @@ impl AlgorithmSpec for UQmix {
         check(self.name(), lift.unified(), &settings, 0)
     }
 
+    fn caveat(&self, team: &TeamSpec, settings: &Settings) -> Option<String> {
+        super::caveat(self.name(), "qmix", team, settings)
+    }
+
     fn learns_from_older(&self, _settings: &Settings) -> Result<bool, ConfigError> {
         Ok(true)
     }

@@ -369,9 +369,13 @@ fn team(task: String, options: &Options, layout: &Layout, kinds: Option<&[Kind]>
             AgentSpec::new(format!("{name}_{count}"), name, ObsSpace::vector(layout.obs), ActionSpace::Discrete(layout.actions));
         *count += 1;
         agent.noop = Some(0);
-        if let (Some(kinds), Some(kind)) = (kinds, kind) {
-            agent.meaning = (0..layout.actions).map(|slot| meaning(layout, kinds, kind, slot)).collect();
-        }
+        let slots = 0..layout.actions;
+        agent.meaning = match (kinds, kind) {
+            (Some(kinds), Some(kind)) => slots.map(|slot| meaning(layout, kinds, kind, slot)).collect(),
+            // Slots in blocks mean the same whatever an agent turns out to be.
+            _ if options.unified() => slots.map(|slot| meaning_of_any(layout, slot)).collect(),
+            _ => Vec::new(),
+        };
         agent
     });
     let mut spec = TeamSpec::new(task, agents.collect());
@@ -380,6 +384,15 @@ fn team(task: String, options: &Options, layout: &Layout, kinds: Option<&[Kind]>
     (spec.masks, spec.deaths, spec.winning) = (true, true, true);
     spec.step_limit = Some(limit);
     spec
+}
+
+/// Whom a slot affects where foes and allies have blocks of their own, for an agent of any kind.
+fn meaning_of_any(layout: &Layout, slot: usize) -> ActionMeaning {
+    match (slot.checked_sub(layout.first_foe), slot.checked_sub(layout.first_ally)) {
+        (_, Some(ally)) => ActionMeaning::Ally(ally as u16),
+        (Some(foe), None) => ActionMeaning::Enemy(foe as u16),
+        (None, None) => ActionMeaning::Own(slot as u16),
+    }
 }
 
 /// Whom a slot of an agent of that kind affects.

@@ -7,6 +7,7 @@ use motley_core::{Actions, ConfigError, Env, EnvError, Frame, Scene, Status, Str
 use super::contract::{Command, Contract, KILL};
 use super::maps::{Lineup, Map, Plan, place, sort_as_agents};
 use super::options::{Options, Rules};
+use super::start::place_on;
 use super::units::{ENERGY, Kind, Profile};
 use super::view::Unit;
 use super::world::{NOBODY, Order, Recruit, Side, TICK, TICKS, World};
@@ -32,18 +33,19 @@ impl Skirmish {
     pub fn new(map: &Map, options: &TaskOptions) -> Result<Self, ConfigError> {
         let (rules, options) = (Rules::read(options)?, Options::of(options)?);
         let profile = rules.profile();
-        if profile == Profile::Smaclite && matches!(map.lineup, Lineup::Drawn(_)) {
-            return Err(ConfigError::Invalid(format!(
-                "task.profile=smaclite: skirmish/{} is drawn anew every episode, which SMAClite does not do; use liberty",
-                map.name
-            )));
+        if profile == Profile::Smaclite {
+            fits_smaclite(map, &options)?;
         }
         let mut map = map.clone();
+        let ground = map.ground(profile);
         if profile == Profile::Smaclite && map.types[0].len() == 2 {
             map.types[1] = map.types[0].clone(); // SMAClite numbers both sides alike
         }
         let (mut allies, foes) = match &map.lineup {
-            Lineup::Fixed { allies, foes } => (place(allies, profile, false), place(foes, profile, true)),
+            Lineup::Fixed { allies, foes } if profile == Profile::Smaclite => {
+                (place(allies, profile, false), place(foes, profile, true))
+            }
+            Lineup::Fixed { allies, foes } => (place_on(&ground, allies, profile, false), place_on(&ground, foes, profile, true)),
             Lineup::Drawn(roster) => {
                 let blank = |n| vec![Recruit { kind: roster.kinds[0], at: [0.0; 2] }; n];
                 (blank(roster.allies), blank(roster.foes))
@@ -54,7 +56,6 @@ impl Skirmish {
             sort_as_agents(&mut allies);
         }
         let kinds: Option<Vec<Kind>> = fixed.then(|| allies.iter().map(|r| r.kind).collect());
-        let ground = map.ground(profile);
         let stream = Stream::new(0, motley_core::Purpose::Episode, 0, 0);
         let mut world = World::new(profile, ground.clone(), stream.clone());
         world.muster(&allies, &foes, map.foes_first && profile == Profile::Smaclite, stream);
@@ -116,8 +117,9 @@ impl Skirmish {
         let most = self.rules.spread;
         for u in 0..self.world.len() {
             if self.world.stats[u].speed > 0.0 {
-                self.world.x[u] += self.world.stream.range(-most, most) as f32;
-                self.world.y[u] += self.world.stream.range(-most, most) as f32;
+                let [dx, dy] = [0; 2].map(|_| self.world.stream.range(-most, most) as f32);
+                // Nobody is led off the ground.
+                self.world.put(u, self.world.x[u] + dx, self.world.y[u] + dy);
             }
         }
         self.world.settle();
@@ -127,7 +129,7 @@ impl Skirmish {
     fn command(&mut self, i: usize, command: Command) {
         let (allies, foes) = (self.world.sides[0].start, self.world.sides[1].start);
         let u = allies + i;
-        self.world.order[u] = match command {
+        let order = match command {
             Command::Nothing => return,
             Command::Stop => Order::Stop,
             Command::Move(to) => Order::Move(to),
@@ -135,14 +137,33 @@ impl Skirmish {
             Command::Attack(j) => Order::Unit((foes + j) as u16),
             Command::Burst => Order::Burst,
         };
-        if let Order::Unit(t) = self.world.order[u]
+        if let Order::Unit(t) = order
             && self.rules.profile() != Profile::Smaclite
             && !self.world.stats[u].can_hit(self.world.stats[usize::from(t)])
         {
-            // The game refuses such an order; the slot is open all the same, as in SMAC.
-            self.world.order[u] = Order::Stop;
+            // The game refuses such an order, and the one before goes on; the slot is open all the same, as in SMAC.
+            return;
         }
+        self.world.order[u] = order;
     }
+}
+
+/// Refuses what SMAClite has no rules for.
+fn fits_smaclite(map: &Map, options: &Options) -> Result<(), ConfigError> {
+    if matches!(map.lineup, Lineup::Drawn(_)) {
+        return Err(ConfigError::Invalid(format!(
+            "task.profile=smaclite: skirmish/{} is drawn anew every episode, which SMAClite does not do; use liberty",
+            map.name
+        )));
+    }
+    if options.reward_negative {
+        return Err(ConfigError::Invalid(
+            "task.profile=smaclite with task.reward_negative=true: SMAClite pays for what foes lose and never takes the team's own \
+             losses off; leave out task.reward_negative, or use task.profile=liberty"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// One unit of the world as the contract sees it.

@@ -192,7 +192,7 @@ impl World {
     }
 
     /// Puts a unit there, or as near as walls let it.
-    fn put(&mut self, u: usize, x: f32, y: f32) {
+    pub(super) fn put(&mut self, u: usize, x: f32, y: f32) {
         let (x, y) = (x.clamp(EDGE, SIZE as f32 - EDGE), y.clamp(EDGE, SIZE as f32 - EDGE));
         let stats = self.stats[u];
         if stats.flies() {
@@ -302,7 +302,7 @@ impl World {
 }
 
 /// Units collide within their layer: ground, air, and the giants that walk over all others.
-fn layer(stats: &Stats) -> u8 {
+pub(super) fn layer(stats: &Stats) -> u8 {
     u8::from(stats.flies()) + 2 * u8::from(stats.crosses_cliffs() && !stats.flies())
 }
 

@@ -3,8 +3,8 @@
 //! Nothing of StarCraft II is needed or included, and results are not those of the game: see the book. [`world`] holds a
 //! battle in flat arrays, [`units`] and [`maps`] the tables, `liberty` and `smaclite` the rules of a tick. [`contract`] is SMAC's
 //! contract over a [`view`] of the units, with `layout` for what agents see and `hidden` for what they do not; it knows nothing of
-//! who plays the battle, so that a client of the game shares it. [`Skirmish`] runs an episode, [`own`] reads a user's maps, [`trace`]
-//! compares with recorded runs, which `recorded` reads.
+//! who plays the battle, so that a client of the game shares it. [`Skirmish`] runs an episode, which begins where [`start`] puts
+//! the units, [`own`] reads a user's maps, [`trace`] compares with recorded runs, which `recorded` reads.
 
 pub mod contract;
 pub mod draw;
@@ -21,6 +21,7 @@ mod recorded;
 mod save;
 pub mod scene;
 mod smaclite;
+pub mod start;
 pub mod trace;
 pub mod units;
 pub mod view;

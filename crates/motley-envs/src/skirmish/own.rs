@@ -10,8 +10,9 @@ use motley_core::{ConfigError, Task, TaskFamily};
 use serde::Deserialize;
 
 use super::Battle;
-use super::ground::{Ground, Layout, Plot, SIZE, Terrain};
+use super::ground::{Layout, Plot, SIZE, Terrain};
 use super::maps::{Group, Lineup, Map, Plan, place};
+use super::start::stands;
 use super::units::{Kind, Profile};
 
 /// What the names of these tasks begin with.
@@ -236,19 +237,9 @@ fn plot(rows: &[String]) -> Result<Plot, String> {
 fn stand(map: &Map) -> Result<(), String> {
     let Lineup::Fixed { allies, foes } = &map.lineup else { return Ok(()) };
     let ground = map.terrain.ground(Profile::Liberty);
-    let everywhere = [u32::MAX; SIZE];
     for (side, groups, turned) in [("allies", allies, false), ("foes", foes, true)] {
         let units = place(groups, Profile::Liberty, turned);
-        let misplaced = units.iter().filter(|unit| {
-            let stats = unit.kind.stats(Profile::Liberty);
-            let cells = match (stats.flies(), stats.crosses_cliffs()) {
-                (true, _) => &everywhere,
-                (_, true) => &ground.climb,
-                _ => &ground.walk,
-            };
-            !Ground::free(cells, unit.at[0], unit.at[1])
-        });
-        let misplaced: Vec<_> = misplaced.collect();
+        let misplaced: Vec<_> = units.iter().filter(|unit| !stands(&ground, unit, Profile::Liberty)).collect();
         if let Some(first) = misplaced.first() {
             let ([x, y], kind) = (first.at, first.kind.name());
             return Err(format!(
@@ -270,6 +261,7 @@ fn version(sheet: &Sheet) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ground::Ground;
     use super::*;
     use crate::Registry;
     use crate::check::{Outcome, check};

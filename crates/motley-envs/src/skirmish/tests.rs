@@ -5,6 +5,8 @@ mod layout;
 mod mechanics;
 mod pinned;
 mod recorded;
+mod settings;
+mod starts;
 mod table;
 
 use motley_core::{ActionMeaning, Actions, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, UnifiedSpace};

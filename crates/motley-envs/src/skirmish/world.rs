@@ -113,8 +113,6 @@ pub struct World {
     pub windup: Vec<f64>,
     /// Hits left of the attack under way.
     pub hits_left: Vec<u8>,
-    /// Whom a healer healed in the last tick.
-    pub patient: Vec<u16>,
     /// Radii, once more, for tight loops.
     pub(super) radius: Vec<f32>,
     /// The same of the radii that push.
@@ -157,7 +155,6 @@ impl World {
             pool: Vec::new(),
             windup: Vec::new(),
             hits_left: Vec::new(),
-            patient: Vec::new(),
             radius: Vec::new(),
             separation: Vec::new(),
             hits: Vec::new(),
@@ -198,7 +195,6 @@ impl World {
         refill(&mut self.vy, n, 0.0);
         refill(&mut self.order, n, Order::Stop);
         refill(&mut self.target, n, NOBODY);
-        refill(&mut self.patient, n, NOBODY);
         refill(&mut self.want, n, [0.0; 2]);
         refill(&mut self.moves, n, false);
         refill(&mut self.hunted, n, false);

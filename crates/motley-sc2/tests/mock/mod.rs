@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use motley_core::Stream;
 use motley_envs::skirmish::ground::{Ground, Layout};
-use motley_envs::skirmish::maps::{self, Lineup, Map, Plan, place};
+use motley_envs::skirmish::maps::{self, Lineup, Map, Plan};
+use motley_envs::skirmish::start::place_on;
 use motley_envs::skirmish::units::{Kind, Profile};
 use motley_envs::skirmish::world::{Order, Recruit, TICK, World};
 use motley_sc2::proto::{
@@ -308,7 +309,9 @@ impl<'a> Game<'a> {
     fn spawn(&mut self) {
         let Some(map) = &self.map else { return };
         let Lineup::Fixed { allies, foes } = &map.lineup else { panic!("drawn") };
-        let (mut allies, foes) = (place(allies, Profile::Liberty, false), place(foes, Profile::Liberty, true));
+        let ground = map.ground(Profile::Liberty);
+        let mut allies = place_on(&ground, allies, Profile::Liberty, false);
+        let foes = place_on(&ground, foes, Profile::Liberty, true);
         maps::sort_as_agents(&mut allies);
         self.battle = self.shared.battles.fetch_add(1, Ordering::Relaxed);
         let mut stream = (self.shared.streams)(self.battle, self.seed);
@@ -321,7 +324,7 @@ impl<'a> Game<'a> {
             Plan::Guard => Order::Guard,
             Plan::Hunt => Order::Hunt,
         };
-        self.world = World::new(Profile::Liberty, map.ground(Profile::Liberty), stream.clone());
+        self.world = World::new(Profile::Liberty, ground, stream.clone());
         self.world.muster(&allies, &foes, false, stream);
         self.world.sides[1].clone().for_each(|u| self.world.order[u] = order);
         self.steps = 0;
@@ -363,8 +366,11 @@ impl<'a> Game<'a> {
             ability @ (23 | 386) => {
                 let t = self.unit(command.target_unit_tag.unwrap()).unwrap();
                 assert!(self.world.sides[usize::from(ability == 23)].contains(&t), "whom ability {ability} is for");
-                // The game leaves an order that cannot be followed; so does the simulator.
-                if self.world.stats[u].can_hit(self.world.stats[t]) { Order::Unit(t as u16) } else { Order::Stop }
+                if !self.world.stats[u].can_hit(self.world.stats[t]) {
+                    // Refused: the order before it goes on.
+                    return;
+                }
+                Order::Unit(t as u16)
             }
             other => panic!("ability {other}"),
         };

@@ -75,3 +75,33 @@ fn shields_that_come_back_are_paid_for_by_smac_alone() {
         assert!((buf.rewards[0] * most / 20.0 - paid).abs() < 1e-9, "{name}: {}", buf.rewards[0]);
     }
 }
+
+/// A marauder cannot shoot at flyers: the game refuses the order, and what it was told before goes on.
+#[test]
+fn a_refused_order_leaves_the_one_before() {
+    let map = find("MMM").unwrap();
+    let mut env = Skirmish::new(&map, &options(&Battle(map.clone()), &[]).unwrap()).unwrap();
+    let spec = env.spec().clone();
+    let mut buf = FrameBuf::new(&spec);
+    env.reset(stream(), &mut buf.frame()).unwrap();
+    let foes = env.world.sides[1].clone();
+    let medivac = foes.clone().find(|&u| env.world.stats[u].heals()).unwrap();
+    for u in 0..env.world.len() {
+        let x = if foes.contains(&u) { 31.0 } else { 1.0 };
+        (env.world.x[u], env.world.y[u], env.world.order[u]) = (x, 9.0 + 0.7 * u as f32, Order::Stop);
+    }
+    (env.world.x[0], env.world.y[0]) = (16.0, 12.0);
+    (env.world.x[medivac], env.world.y[medivac]) = (18.0, 12.0);
+    env.write(&mut buf.frame());
+    assert_eq!(spec.agents[0].kind, "marauder");
+    let (north, refused) = (2.0, (6 + medivac - foes.start) as f32);
+    let mut actions = vec![1.0; spec.n()];
+    // At first there is the order of the start: to stand. 2.25 cells a second, and two cells to go.
+    for (choice, y) in [(refused, 12.0), (north, 13.125), (refused, 14.0), (refused, 14.0)] {
+        actions[0] = choice;
+        env.step(Actions::new(&spec, &actions), &mut buf.frame()).unwrap();
+        assert_eq!(env.world.x[0], 16.0);
+        assert!((env.world.y[0] - y).abs() < 1e-3, "{choice}: at {} of {y}", env.world.y[0]);
+    }
+    assert_eq!(env.world.hp[medivac], 150.0);
+}
