@@ -65,3 +65,18 @@ fn a_policy_is_played_for_as_many_steps_as_asked_for() {
     assert!(long < short, "{long} in 40 steps, {short} in 25: every step costs something here");
     assert_eq!(mean("--json max_cycles=40 --noise obs=0..0.1/2"), long);
 }
+
+/// What critics read is nothing to a policy.
+#[test]
+fn a_policy_is_played_whatever_state_a_task_shows() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles/combat-3m-mappo");
+    let played = |state: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
+        let output = command.args(["eval", "--json", "--episodes", "5"]).arg(&folder).arg(state).output().unwrap();
+        assert!(output.status.success(), "{state}: {}", String::from_utf8(output.stderr).unwrap());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let event: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        event["eval_return_mean"].as_f64().unwrap()
+    };
+    assert_eq!(played("task.state=smac"), played("task.state=fp"));
+}
