@@ -174,7 +174,7 @@ mod tests {
             }
             settings
         };
-        let maps = ["6m2m_15m", "12m4m_30m", "20m6m_40m", "6m2V4b_vs_15m", "12m4V8b_vs_30m"];
+        let maps = ["6m2m_15m", "12m4m_30m", "20m6m_40m", "6m2V4b_vs_15m", "6m2V2b_vs_21m", "12m4V8b_vs_30m"];
         for task in maps.map(|map| format!("skirmish/{map}")) {
             for (unified, parent) in [("u-mappo", "mappo"), ("u-mappo", "happo"), ("u-qmix", "qmix")] {
                 assert_eq!(plain(unified, &task), plain(parent, &task), "{parent} on {task}");
