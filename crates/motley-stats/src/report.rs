@@ -136,7 +136,7 @@ impl Report {
         let groups = group(runs, options, &mut warnings);
         if groups.is_empty() {
             let what = match options.metric {
-                _ if options.absolute => "the absolute metric (measure it with --absolute)",
+                _ if options.absolute => "the absolute metric, which --absolute measures of run folders, not of records",
                 Metric::Return => "a return to compare",
                 Metric::WinRate => "a win rate to compare",
             };

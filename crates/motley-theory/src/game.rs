@@ -82,8 +82,11 @@ impl TabularGame {
     /// The penalty game of Claus and Boutilier (1998): two optima of 10 with the penalty `k` between them.
     ///
     /// # Errors
-    /// A `k` that is not finite.
+    /// A `k` beyond -1e6 to 1e6: squares and exponentials of rewards stay finite.
     pub fn penalty(k: f64) -> Result<Self, TheoryError> {
+        if !(-1e6..=1e6).contains(&k) {
+            return Err(TheoryError::Value { what: "k, the penalty".into(), expected: "-1e6 to 1e6", found: k.to_string() });
+        }
         Self::one_shot("penalty", &[3, 3], vec![k, 0.0, 10.0, 0.0, 2.0, 0.0, 10.0, 0.0, k])
     }
 

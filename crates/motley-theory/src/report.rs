@@ -1,6 +1,7 @@
 //! What `motley theory [GAME]` shows: returns by iteration of HATRL with its lower bound, of the mirror-learning instances and of
 //! simultaneous updates on the same game, and how far from an equilibrium each ends.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use motley_core::error::nearest;
@@ -177,7 +178,9 @@ fn haml_run(
 /// What the policies were worth, into the run's description.
 fn finish(run: Run, game: &TabularGame, policies: &[ProductPolicy]) -> Result<Run, TheoryError> {
     let evaluations: Vec<_> = policies.iter().map(|policy| evaluate(game, policy)).collect();
-    let falls = evaluations.windows(2).filter(|pair| pair[1].j < pair[0].j - 1e-9 * pair[0].scale()).count();
+    // What is no number has not stayed up either.
+    let fell = |before: f64, after: f64| after.partial_cmp(&before).is_none_or(|order| order == Ordering::Less);
+    let falls = evaluations.windows(2).filter(|pair| fell(pair[0].j - 1e-9 * pair[0].scale(), pair[1].j)).count();
     let nash_gap = best_deviation(game, &policies[policies.len() - 1])?.gain.max(0.0);
     Ok(Run { returns: evaluations.iter().map(|e| e.j).collect(), falls, nash_gap, ..run })
 }

@@ -146,7 +146,7 @@ pub(crate) struct EvalArgs {
     #[arg(long)]
     pub(crate) task: Option<String>,
     /// Episodes to play.
-    #[arg(long, default_value_t = 100, value_parser = count(1_000_000))]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = count(1_000_000))]
     pub(crate) episodes: usize,
     /// Names the streams of the episodes.
     #[arg(long, default_value_t = 0)]
@@ -300,10 +300,10 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "BOUNDS")]
     pub(crate) bounds: Vec<String>,
     /// What counts as solved in the optimality gap, on the scale 0 to 1.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) threshold: f64,
     /// Bootstrap resamples.
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, allow_negative_numbers = true, value_parser = count(100_000))]
     pub(crate) resamples: usize,
     /// Names the draws of the bootstrap.
     #[arg(long, default_value_t = 0)]
@@ -325,7 +325,7 @@ pub(crate) struct ReproduceArgs {
     /// The result (see motley list results).
     pub(crate) id: String,
     /// Runs, with seeds 0, 1, 2, ...
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, default_value_t = 5, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) seeds: u64,
     /// Train this part of the published budget only, for a look at the beginning of the curve.
     #[arg(long, value_name = "PART", default_value_t = 1.0)]

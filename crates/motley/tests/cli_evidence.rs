@@ -91,6 +91,40 @@ fn a_sweep_trains_what_is_left_and_is_compared() {
     documents_hold_the_same(dir.path(), &rows);
     the_absolute_metric_is_of_the_best_policy(dir.path());
     what_marl_eval_would_misread_is_not_written(dir.path());
+    runs_are_taken_before_records(dir.path());
+    one_damaged_policy_leaves_the_others(dir.path());
+}
+
+/// Records beside runs may be of the same runs: none is counted twice, and none is passed over without a word.
+fn runs_are_taken_before_records(dir: &Path) {
+    std::fs::copy(dir.join("made/runs.jsonl"), dir.join("runs/matrix_penalty/old.jsonl")).unwrap();
+    let (code, out, err) = motley(dir, "compare runs/matrix_penalty --resamples 200 --json");
+    assert!(code == 0 && err.contains("the runs are taken") && err.contains("old.jsonl"), "{err}");
+    let rows = events(&out, "task");
+    assert!(rows.len() == 2 && rows.iter().all(|r| r["task"] == "matrix/penalty" && r["seeds"] == 2), "{rows:?}");
+    let task = |bounds: &str| motley(dir, &format!("compare runs/matrix_penalty --resamples 200 {bounds}"));
+    let (code, _, err) = task("--bounds matrix/penalti=0,1");
+    assert!(code == 2 && err.contains("no run is of this task") && err.contains("matrix/penalty"), "{err}");
+    let (code, _, err) = task("--bounds matrix/penalty=0,1 --bounds matrix/penalty=0,2");
+    assert!(code == 2 && err.contains("has bounds already"), "{err}");
+    let (code, _, err) = motley(dir, "compare nowhere");
+    assert!(code == 2 && err.contains("nowhere does not exist"), "{err}");
+}
+
+/// The absolute metric is of the best policy alone: a run that lost it has none, and the rest is compared. Pictures that this comparison does
+/// not make are not left from one before.
+fn one_damaged_policy_leaves_the_others(dir: &Path) {
+    std::fs::remove_dir_all(dir.join("runs/matrix_climbing/happo/s0/policy")).unwrap();
+    let weights = dir.join("runs/matrix_climbing/mappo/s0/policy/weights.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+    let (code, out, err) = motley(dir, "compare runs/matrix_climbing --absolute --resamples 200 -o made --json");
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("its best policy is missing") && err.matches("has no absolute metric").count() == 2, "{err}");
+    assert!(events(&out, "task").iter().all(|r| r["seeds"] == 1), "{out}");
+    assert!(err.contains("marl-eval.json is not written") && !dir.join("made/marl-eval.json").exists(), "{err}");
+    let (code, _, err) = motley(dir, "compare runs/matrix_climbing/happo/s0 --absolute");
+    assert!(code == 1 && err.contains("its best policy is missing"), "{code} {err}");
 }
 
 /// What was written compares as the runs did: from the records and from marl-eval's document.
@@ -369,6 +403,13 @@ fn a_result_is_reached_or_missed_by_its_exit_code() {
         ("reproduce harl-spread-discrete/hapo", 2, "harl-spread-discrete/happo"),
         ("reproduce harl-spread-discrete/happo --seeds 0", 2, "0 is not in 1..=10000"),
         ("reproduce harl-spread-discrete/happo --steps-fraction 1.5", 2, "at most 1"),
+        ("reproduce harl-spread-discrete/happo seed=5", 2, "--seeds says how many"),
+        ("reproduce harl-spread-discrete/happo algo.lr=1e-3 total_steps=40", 2, "total_steps=40: a published result"),
+        ("compare runs --resamples 4000000000000", 2, "1 to 100000"),
+        ("compare runs --threshold -5 --resamples -1", 2, "--resamples"),
+        ("theory penalty --k 1e300", 2, "-1e6 to 1e6"),
+        ("theory penalty --k nan", 2, "k, the penalty"),
+        ("bench env smac/3m --seconds 0.01", 3, "StarCraft II"),
     ] {
         let (found, _, err) = motley(dir.path(), words);
         assert!(found == code && err.contains(text), "{words}: {found} {err}");

@@ -365,15 +365,30 @@ impl Layout {
         }
     }
 
-    /// Agent `i`'s observation; zeros when it is dead.
+    /// Agent `i`'s observation; zeros when it is dead, but for its number (HARL's layout) and the time, where they are asked for.
     pub fn write_obs(&self, now: &Moment<'_>, i: usize, obs: &mut [f32]) {
         let u = &now.view.allies[i];
-        if !u.alive() {
-            obs.fill(0.0);
-            return;
-        }
-        let mut pen = Pen(obs.iter_mut());
         let harl = self.options.harl_obs();
+        let outlives = if harl { self.allies } else { 0 } + usize::from(self.options.obs_timestep);
+        let (seen, kept) = obs.split_at_mut(obs.len() - outlives);
+        if u.alive() {
+            self.write_seen(now, i, seen, harl);
+        } else {
+            seen.fill(0.0);
+        }
+        let mut pen = Pen(kept.iter_mut());
+        if harl {
+            pen.one_hot(Some(i), self.allies);
+        }
+        if self.options.obs_timestep {
+            pen.put(now.time);
+        }
+    }
+
+    /// What the living agent `i` sees of others and of itself.
+    fn write_seen(&self, now: &Moment<'_>, i: usize, seen: &mut [f32], harl: bool) {
+        let u = &now.view.allies[i];
+        let mut pen = Pen(seen.iter_mut());
         if harl {
             self.put_allies(&mut pen, now, i);
             self.put_foes(&mut pen, now, i);
@@ -388,12 +403,6 @@ impl Layout {
         self.put_own(&mut pen, now, i);
         if harl {
             pen.one_hot(now.last[i], self.actions);
-        }
-        if harl {
-            pen.one_hot(Some(i), self.allies);
-        }
-        if self.options.obs_timestep {
-            pen.put(now.time);
         }
     }
 

@@ -1,6 +1,7 @@
 //! `motley compare`: what may be said from the seeds of several algorithms on several tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use motley_core::{Purpose, Stream};
@@ -26,10 +27,15 @@ pub(crate) const LEVEL: f64 = 0.95;
 pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let options = options(args)?;
     let mut found = gather(&args.runs, registry, out)?;
+    let alone = found.len() == 1;
     for run in found.iter_mut().filter(|_| args.absolute) {
-        if let Some(dir) = &run.folder {
-            let source = Source { path: dir, chosen: Chosen::Best, trust: args.trust, out };
-            measure_absolute(source, &mut run.record, registry)?;
+        let Some(dir) = &run.folder else { continue };
+        let source = Source { path: dir, chosen: Chosen::Best, trust: args.trust, out };
+        match measure_absolute(source, &mut run.record, registry) {
+            Ok(()) => {}
+            Err(failure) if alone => return Err(failure),
+            // One damaged policy is no reason to say nothing of the others.
+            Err(failure) => out.warning(format!("{} has no absolute metric: {}", dir.display(), failure.message)),
         }
     }
     if found.is_empty() {
@@ -40,6 +46,7 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
     let plain: Vec<RunRecord> = found.into_iter().map(|f| f.record).collect();
     let mut named = plain.clone();
     record::name_variants(&mut named);
+    known_tasks(&named, &options)?;
     let report = Report::new(&named, &options).map_err(refused)?;
     show(&report, out);
     events(&report, out);
@@ -58,6 +65,18 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
     Ok(0)
 }
 
+/// Bounds are of tasks that are compared.
+fn known_tasks(runs: &[RunRecord], options: &Options) -> Result<(), Failure> {
+    let tasks: BTreeSet<&str> = runs.iter().map(|run| run.task.as_str()).collect();
+    match options.bounds.keys().find(|task| !tasks.contains(task.as_str())) {
+        Some(task) => {
+            let there: Vec<&str> = tasks.into_iter().collect();
+            Err(Failure::usage(format!("--bounds {task}=...: no run is of this task, there are {}", there.join(", "))))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Runs that cannot be compared are wrong usage.
 pub(crate) fn refused(error: StatsError) -> Failure {
     Failure::usage(error)
@@ -71,7 +90,9 @@ fn options(args: &CompareArgs) -> Result<Options, Failure> {
         let (task, ends) = text.rsplit_once('=').ok_or_else(wrong)?;
         let (low, high) = ends.split_once(',').ok_or_else(wrong)?;
         let (low, high) = low.trim().parse().ok().zip(high.trim().parse().ok()).ok_or_else(wrong)?;
-        bounds.insert(task.to_owned(), Bounds::new(low, high).map_err(refused)?);
+        if bounds.insert(task.to_owned(), Bounds::new(low, high).map_err(refused)?).is_some() {
+            return Err(Failure::usage(format!("--bounds {text}: {task} has bounds already")));
+        }
     }
     if !args.threshold.is_finite() {
         return Err(Failure::usage("--threshold: expected a finite number"));
@@ -235,6 +256,15 @@ fn events(report: &Report, out: &Output) {
 /// Everything a paper or a page takes from a comparison.
 fn write(report: &Report, plain: &[RunRecord], named: &[RunRecord], dir: &Path, out: &Output) -> Result<(), Failure> {
     std::fs::create_dir_all(dir).map_err(|e| Failure::run(format!("cannot make the folder {}: {e}", dir.display())))?;
+    // What an earlier comparison left, and this one may have no part of, would stand beside a table that it does not belong to.
+    for name in ["improvement.svg", "aggregates.svg", "profiles.svg", "curves.svg", "marl-eval.json"] {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                return Err(Failure::run(format!("cannot replace {}: {e}", dir.join(name).display())));
+            }
+            _ => {}
+        }
+    }
     let save = |name: &str, text: String| file::write_atomic(&dir.join(name), text.as_bytes()).map_err(drawn);
     save("table.tex", latex(report))?;
     let mut lines = String::new();

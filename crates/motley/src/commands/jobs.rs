@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use motley_core::ConfigError;
-use motley_core::secret::is_secret;
+use motley_core::secret::{is_secret, masked};
 use motley_run::{Difference, RunStatus, RunView};
 use motley_train::Registry;
 use motley_train::settings::differences;
@@ -95,6 +95,17 @@ impl Job {
             _ => State::New,
         };
         Ok((state, no_room))
+    }
+
+    /// The words as they may be shown.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        let hidden = |word: &String| {
+            let (key, value) = word.split_once('=')?;
+            let found: toml::Value = toml::from_str::<toml::Table>(&format!("v = {value}")).ok()?.remove("v")?;
+            let told = masked(key, &found);
+            (told != found).then(|| format!("{key}={told}"))
+        };
+        self.words.iter().map(|word| hidden(word).unwrap_or_else(|| word.clone())).collect()
     }
 
     /// The words that a resumed run is given again: its budget, and its secrets, which are in no run folder.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use motley_core::secret::masked;
 use motley_core::{Purpose, Stream};
 use motley_train::read_file;
 use serde::Deserialize;
@@ -99,7 +100,8 @@ fn jobs(file: &File) -> Result<Vec<Job>, String> {
         return Err(format!("out = {:?}: a folder's name cannot have line breaks or other control characters", file.out));
     }
     let seeds: Vec<u64> = match &file.seeds {
-        Seeds::Count(n) => (0..(*n).min(MOST_RUNS as u64)).collect(),
+        Seeds::Count(n) if *n > MOST_RUNS as u64 => return Err(format!("seeds = {n}: more than {MOST_RUNS} runs")),
+        Seeds::Count(n) => (0..*n).collect(),
         Seeds::List(list) => list.clone(),
     };
     let cases = if file.cases.is_empty() { vec![Case::default()] } else { file.cases.clone() };
@@ -119,6 +121,11 @@ fn jobs(file: &File) -> Result<Vec<Job>, String> {
                     let names = [plain(&case.name), grid_name.clone(), draw_name.clone()];
                     let variant: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
                     let settings = [common.clone(), words(&case.settings, ""), grid_words.clone(), draw_words.clone()].concat();
+                    if let Some(word) = settings.iter().find(|word| word.starts_with("seed=")) {
+                        return Err(format!(
+                            "{word} among the settings: which seeds are trained is said by `seeds` alone, a number of them or a list"
+                        ));
+                    }
                     let mut above = file.out.join(plain(task)).join(plain(algo));
                     if !variant.is_empty() {
                         above = above.join(shortened(&variant.join("-")));
@@ -244,8 +251,9 @@ impl Range {
     }
 }
 
-/// `order=fixed` of `algo.order = "fixed"`.
+/// `order=fixed` of `algo.order = "fixed"`; secrets are in no folder's name.
 fn short(key: &str, value: &Value) -> String {
+    let value = masked(key, value);
     let key = key.rsplit('.').next().unwrap_or(key);
     plain(&format!("{key}={}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)))
 }
@@ -322,6 +330,27 @@ mod tests {
         assert!((15..=35).contains(&low), "half of the draws lie in the lower decade: {low}");
         assert_eq!(draws(&format!("{lr}algo.n = {{ int = [1, 3] }}\nnet.x = {{ choice = ['a', 'b'] }}")), alone);
         assert!(made(&plan("algo.lr = { log_uniform = [0.0, 1.0] }")).unwrap_err().contains("algo.lr"));
+    }
+
+    /// Runs under other names that are the same run would count as seeds of their own.
+    #[test]
+    fn seeds_are_named_in_one_place_only() {
+        let plan = |more: &str| format!("out = 'r'\nalgos = ['a']\ntasks = ['s/t']\nseeds = 2\n{more}");
+        for more in ["settings.seed = 7", "grid.seed = [0, 1]", "cases = [{ name = 'c', settings = { seed = 3 } }]"] {
+            let why = made(&plan(more)).unwrap_err();
+            assert!(why.starts_with("seed=") && why.contains("`seeds`"), "{why}");
+        }
+        assert!(made(&plan("").replace("seeds = 2", "seeds = 100001")).unwrap_err().contains("more than 100000 runs"));
+        assert_eq!(made(&plan("settings.algo.lr = 0.1")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn secrets_are_in_no_name() {
+        let text = "out = 'r'\nalgos = ['a']\ntasks = ['s/t']\nseeds = 1\ngrid.task.kwargs = [{ api_token = 'hunter2' }]";
+        let all = made(text).unwrap();
+        let dir = all[0].dir.display().to_string();
+        assert!(!dir.contains("hunter2") && all[0].words.concat().contains("hunter2"), "{dir}");
+        assert!(!all[0].shown().concat().contains("hunter2") && all[0].shown().concat().contains("***"), "{:?}", all[0].shown());
     }
 
     /// Keyword arguments are one setting, in every part of a plan.

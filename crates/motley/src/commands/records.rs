@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use motley_core::Task;
 use motley_nn::{Mode, Pool};
-use motley_run::{EvalEpisode, Log, Point, RunInfo, RunStatus, RunView, read_eval, read_metrics};
+use motley_run::{EvalEpisode, Log, Point, RunInfo, RunStatus, RunView, is_bundle, read_eval, read_metrics};
 use motley_stats::record::ABSOLUTE_FACTOR;
 use motley_stats::{Evaluation, Metric, RunRecord, marl_eval};
 use motley_train::evaluate::Episode;
 use motley_train::{EvalPlan, Registry, evaluate};
 
 use crate::commands::plot::find_runs;
+use crate::commands::shell;
 use crate::commands::source::{Source, load};
 use crate::error::Failure;
 use crate::output::Output;
@@ -37,15 +38,31 @@ pub(crate) fn gather(paths: &[PathBuf], registry: &Registry, out: &Output) -> Re
     let mut records = Vec::new();
     let mut folders = Vec::new();
     for path in paths {
-        let written = if path.is_dir() && RunView::open(path).is_err() { documents(path)? } else { Vec::new() };
+        if !path.exists() {
+            return Err(Failure::usage(format!(
+                "{} does not exist: give run folders, a folder above runs, or records",
+                path.display()
+            )));
+        }
         if path.is_file() {
             records.extend(read_document(path, registry)?.into_iter().map(read));
-        } else if written.is_empty() {
-            folders.push(path.clone());
-        } else {
-            for document in written {
-                records.extend(read_document(&document, registry)?.into_iter().map(read));
+            continue;
+        }
+        let written = if RunView::open(path).is_ok() { Vec::new() } else { documents(path)? };
+        if written.is_empty() || find_runs(std::slice::from_ref(path)).is_ok() {
+            if let Some(first) = written.first() {
+                // They may be of the same runs, which would count twice.
+                out.warning(format!(
+                    "{} holds runs and records: the runs are taken; the records are compared by name, motley compare {}",
+                    path.display(),
+                    shell::line(&[first.display().to_string()])
+                ));
             }
+            folders.push(path.clone());
+            continue;
+        }
+        for document in written {
+            records.extend(read_document(&document, registry)?.into_iter().map(read));
         }
     }
     if !folders.is_empty() {
@@ -63,13 +80,14 @@ pub(crate) fn gather(paths: &[PathBuf], registry: &Registry, out: &Output) -> Re
     Ok(records)
 }
 
-/// The records (`.jsonl`) that lie directly in a folder, sorted.
+/// The records (`.jsonl`) that lie directly in a folder, sorted; the logs of a run are none.
 fn documents(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |e| Failure::run(format!("cannot read the folder {}: {e}", dir.display()));
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|e| e == "jsonl") && path.is_file() {
+        let log = path.file_name().is_some_and(|name| name == "eval.jsonl" || name == "metrics.jsonl");
+        if path.extension().is_some_and(|e| e == "jsonl") && !log && path.is_file() {
             found.push(path);
         }
     }
@@ -181,6 +199,12 @@ fn update_seconds(log: &[Point]) -> Option<f64> {
 /// Measures the absolute metric of a run folder: its best policy on ten times the episodes of a usual evaluation, on streams
 /// that no evaluation of training had.
 pub(crate) fn measure_absolute(source: Source<'_>, record: &mut RunRecord, registry: &Registry) -> Result<(), Failure> {
+    if !is_bundle(&RunView::open(source.path)?.policy_dir()) {
+        return Err(Failure::run(format!(
+            "{}: its best policy is missing, and no other is measured in its place",
+            source.path.display()
+        )));
+    }
     let loaded = load(source, registry)?;
     let number = |name: &str| record.setting(name).and_then(toml::Value::as_integer).and_then(|n| usize::try_from(n).ok());
     let stochastic = record.setting("eval.stochastic").and_then(toml::Value::as_bool).unwrap_or(false);

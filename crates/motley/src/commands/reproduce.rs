@@ -24,6 +24,8 @@ use crate::signals::Stop;
 
 /// The exit code of a band that was missed.
 const MISSED: u8 = 4;
+/// Settings that this command makes itself.
+const SET: [&str; 3] = ["seed", "total_steps", "schedule_steps"];
 /// Bootstrap resamples of the interval.
 const RESAMPLES: usize = 2000;
 
@@ -33,6 +35,11 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
         return Err(Failure::usage(format!(
             "--steps-fraction {}: expected a part of the budget, above 0 and at most 1",
             args.steps_fraction
+        )));
+    }
+    if let Some(word) = args.settings.iter().find(|word| SET.contains(&key(word))) {
+        return Err(Failure::usage(format!(
+            "{word}: a published result says its budget, and seeds count from 0: --seeds says how many, --steps-fraction how much of the budget"
         )));
     }
     if let Some(why) = missing(result, registry) {
@@ -79,6 +86,8 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
     let compared = result.compare(&records, steps, &bootstrap(RESAMPLES, 0)?);
     let mut comparison = compared.map_err(|error| Failure::run(format!("{}: no verdict: {error}", result.id)))?;
     comparison.verdict = form.judged(comparison.verdict);
+    // An update of many environments may end beyond what was asked for.
+    let steps = records.iter().map(|record| record.env_steps).max().unwrap_or(steps);
     report(result, steps, &records, &comparison, &form, out);
     Ok(if matches!(comparison.verdict, Verdict::Missed | Verdict::Impossible) { MISSED } else { 0 })
 }
@@ -124,9 +133,14 @@ impl Form {
     }
 }
 
+/// The key of a word `key=value`.
+fn key(word: &str) -> &str {
+    word.split_once('=').map_or(word, |(key, _)| key).trim()
+}
+
 /// Whether a word `key=value` changes what is learned, as threads, evaluations and logs do not.
 fn teaches(word: &str) -> bool {
-    let key = word.split_once('=').map_or(word, |(key, _)| key).trim();
+    let key = key(word);
     ["num_envs", "preset"].contains(&key) || ["algo.", "net.", "task."].iter().any(|section| key.starts_with(section))
 }
 

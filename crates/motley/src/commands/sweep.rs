@@ -23,8 +23,8 @@ pub(crate) fn run(args: &SweepArgs, registry: &Registry, start: &[OsString], out
             if let (_, Some(no_room)) = job.look(registry)? {
                 out.warning(format!("this machine refuses to train run {k}: {no_room}"));
             }
-            out.line(format!("{k:4}  {}  {}", job.dir.display(), shell::line(&job.words)));
-            out.event("run", json!({ "index": k, "run": job.dir.display().to_string(), "words": job.words }));
+            out.line(format!("{k:4}  {}  {}", job.dir.display(), shell::line(&job.shown())));
+            out.event("run", json!({ "index": k, "run": job.dir.display().to_string(), "words": job.shown() }));
         }
         return Ok(0);
     }
@@ -57,7 +57,7 @@ fn local(
     }
     let place = above.display().to_string();
     out.event("done", json!({ "out": place, "runs": jobs.len(), "done": done, "failed": failed }));
-    out.line(format!("{done} of {} runs are done, {failed} failed: motley compare {place}", jobs.len()));
+    out.line(format!("{done} of {} runs are done, {failed} failed: motley compare {}", jobs.len(), shell::line(&[place])));
     Ok(match (failed, done == jobs.len()) {
         (0, true) => 0,
         (0, false) => stop.exit_code(),
@@ -132,7 +132,12 @@ fn slurm(plan: &Path, above: &Path, jobs: &[Job], registry: &Registry, start: &[
     std::fs::create_dir_all(above).map_err(failed)?;
     let path: PathBuf = above.join("sweep.sbatch");
     file::write_atomic(&path, script(start, &here, plan, above, jobs.len()).as_bytes()).map_err(drawn)?;
-    out.line(format!("written: {} ({} runs); edit its resources, then: sbatch {}", path.display(), jobs.len(), path.display()));
+    out.line(format!(
+        "written: {} ({} runs); edit its resources, then: sbatch {}",
+        path.display(),
+        jobs.len(),
+        shell::line(&[path.display().to_string()])
+    ));
     out.event("done", json!({ "out": path.display().to_string(), "runs": jobs.len() }));
     Ok(0)
 }

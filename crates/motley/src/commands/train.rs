@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::args::TrainArgs;
 use crate::commands::config::{also, environment, preset, request};
 use crate::commands::eval::{describe, eval_fields};
+use crate::commands::shell;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::signals::Stop;
@@ -151,7 +152,7 @@ fn report(out: &Output, run: &Path, algo: &str, task: &str, seed: u64, outcome: 
     ));
     out.line(format!("run folder: {}", run.display()));
     if !outcome.finished {
-        out.line(format!("go on with: motley train --resume {}", run.display()));
+        out.line(format!("go on with: motley train --resume {}", shell::line(&[run.display().to_string()])));
     }
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);

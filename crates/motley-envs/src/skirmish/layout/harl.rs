@@ -1,7 +1,7 @@
 //! The states of HARL's wrapper: one for all (EP), or one for each agent, from where it stands (FP).
 //!
 //! J. Zhong et al., "Heterogeneous-Agent Reinforcement Learning", JMLR 2024: the settings EP and FP of its wrapper of SMAC. Both leave out
-//! the dead: EP all but their masks and surroundings, FP their rows as a whole.
+//! the dead: EP all but their masks and surroundings, FP their rows but for the number.
 
 use super::{Layout, Moment, Pen, SIZE, Side};
 
@@ -42,11 +42,15 @@ impl Layout {
         [SIZE as f32, SIZE as f32, view.extent[0], view.extent[1], sight].into_iter().for_each(|side| pen.put(side));
     }
 
-    /// Agent `i`'s row: everybody living, seen from it and from the middle of the map, with its moves, itself and its number.
+    /// Agent `i`'s row: everybody living, seen from it and from the middle of the map, with its moves, itself and its number, which is
+    /// all that is left of the dead.
     pub(super) fn write_fp(&self, now: &Moment<'_>, i: usize, row: &mut [f32]) {
         let u = &now.view.allies[i];
         if !u.alive() {
-            return row.fill(0.0);
+            row.fill(0.0);
+            let number = row.len() - self.allies + i;
+            row[number] = 1.0;
+            return;
         }
         let mut pen = Pen(row.iter_mut());
         (0..self.allies).filter(|j| *j != i).for_each(|j| self.put_ally_from(&mut pen, now, i, j));

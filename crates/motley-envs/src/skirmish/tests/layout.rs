@@ -115,6 +115,9 @@ fn smacs_layout_says_what_it_should() {
     let obs = whole(&[&EDGE_MOVES, FOES_SEEN.as_flattened(), ALLIES_SEEN.as_flattened(), &[0.5, 1.0, 1.0, 0.0]]);
     near("observation", &buf.obs[spec.obs_range(0)], &obs);
     assert!(buf.obs[spec.obs_range(3)].iter().all(|x| *x == 0.0), "the dead see nothing");
+    let (env, timed) = scene(&["obs_timestep=true"]);
+    let last = env.spec().obs_range(3).end - 1;
+    near("the dead have the time", &timed.obs[last..][..1], &[0.25]);
     let state = whole(&[ALLIES_STATE.as_flattened(), FOES_STATE.as_flattened(), &memories().concat()]);
     near("state", &buf.state, &state);
     let (_, buf) = scene(&["state_last_action=false"]);
@@ -131,6 +134,9 @@ fn harls_layout_says_what_it_should() {
     let own = whole(&[&[1.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 0.0], &memory[0]]);
     let obs = whole(&[&allies, FOES_SEEN.as_flattened(), &EDGE_MOVES, &own, &hot(0, 5)]);
     near("observation", &buf.obs[spec.obs_range(0)], &obs);
+    let fallen = &buf.obs[spec.obs_range(3)];
+    assert!(fallen[..fallen.len() - 5].iter().all(|x| *x == 0.0), "the dead see nothing");
+    near("but have their number", &fallen[fallen.len() - 5..], &hot(3, 5));
     let timed = scene(&["obs=harl", "obs_timestep=true"]).1;
     near("the time is last", &timed.obs[spec.obs_range(0).end..][..1], &[0.25]);
 }
@@ -156,7 +162,8 @@ fn harls_row_per_agent_says_what_it_should() {
     assert_eq!((env.spec().state, buf.state.len()), (StateSpace::Fp(row.len()), 5 * row.len()));
     near("the first agent's row", &buf.state[..row.len()], &row);
     let rows: Vec<_> = buf.state.chunks_exact(row.len()).collect();
-    assert!(rows[3].iter().all(|x| *x == 0.0), "the fallen's");
+    assert!(rows[3][..row.len() - 5].iter().all(|x| *x == 0.0), "the fallen's");
+    near("the fallen's number", &rows[3][row.len() - 5..], &hot(3, 5));
     near("the distant's number", &rows[4][row.len() - 5..], &hot(4, 5));
     near("the first, from the distant", &rows[4][..4], &[0.0, 1.0, -1.0, 0.0]);
 }

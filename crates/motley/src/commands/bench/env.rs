@@ -30,7 +30,7 @@ pub(super) fn run(names: &[String], seconds: f64, registry: &Registry, out: &Out
         let make = || task.make(&options(&*task, &[])?);
         let n = match make() {
             Ok(env) => env.spec().n(),
-            Err(ConfigError::Missing { what, .. }) => {
+            Err(ConfigError::Missing { what, .. }) if names.is_empty() => {
                 out.note(format!("{} left out: {what} is missing", task.name()));
                 continue;
             }

@@ -62,13 +62,15 @@ fn word(value: &toml::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// What trains the runs of a row: a command for each budget that was asked for. Runs of other programs have none.
+/// What trains the runs of a row: a command for each budget that was asked for, and for each way to evaluate on the way. Runs of other
+/// programs have none.
 pub(super) fn commands(runs: &[&RunRecord], registry: &Registry) -> Vec<String> {
-    let mut budgets: BTreeMap<u64, Vec<&RunRecord>> = BTreeMap::new();
+    let mut alike: BTreeMap<(u64, [String; 2]), Vec<&RunRecord>> = BTreeMap::new();
     for run in runs.iter().filter(|run| !run.config.is_empty()) {
-        budgets.entry(budget(run)).or_default().push(run);
+        let when = WHEN.map(|key| run.setting(key).map_or_else(String::new, ToString::to_string));
+        alike.entry((budget(run), when)).or_default().push(run);
     }
-    budgets.iter().filter_map(|(steps, runs)| command(runs, *steps, registry)).collect()
+    alike.iter().filter_map(|((steps, _), runs)| command(runs, *steps, registry)).collect()
 }
 
 /// The env steps that were asked for: those counted may be up to a rollout more.
@@ -77,7 +79,7 @@ fn budget(run: &RunRecord) -> u64 {
     asked.unwrap_or(run.env_steps)
 }
 
-/// What trains the seeds of one budget: the budget, and what differs from what the command would take by itself or by a preset, whichever
+/// What trains the seeds of one budget, all evaluated alike: the budget, and what differs from what the command would take by itself or by a preset, whichever
 /// says it in fewer words.
 fn command(runs: &[&RunRecord], steps: u64, registry: &Registry) -> Option<String> {
     let run = runs.first()?;
@@ -164,6 +166,22 @@ mod tests {
             ]
         );
         assert!(commands(&[&run(text)], &registry).is_empty(), "another program's run");
+    }
+
+    #[test]
+    fn seeds_that_were_evaluated_otherwise_are_another_command() {
+        let registry = Registry::builtin();
+        let text = r#"{"algo": "happo", "task": "mpe/simple_spread_v3", "seed": 0, "env_steps": 0, "evaluations": []}"#;
+        let record = |seed: u64, own: &[&str]| {
+            let words: Vec<String> = ["happo", "mpe/simple_spread_v3"].iter().chain(own).map(ToString::to_string).collect();
+            let config = request(&words, None).unwrap().plan(&registry).unwrap().settings.to_table();
+            RunRecord { seed, config, ..run(text) }
+        };
+        let runs = [record(0, &[]), record(1, &["eval.every=250000"]), record(2, &["eval.every=250000"])];
+        let found = commands(&runs.iter().collect::<Vec<_>>(), &registry);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().any(|c| c.starts_with("for s in 1 2; ") && c.contains(" eval.every=250000 ")), "{found:?}");
+        assert!(found.iter().any(|c| c.ends_with(" seed=0") && !c.contains("eval.every")), "{found:?}");
     }
 
     #[test]
