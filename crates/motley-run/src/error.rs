@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::shell;
+
 /// One entry that is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -109,7 +111,7 @@ impl CheckpointError {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The folder already holds a run.
-    #[error("{} already holds a run: give another --out, or go on with --resume {}", .0.display(), .0.display())]
+    #[error("{} already holds a run: give another --out, or go on with --resume {}", .0.display(), shell::path(.0))]
     Exists(PathBuf),
     /// The folder holds parts of a run, without the `run.json` and the checkpoint by which it could go on.
     #[error(

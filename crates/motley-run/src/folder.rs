@@ -12,6 +12,7 @@ use crate::clock::UtcTime;
 use crate::disk::{RealDisk, read_bounded, refuse_link, write_atomic};
 use crate::error::RunError;
 use crate::lock::Lock;
+use crate::shell;
 
 /// Bytes of a configuration or of `run.json` that are read at most.
 const LIMIT: u64 = 10 << 20;
@@ -145,7 +146,7 @@ impl RunView {
     /// [`RunError::Io`] or [`RunError::Damaged`].
     pub fn info(&self) -> Result<RunInfo, RunError> {
         self.parse(&self.info_path(), |text| {
-            let root = self.root.display();
+            let root = shell::path(&self.root);
             serde_json::from_str(text).map_err(|e| {
                 format!(
                     "{e}; put a copy of it back, that of another run with this run's algo, task and seed will do to go on; what was learned is whole: motley eval {root}"

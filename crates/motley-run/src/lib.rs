@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod mark;
 pub mod pieces;
 pub mod platform;
+pub mod shell;
 pub mod sinks;
 pub mod state;
 mod tensorboard;

@@ -11,7 +11,7 @@ use motley_data::rollout::Rollout;
 use motley_nn::{Mode, Policy, Pool};
 use motley_run::{
     CheckpointError, CheckpointInfo, CheckpointStore, EvalEpisode, Identity, Loaded, RealDisk, RunFolder, RunInfo, RunStatus,
-    Sinks, StateWriter, fingerprint, platform, utc_now, write_bundle,
+    Sinks, StateWriter, fingerprint, is_bundle, platform, utc_now, write_bundle,
 };
 use serde_json::{Map, Value, json};
 
@@ -29,6 +29,10 @@ use crate::values::Values;
 
 /// An environment that has not answered for so long is named to the user.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Said on going on in a folder whose policy is gone.
+const BEST_LOST: &str =
+    "the best policy is not in the folder any more: the next evaluation writes one anew, and is the best until a better comes";
 
 /// A run at work.
 pub struct Trainer {
@@ -158,6 +162,10 @@ impl Trainer {
                 .get("evaluation_due")
                 .map(|due| Due { distance: due.get("behavioural_distance").and_then(Value::as_f64) }),
         };
+        if trainer.counters.best.is_some() && !is_bundle(&trainer.folder.policy_dir()) {
+            trainer.counters.best = None;
+            trainer.warnings.push(BEST_LOST.into());
+        }
         trainer.sinks.truncate_to(&loaded.manifest.info.logs);
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
         trainer.folder.write_info(&trainer.info)?;

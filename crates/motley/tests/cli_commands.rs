@@ -518,6 +518,8 @@ fn a_new_environment_is_written_once() {
         let (code, _, err) = motley_in(dir.path(), &words);
         assert!(code == 2 && err.contains("is there already") && !err.contains("os error"), "{code} {err}");
     }
+    let (code, _, err) = motley_in(dir.path(), &["new-env", "numpy", "--lang", "python"]);
+    assert!(code == 2 && err.contains("hide the module"), "{code} {err}");
 }
 
 #[test]

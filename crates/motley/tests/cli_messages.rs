@@ -120,6 +120,17 @@ fn a_torn_log_costs_its_last_line_alone() {
 }
 
 #[test]
+fn a_run_whose_best_policy_is_gone_gets_another() {
+    let dir = tempfile::tempdir().unwrap();
+    trained(dir.path());
+    let policy = dir.path().join("run/policy");
+    std::fs::remove_dir_all(&policy).unwrap();
+    says(dir.path(), "train --resume run --quiet", 0, &["the best policy is not in the folder"]);
+    assert!(policy.join("policy.json").is_file());
+    assert_eq!(says(dir.path(), "train --resume run --quiet", 0, &[]), "");
+}
+
+#[test]
 fn a_run_without_an_evaluation_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     trained(dir.path());

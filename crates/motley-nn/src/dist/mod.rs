@@ -56,7 +56,8 @@ pub enum KlKind {
     /// `KL(pi_old || pi)`, exact.
     True,
     /// The HARL code's for categoricals: the sum over *all* actions of `e^d - 1 - d`, d the change of log-probability, not
-    /// weighted by `pi_old`. |A| times the truth at a uniform policy, and never vanishing near a deterministic one.
+    /// weighted by `pi_old`. |A| times the truth at a uniform policy, and never vanishing near a deterministic one. Unavailable
+    /// actions are in its curvature alone: beside their logits of -1e10 single precision has no room for the d of the value.
     HarlK3,
 }
 
@@ -350,17 +351,17 @@ impl Head {
             Self::Categorical(n) => for_choices(n, |_, at, k| {
                 let (logits, mask) = (&out[at..at + k], &mask[at..at + k]);
                 let norm = Normaliser::new(logits, mask);
-                let available = mask.iter().filter(|m| **m).count() as f32;
+                let unavailable = mask.iter().filter(|m| !**m).count() as f32;
                 let p = |j: usize| if mask[j] { norm.log_prob(logits[j]).exp() } else { 0.0 };
                 let mean: f32 = (0..k).map(|j| p(j) * tangent[at + j]).sum();
-                // HarlK3: sum_j (t_j - p.t)^2 / 2 has the Hessian (I - 1 p^T)^T (I - 1 p^T) on available logits.
+                // HarlK3: sum_j (t_j - p.t)^2 / 2 has the Hessian (I - 1 p^T)^T (I - 1 p^T) on available logits, and an unavailable
+                // one, held at -1e10, adds p p^T: its derivatives go through the normaliser.
                 let total: f32 = (0..k).filter(|&j| mask[j]).map(|j| tangent[at + j] - mean).sum();
                 for j in 0..k {
                     into[at + j] = match kind {
                         _ if !mask[j] => 0.0,
                         KlKind::True => p(j) * (tangent[at + j] - mean),
-                        KlKind::HarlK3 if available > 0.0 => tangent[at + j] - mean - p(j) * total,
-                        KlKind::HarlK3 => 0.0,
+                        KlKind::HarlK3 => tangent[at + j] - mean - p(j) * (total - unavailable * mean),
                     };
                 }
             }),

@@ -413,7 +413,14 @@ fn latex_estimate(e: &Estimate, d: usize, best: f64, alone: bool) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.chars().map(|c| if "_%&#$".contains(c) { format!("\\{c}") } else { c.to_string() }).collect()
+    let escaped = |c: char| match c {
+        '_' | '%' | '&' | '#' | '$' | '{' | '}' => format!("\\{c}"),
+        '\\' => "\\textbackslash{}".into(),
+        '~' => "\\textasciitilde{}".into(),
+        '^' => "\\textasciicircum{}".into(),
+        _ => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

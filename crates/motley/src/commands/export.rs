@@ -34,11 +34,12 @@ pub(crate) fn run(args: &ExportArgs, registry: &Registry, out: &Output) -> Resul
             "not verified: this build runs no ONNX files; one with the feature verify-onnx runs what it writes and compares",
         );
     }
+    let folder = if single { args.out.parent().unwrap_or(Path::new("")) } else { &args.out };
+    std::fs::create_dir_all(folder).map_err(|e| Failure::run(format!("{}: {e}", folder.display())))?;
     if let ([actor], true) = (&actors[..], single) {
         write(&args.out, actor, verified, out)?;
         return Ok(0);
     }
-    std::fs::create_dir_all(&args.out).map_err(|e| Failure::run(format!("{}: {e}", args.out.display())))?;
     let mut taken = BTreeSet::new();
     for actor in &actors {
         let names = if actor.joint { "team".to_owned() } else { actor.agents.join("+") };

@@ -66,7 +66,9 @@ impl Job {
     /// # Errors
     /// Those of [`Job::state`].
     pub(crate) fn look(&self, registry: &Registry) -> Result<(State, Option<ConfigError>), Failure> {
-        let (plan, no_room) = request(&self.words, None)?.plan_anywhere(registry)?;
+        let planned = request(&self.words, None).and_then(|request| Ok(request.plan_anywhere(registry)?));
+        let named = |f: Failure| Failure { message: format!("the run {}: {}", self.dir.display(), f.message), ..f };
+        let (plan, no_room) = planned.map_err(named)?;
         let Ok(view) = RunView::open(&self.dir) else { return Ok((State::New, no_room)) };
         let total: u64 = plan.settings.get("total_steps")?;
         let (found, info) = (view.config()?, view.info()?);
@@ -227,7 +229,9 @@ fn tell(job: &Job, end: &End, of: usize, told: &Mutex<usize>, out: &Output) {
     };
     match reason {
         Some(reason) => {
-            out.warning(format!("[{count}/{of}] {dir} failed: {reason} ({} has its words)", job.log_path().display()))
+            let log = job.log_path();
+            let words = if log.is_file() { format!(" ({} has its words)", log.display()) } else { String::new() };
+            out.warning(format!("[{count}/{of}] {dir} failed: {reason}{words}"))
         }
         None => out.note(format!("[{count}/{of}] {outcome}: {dir}")),
     }

@@ -19,7 +19,6 @@ mod records;
 mod render;
 mod reproduce;
 mod screen;
-mod shell;
 mod source;
 mod sweep;
 mod theory;

@@ -10,6 +10,8 @@ use crate::error::Failure;
 use crate::output::Output;
 
 const PYTHON: &str = include_str!("../../templates/env.py");
+/// What the template for Python imports.
+const IMPORTED: [&str; 3] = ["numpy", "gymnasium", "pettingzoo"];
 const RUST: &str = include_str!("../../templates/env.rs");
 
 pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
@@ -19,6 +21,11 @@ pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
     if !fits {
         return Err(Failure::usage(format!(
             "\"{name}\" cannot name an environment: use lower-case letters, digits and _, as in tug_and_winch"
+        )));
+    }
+    if args.lang == "python" && IMPORTED.contains(&name.as_str()) {
+        return Err(Failure::usage(format!(
+            "\"{name}\" cannot name an environment: {name}.py would hide the module that it needs"
         )));
     }
     let class: String = name.split('_').map(capital).collect();

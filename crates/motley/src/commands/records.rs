@@ -11,10 +11,10 @@ use motley_train::evaluate::Episode;
 use motley_train::{EvalPlan, Registry, evaluate};
 
 use crate::commands::plot::find_runs;
-use crate::commands::shell;
 use crate::commands::source::{Source, load};
 use crate::error::Failure;
 use crate::output::Output;
+use motley_run::shell;
 
 /// Bytes of a document that are read at most.
 const LIMIT: u64 = 1 << 30;
@@ -55,7 +55,7 @@ pub(crate) fn gather(paths: &[PathBuf], registry: &Registry, out: &Output) -> Re
                 out.warning(format!(
                     "{} holds runs and records: the runs are taken; the records are compared by name, motley compare {}",
                     path.display(),
-                    shell::line(&[first.display().to_string()])
+                    shell::path(first)
                 ));
             }
             folders.push(path.clone());

@@ -11,7 +11,9 @@ use serde_json::json;
 use crate::args::{SweepArgs, TrainArgs};
 use crate::commands::jobs::{self, Job, State};
 use crate::commands::plot::drawn;
-use crate::commands::{plan, shell, train};
+use motley_run::shell;
+
+use crate::commands::{plan, train};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::signals::Stop;
@@ -136,7 +138,7 @@ fn slurm(plan: &Path, above: &Path, jobs: &[Job], registry: &Registry, start: &[
         "written: {} ({} runs); edit its resources, then: sbatch {}",
         path.display(),
         jobs.len(),
-        shell::line(&[path.display().to_string()])
+        shell::path(&path)
     ));
     out.event("done", json!({ "out": path.display().to_string(), "runs": jobs.len() }));
     Ok(0)

@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use crate::args::TrainArgs;
 use crate::commands::config::{also, environment, preset, request};
 use crate::commands::eval::{describe, eval_fields};
-use crate::commands::shell;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::signals::Stop;
+use motley_run::shell;
 
 /// Between plain progress lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
             outcome.env_steps,
             run.display(),
             trainer.folder().policy_dir().display(),
-            run.display()
+            shell::path(&run)
         )));
     }
     report(out, &run, &info.algo, &info.task, info.seed, &outcome);
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
 
 /// What can be done after checkpoints failed.
 fn way_on(folder: &RunFolder) -> String {
-    let run = folder.root().display();
+    let run = shell::path(folder.root());
     let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk));
     match store.load_latest() {
         Ok(loaded) => {
@@ -152,7 +152,7 @@ fn report(out: &Output, run: &Path, algo: &str, task: &str, seed: u64, outcome: 
     ));
     out.line(format!("run folder: {}", run.display()));
     if !outcome.finished {
-        out.line(format!("go on with: motley train --resume {}", shell::line(&[run.display().to_string()])));
+        out.line(format!("go on with: motley train --resume {}", shell::path(run)));
     }
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);

@@ -9,7 +9,7 @@ use motley_train::presets::{self, Preset};
 
 use super::base;
 use crate::commands::config::request;
-use crate::commands::shell;
+use motley_run::shell;
 
 /// Resolved from the task's rules and the algorithm where nobody names it.
 pub(super) const REWARD: &str = "task.reward";

@@ -1,7 +1,9 @@
 //! Words that a shell takes as they stand.
 
+use std::path::Path;
+
 /// A word in quotes.
-pub(crate) fn in_quotes(word: &str) -> String {
+pub fn in_quotes(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
@@ -12,8 +14,13 @@ fn quoted(word: &str) -> String {
 }
 
 /// Words with blanks between them.
-pub(crate) fn line(words: &[String]) -> String {
+pub fn line(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A path as a word.
+pub fn path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }
 
 #[cfg(test)]
@@ -26,5 +33,6 @@ mod tests {
             ["happo", "mamujoco/Humanoid-9|8", "net.hidden_sizes=[8, 8]", "algo.order=\"fixed\"", "it's", ""].map(String::from);
         let told = "happo 'mamujoco/Humanoid-9|8' 'net.hidden_sizes=[8, 8]' 'algo.order=\"fixed\"' 'it'\\''s' ''";
         assert_eq!(line(&words), told);
+        assert_eq!(path(Path::new("my runs/a")), "'my runs/a'");
     }
 }
