@@ -216,6 +216,21 @@ pub(crate) fn product<L: Lanes>(l: L, rows: usize, a: (&[f32], usize), b: &Packe
     outline(l, Plain { rows, a, b, init, c });
 }
 
+/// One row of [`tn_tile`]: adds the outer product.
+#[inline(always)]
+fn tn_row<L: Lanes, const MR: usize, const NV: usize>(l: L, left: &[f32], right: &[f32], acc: &mut [[V; NV]; MR]) {
+    let mut vectors = [l.zero(); NV];
+    for (to, from) in vectors.iter_mut().zip(right.as_chunks().0) {
+        *to = l.load(from);
+    }
+    for i in 0..MR {
+        let x = l.splat(left[i]);
+        for j in 0..NV {
+            acc[i][j] = l.fma(x, vectors[j], acc[i][j]);
+        }
+    }
+}
+
 /// One register tile of [`tn`]: columns `i0..i0 + MR` of `a` against `NV` vectors of `b` from column `j0`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
@@ -227,25 +242,19 @@ fn tn_tile<L: Lanes, const MR: usize, const NV: usize>(
     c: &mut [f32],
     ldc: usize,
 ) {
+    let Some(last) = rows.checked_sub(1) else { return };
     let mut acc: [[V; NV]; MR] = [[l.zero(); NV]; MR];
     for (i, row) in acc.iter_mut().enumerate() {
         for (x, from) in row.iter_mut().zip(c[(i0 + i) * ldc + j0..][..NV * LANES].as_chunks().0) {
             *x = l.load(from);
         }
     }
-    for (left, right) in a.chunks(lda).zip(b.chunks(ldb)).take(rows) {
-        let left: &[f32] = &left[i0..i0 + MR];
-        let mut vectors = [l.zero(); NV];
-        for (to, from) in vectors.iter_mut().zip(right[j0..j0 + NV * LANES].as_chunks().0) {
-            *to = l.load(from);
-        }
-        for i in 0..MR {
-            let x = l.splat(left[i]);
-            for j in 0..NV {
-                acc[i][j] = l.fma(x, vectors[j], acc[i][j]);
-            }
-        }
+    // Rows of one length are checked once, before the loop; the last may end with its last entry.
+    assert!(i0 + MR <= lda && j0 + NV * LANES <= ldb && a.len() >= last * lda && b.len() >= last * ldb);
+    for (left, right) in a.chunks_exact(lda).zip(b.chunks_exact(ldb)).take(last) {
+        tn_row(l, &left[i0..i0 + MR], &right[j0..j0 + NV * LANES], &mut acc);
     }
+    tn_row(l, &a[last * lda + i0..][..MR], &b[last * ldb + j0..][..NV * LANES], &mut acc);
     for (i, row) in acc.iter().enumerate() {
         for (to, x) in c[(i0 + i) * ldc + j0..][..NV * LANES].as_chunks_mut().0.iter_mut().zip(row) {
             l.store(to, *x);

@@ -53,7 +53,7 @@ pub(crate) fn exp_m1<L: Lanes>(l: L, x: V) -> V {
 #[inline(always)]
 fn nan_stays<L: Lanes>(l: L, x: V, y: V) -> V {
     let ordered = l.equal_f32s(x, x);
-    l.floats(l.select_u32s(ordered, l.bits(y), l.bits(x)))
+    l.choose(ordered, y, x)
 }
 
 /// Hyperbolic tangent.

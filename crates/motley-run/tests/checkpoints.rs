@@ -431,8 +431,11 @@ fn a_killed_process_loses_nothing_complete() {
     let dir = tempfile::tempdir().unwrap();
     let line = child(dir.path());
     let mut rng = Stream::new(1, Purpose::Check, 0, 0);
-    let mut reached = 0;
-    for _ in 0..25 {
+    let (mut reached, mut kills) = (0, 0);
+    // A busy machine gets more tries.
+    while kills < 25 || reached <= 10 {
+        kills += 1;
+        assert!(kills <= 1000, "only {reached} saves in all");
         let mut process = Command::new(&line[0]).args(&line[1..]).env(CHILD, dir.path()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(u64::from(20 + rng.next_u32() % 60)));
         process.kill().unwrap();
@@ -446,7 +449,6 @@ fn a_killed_process_loses_nothing_complete() {
             Err(error) => assert!(reached == 0, "{error}"),
         }
     }
-    assert!(reached > 10, "only {reached} saves in all");
 }
 
 /// K2 with a true limit: the system refuses to write more than 64 KiB to a file.

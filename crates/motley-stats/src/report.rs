@@ -280,7 +280,7 @@ fn task_row(
         budgets: budgets(runs),
         seconds: mean_of(&|r| r.seconds),
         update_seconds: mean_of(&|r| r.update_seconds),
-        steps_per_second: mean_of(&|r| r.seconds.filter(|s| *s > 0.0).map(|s| r.env_steps as f64 / s)),
+        steps_per_second: rate(runs),
         threads: threads.into_iter().collect(),
         iqm: bootstrap.estimate(&scores, iqm),
         median: middle(&values),
@@ -289,6 +289,12 @@ fn task_row(
         highest: ends.1,
         spread: spread(&curves),
     })
+}
+
+/// Env steps of all seeds over their seconds, so that it goes with the mean time of a run.
+fn rate(runs: &[(&RunRecord, f64)]) -> Option<f64> {
+    let seconds = runs.iter().map(|r| r.0.seconds).sum::<Option<f64>>().filter(|s| *s > 0.0)?;
+    Some(runs.iter().map(|r| r.0.env_steps as f64).sum::<f64>() / seconds)
 }
 
 /// The seeds by their budgets.
@@ -492,6 +498,9 @@ mod tests {
         let r = Report::new(&[sized(3, 0.9, 10.0), sized(6, 3.6, 20.0), sized(12, 14.4, 40.0)], &options()).unwrap();
         let found: Vec<_> = r.rows.iter().map(|x| (x.update_seconds, x.steps_per_second, x.threads.as_slice())).collect();
         assert!(found.contains(&(Some(0.9), Some(10.0), &[2][..])), "{found:?}");
+        let slow = RunRecord { seed: 1, ..sized(3, 0.9, 90.0) };
+        let both = Report::new(&[sized(3, 0.9, 10.0), slow], &options()).unwrap();
+        assert_eq!(both.rows[0].steps_per_second, Some(2.0), "200 steps in 100 seconds");
         let g = &r.growth[0];
         assert_eq!((g.task.as_str(), g.agents.as_slice()), ("s/t", &[3, 6, 12][..]));
         assert!((g.update.unwrap() - 2.0).abs() < 1e-12 && (g.step.unwrap() - 1.0).abs() < 1e-12);

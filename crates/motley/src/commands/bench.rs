@@ -1,7 +1,7 @@
 //! `motley bench`: how fast this machine is, how fast Motley is on it, and the share of the one in the other.
 //!
-//! Every figure is the best of many repetitions (what the machine can do); the worst stands beside it and tells how noisy
-//! the machine was.
+//! Limits and gradient steps are the best of many repetitions (what the machine can do); the worst stands beside it and tells how
+//! noisy the machine was. Environments and whole training are means over the seconds asked for.
 
 mod env;
 mod limits;

@@ -190,9 +190,10 @@ fn seconds_at(log: &[Point], env_steps: u64) -> Option<f64> {
     (rate > 0.0).then(|| env_steps as f64 / rate)
 }
 
-/// Mean wall-clock seconds of an update over the whole log.
+/// Mean wall-clock seconds of an update over the whole log, without those in which memory was filled and nothing learned.
 fn update_seconds(log: &[Point]) -> Option<f64> {
-    let of: Vec<f64> = log.iter().filter_map(|p| p.get("time/update_seconds")).collect();
+    let learned = |p: &&Point| p.values.iter().any(|(name, _)| name.starts_with("loss/"));
+    let of: Vec<f64> = log.iter().filter(learned).filter_map(|p| p.get("time/update_seconds")).collect();
     (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64)
 }
 

@@ -1,4 +1,4 @@
-//! Whole training as a user gets it (logs and checkpoints included, evaluations put off), for some seconds.
+//! Whole training as a user gets it (logs included, and checkpoints that fall due; evaluations put off), for some seconds.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,6 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
     trainer.train(&stop, &mut |event| match event {
         Event::Progress { env_steps, .. } => {
             marks.push((Instant::now(), *env_steps));
-            // The first update warms up; the rate runs from its end.
             if marks[0].0.elapsed().as_secs_f64() >= seconds {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -41,12 +40,14 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
         Event::Warning(text) => out.warning(text),
         _ => {}
     })?;
-    let [(first, from), .., (last, to)] = marks[..] else {
+    let mut updates = updates(&trainer.folder().metrics_path());
+    let warm = warm_up(&updates).min(marks.len().saturating_sub(2));
+    updates.drain(..updates.len().min(warm + 1));
+    let [(first, from), .., (last, to)] = marks[warm..] else {
         return Err(Failure::usage("the run ended before its second update: raise total_steps"));
     };
     let wall = (last - first).as_secs_f64();
     let rate = (to - from) as f64 / wall;
-    let updates: Vec<Update> = updates(&trainer.folder().metrics_path()).into_iter().skip(1).collect();
     let share = updates.iter().map(|u| u.seconds).sum::<f64>() / wall;
     let update_ms = mean_ms(&updates);
     let guards = rate * guard_seconds(&team);
@@ -58,7 +59,7 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
         threads.to_string(),
         short(rate),
         short(rate * agents as f64),
-        (marks.len() - 1).to_string(),
+        updates.len().to_string(),
         update_ms.map_or("none learned".into(), |ms| format!("{ms:.1}")),
         format!("{:.0} %", 100.0 * share),
         format!("{:.2} %", 100.0 * guards),
@@ -73,7 +74,7 @@ pub(super) fn run(words: &[String], seconds: f64, registry: &Registry, out: &Out
         "env_steps": to - from,
         "env_steps_per_second": rate,
         "agent_steps_per_second": rate * agents as f64,
-        "iterations": marks.len() - 1,
+        "iterations": updates.len(),
         "update_ms": update_ms,
         "update_share": share,
         "guard_share": guards,
@@ -132,6 +133,12 @@ fn updates(log: &std::path::Path) -> Vec<Update> {
     text.lines().filter_map(update).collect()
 }
 
+/// The iteration from whose end the rate runs: the first that learned, which warms up. Before it learners from replay only fill their
+/// memory, at many times the rate.
+fn warm_up(updates: &[Update]) -> usize {
+    updates.iter().position(|u| u.learned).unwrap_or(0)
+}
+
 /// The mean time of an update in which something was learned, in milliseconds.
 fn mean_ms(updates: &[Update]) -> Option<f64> {
     let learned: Vec<f64> = updates.iter().filter(|u| u.learned).map(|u| u.seconds).collect();
@@ -172,6 +179,7 @@ mod tests {
         let found = updates(&log);
         let update = |seconds, learned| Update { seconds, learned };
         assert_eq!(found, [update(0.5, false), update(0.25, true), update(0.75, true)]);
+        assert_eq!((warm_up(&found), warm_up(&found[..1])), (1, 0));
         assert_eq!((mean_ms(&found), mean_ms(&found[..1])), (Some(500.0), None), "memory that fills is no update");
     }
 }

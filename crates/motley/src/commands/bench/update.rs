@@ -136,7 +136,7 @@ fn steps((envs, steps): (usize, usize), threads: usize, limit: usize, registry: 
     let climb = move || {
         let objective = Objective::PpoClip { clip: 0.2 };
         let ascent = Ascent { objective: &objective, weight: &weight, entropy_coef: 0.01, lr: 5e-4 };
-        std::hint::black_box(actor.step(&pool, &mine, &seen, &Pick::All, ascent).is_ok());
+        assert!(actor.step(&pool, &mine, &seen, &Pick::All, ascent).is_ok(), "a step that is timed is taken");
     };
     let config =
         CriticConfig { critic_epochs: 1, critic_minibatches: 1, ..CriticConfig::read(&Settings::new(CriticConfig::keys()))? };
@@ -146,7 +146,7 @@ fn steps((envs, steps): (usize, usize), threads: usize, limit: usize, registry: 
     let values = critic.values(&pool, &roll);
     let critic_flop = flop * weights(critic.net());
     let fit = move || {
-        std::hint::black_box(critic.fit(&pool, &roll, &values, &targets, 0, 5e-4, &rng()).is_ok());
+        assert!(critic.fit(&pool, &roll, &values, &targets, 0, 5e-4, &rng()).is_ok(), "a step that is timed is taken");
     };
     let item = |name, flop, work| Item { name, rows, limit, flop, span: Span::NOTHING, work };
     Ok([item("PPO step, actor", actor_flop, Box::new(climb)), item("value step, critic", critic_flop, Box::new(fit))])
