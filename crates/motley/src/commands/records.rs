@@ -257,8 +257,12 @@ mod tests {
             values: rate.map(|r| ("time/env_steps_per_second".to_owned(), r)).into_iter().collect(),
         };
         let log = [point(100, Some(50.0)), point(200, Some(40.0)), point(200, None), point(300, Some(10.0))];
-        let took = |seconds| Point { env_steps: 1, values: [("time/update_seconds".to_owned(), seconds)].into_iter().collect() };
-        assert_eq!((update_seconds(&[took(1.0), log[2].clone(), took(4.0)]), update_seconds(&log)), (Some(2.5), None));
+        let took = |seconds, learned: bool| {
+            let loss = learned.then(|| ("loss/td".to_owned(), 1.0));
+            Point { env_steps: 1, values: [("time/update_seconds".to_owned(), seconds)].into_iter().chain(loss).collect() }
+        };
+        let updates = [took(0.01, false), took(1.0, true), log[2].clone(), took(4.0, true)];
+        assert_eq!((update_seconds(&updates), update_seconds(&log)), (Some(2.5), None));
         assert_eq!([100, 200, 250, 50].map(|s| seconds_at(&log, s)), [Some(2.0), Some(5.0), Some(6.25), None]);
     }
 }
