@@ -175,8 +175,8 @@ impl Lanes for pulp::x86::V4 {
 #[cfg(target_arch = "x86_64")]
 impl Lanes for pulp::x86::V3_512b {
     const WIDE: bool = false;
-    /// By bits: of a selection that is stored where one of its operands was loaded the compiler makes a masked store, which costs AMD's
-    /// processors ten times a plain one.
+    /// By bits: of a selection that is stored where one of its operands was loaded the compiler makes a masked store, which is slow on
+    /// AMD's processors.
     #[inline(always)]
     fn choose(self, mask: Self::m32s, yes: V, no: V) -> V {
         let (mask, no): (u32x16, u32x16) = (pulp::cast(mask), pulp::cast(no));
