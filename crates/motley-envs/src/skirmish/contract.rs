@@ -283,13 +283,15 @@ impl Contract {
         Status::Running
     }
 
-    /// How the battle in the view ended, if it did. Those who can only heal do not hold the field.
+    /// How the battle in the view ended, if it did. Where the team may have healers SMAC asks first whether one of its own fights on,
+    /// so that nobody left on either side is a defeat there.
     fn outcome(&self) -> Option<Outcome> {
         match (self.view.stands(Side::Ally), self.view.stands(Side::Foe)) {
             (true, true) => None,
             (true, false) => Some(Outcome::Won),
             (false, true) => Some(Outcome::Lost),
-            (false, false) if self.view.draws_are_won => Some(Outcome::Won),
+            (false, false) if self.view.smaclite => Some(Outcome::Won),
+            (false, false) if self.layout.has_healers() => Some(Outcome::Lost),
             (false, false) => Some(Outcome::Drawn),
         }
     }

@@ -40,7 +40,8 @@ pub fn all() -> Vec<Map> {
         for (allies, foes) in SIZES {
             maps.push(Map {
                 name: format!("{name}_{allies}_vs_{foes}"),
-                version: 2,
+                // The order of agents and of what they observe changed once, and how colossi, zerglings and banelings fight.
+                version: if race == Race::Terran { 2 } else { 3 },
                 lineup: Lineup::Drawn(Roster { kinds, weights, helpers, allies, foes }),
                 plan: Plan::Hunt,
                 terrain: Terrain::Known(Layout::Open),

@@ -60,8 +60,7 @@ impl Skirmish {
         let mut world = World::new(profile, ground.clone(), stream.clone());
         world.muster(&allies, &foes, map.foes_first && profile == Profile::Smaclite, stream);
         let mut contract = Contract::new("skirmish", &map, options, kinds.as_deref(), ground);
-        contract.view.strict_edges = profile == Profile::Smaclite;
-        contract.view.draws_are_won = profile == Profile::Smaclite;
+        contract.view.smaclite = profile == Profile::Smaclite;
         let orders = Vec::with_capacity(allies.len());
         let mut env = Self { map, rules, contract, world, allies_start: allies, foes_start: foes, orders };
         env.show();

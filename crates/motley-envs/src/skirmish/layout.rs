@@ -111,6 +111,11 @@ impl Layout {
         layout
     }
 
+    /// Whether the team has units, or may have some, that can only heal.
+    pub fn has_healers(&self) -> bool {
+        self.types[Side::Ally as usize].contains(&Kind::Medivac)
+    }
+
     /// The slot in which an agent of that kind bursts, where it has none for targets.
     pub fn burst_of(&self, kind: Kind) -> Option<usize> {
         (self.bursts && kind == Kind::Baneling).then_some(self.looks_end)
@@ -213,7 +218,7 @@ impl Layout {
             // SMAC casts, so that just beyond the low edges lies cell 0; SMAClite does not.
             let (cx, cy) = ((x + dx).trunc(), (y + dy).trunc());
             let inside = |c: f32| (0.0..SIZE as f32).contains(&c);
-            let on_map = inside(cx) && inside(cy) && (!view.strict_edges || (x + dx >= 0.0 && y + dy >= 0.0));
+            let on_map = inside(cx) && inside(cy) && (!view.smaclite || (x + dx >= 0.0 && y + dy >= 0.0));
             on_map && view.ground.walk[cy as usize] >> cx as usize & 1 == 1
         })
     }

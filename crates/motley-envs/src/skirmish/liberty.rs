@@ -7,8 +7,8 @@ use super::ground::{Ground, SIZE};
 use super::units::{Stats, Weapon};
 use super::world::{HEAL_START, NOBODY, Order, Side, TICK, World};
 
-/// How far beyond its range a unit goes on firing at whom it has in reach (the weapons' range slop).
-const SLOP: f32 = 1.0;
+/// How far off a healer on the hunt stays behind the fighter that it follows.
+const NEAR: f32 = 1.0;
 /// How far beyond its sight a unit that marches follows somebody.
 const CHASE: f32 = 3.0;
 /// Ticks between two looks for somebody nearer.
@@ -57,7 +57,7 @@ impl World {
         }
         let t = usize::from(self.target[u]);
         let busy = self.hits_left[u] > 0;
-        if busy && (self.target[u] != before || before == NOBODY || self.gap(u, t) > self.stats[u].range + SLOP) {
+        if busy && (self.target[u] != before || before == NOBODY || self.gap(u, t) > self.stats[u].range + self.stats[u].slop) {
             // An attack broken off before its first hit costs no time.
             if self.hits_left[u] == self.stats[u].hits {
                 self.cooldown[u] = 0.0;
@@ -78,7 +78,7 @@ impl World {
     /// How far off a unit strikes its target: further than its range where it had the same one in reach the tick before.
     fn reach(&self, u: usize, before: u16) -> f32 {
         let holds = self.reaches[u] && self.target[u] == before && !self.stats[u].heals();
-        self.stats[u].range + if holds { SLOP } else { 0.0 }
+        self.stats[u].range + if holds { self.stats[u].slop } else { 0.0 }
     }
 
     /// Where a unit without a target goes.
@@ -98,7 +98,7 @@ impl World {
             Order::Hunt if self.stats[u].heals() => {
                 let fighters = self.friends(u).filter(|&f| self.alive(f) && !self.stats[f].heals());
                 let near = fighters.min_by(|&a, &b| self.distance(u, a).total_cmp(&self.distance(u, b)))?;
-                (self.gap(u, near) > SLOP).then(|| [self.x[near], self.y[near]])
+                (self.gap(u, near) > NEAR).then(|| [self.x[near], self.y[near]])
             }
             _ => None,
         }
@@ -156,7 +156,7 @@ impl World {
                 continue;
             }
             let gap = self.gap(u, r);
-            let at_me = usize::from(self.target[r]) == u && gap <= self.stats[r].range + SLOP;
+            let at_me = usize::from(self.target[r]) == u && gap <= self.stats[r].range + self.stats[r].slop;
             if gap < best.0 && (hunts || at_me || gap <= stats.scan) {
                 best = (gap, r as u16);
             }

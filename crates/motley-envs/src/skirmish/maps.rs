@@ -154,6 +154,13 @@ const STANDARD: [(&str, &str, &str, usize); 16] = [
     ("1c3s5z", "1c3s5z", "1c3s5z", 180),
 ];
 
+/// Version of the rules by which units of these kinds fight: 2 where one of them fought otherwise before (banelings that are killed
+/// burst, colossi and spine crawlers shoot no further than their range, zerglings have a damage point).
+pub(super) fn version_of<'a>(sides: impl IntoIterator<Item = &'a Group>) -> u32 {
+    let changed = [Kind::Baneling, Kind::Colossus, Kind::SpineCrawler, Kind::Zergling];
+    1 + u32::from(sides.into_iter().any(|group| changed.contains(&group.kind)))
+}
+
 fn standard(name: &str, allies: &str, foes: &str, limit: usize) -> Map {
     let (allies, foes) = (groups(allies, WEST), groups(foes, EAST));
     let layout = if name.starts_with("3s_vs_") { Layout::Open } else { Layout::Band };
@@ -170,10 +177,11 @@ fn standard(name: &str, allies: &str, foes: &str, limit: usize) -> Map {
     } else {
         [Vec::new(), Vec::new()]
     };
+    let version = version_of(allies.iter().chain(&foes));
     let lineup = Lineup::Fixed { allies, foes };
     let name = name.to_owned();
     let terrain = Terrain::Known(layout);
-    Map { name, version: 1, lineup, plan: Plan::March(WEST), terrain, limit, types, foes_first: false, bursts: false }
+    Map { name, version, lineup, plan: Plan::March(WEST), terrain, limit, types, foes_first: false, bursts: false }
 }
 
 fn special(name: &str, sides: [Vec<Group>; 2], plan: Plan, layout: Layout, limit: usize, foes_first: bool) -> Map {
@@ -184,8 +192,9 @@ fn special(name: &str, sides: [Vec<Group>; 2], plan: Plan, layout: Layout, limit
     } else {
         [Vec::new(), Vec::new()]
     };
+    let version = version_of(allies.iter().chain(&foes));
     let (name, lineup, terrain) = (name.to_owned(), Lineup::Fixed { allies, foes }, Terrain::Known(layout));
-    Map { name, version: 1, lineup, plan, terrain, limit, types, foes_first, bursts: false }
+    Map { name, version, lineup, plan, terrain, limit, types, foes_first, bursts: false }
 }
 
 fn specials() -> Vec<Map> {

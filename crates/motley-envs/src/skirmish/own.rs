@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::Battle;
 use super::ground::{Layout, Plot, SIZE, Terrain};
-use super::maps::{Group, Lineup, Map, Plan, place};
+use super::maps::{Group, Lineup, Map, Plan, place, version_of};
 use super::start::stands;
 use super::units::{Kind, Profile};
 
@@ -122,7 +122,7 @@ fn parse(name: &str, text: &str, json: bool) -> Result<Map, String> {
     }
     let map = Map {
         name: name.to_owned(),
-        version: version(&sheet),
+        version: version(&sheet, version_of(allies.iter().chain(&foes))),
         types: types(&allies, &foes),
         terrain: terrain(&sheet.ground)?,
         plan: plan(sheet.plan)?,
@@ -253,9 +253,10 @@ fn stand(map: &Map) -> Result<(), String> {
     Ok(())
 }
 
-/// A number by what the file says, so that a run is not taken up again on a map that was changed (FNV-1a).
-fn version(sheet: &Sheet) -> u32 {
-    let text = format!("{sheet:?}");
+/// A number by what the file says and the version of its units' rules, so that a run is not taken up again on a map that was changed
+/// (FNV-1a).
+fn version(sheet: &Sheet, rules: u32) -> u32 {
+    let text = if rules == 1 { format!("{sheet:?}") } else { format!("{sheet:?}, rules {rules}") };
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 

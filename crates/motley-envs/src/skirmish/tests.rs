@@ -561,6 +561,8 @@ fn sides_know_who_stands() {
     assert!(view.stands(Side::Ally) && view.stands(Side::Foe));
     view.allies[1].hp = 0.0;
     assert!(!view.stands(Side::Ally) && view.allies[0].alive(), "a healer alone does not hold the field");
+    view.smaclite = true;
+    assert!(view.stands(Side::Ally), "to SMAClite it does");
     view.foes[0].hp = 0.0;
     assert!(!view.stands(Side::Foe));
 }

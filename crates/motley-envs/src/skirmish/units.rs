@@ -131,6 +131,8 @@ pub struct Stats {
     pub closer: f32,
     /// Weapon range, edge to edge.
     pub range: f32,
+    /// How far beyond its range it goes on firing at whom it has in reach (the weapon's range slop).
+    pub slop: f32,
     /// How far it looks for targets by itself.
     pub scan: f32,
     /// Damage of one hit.
@@ -217,6 +219,7 @@ const PLAIN: Stats = Stats {
     radius: 0.375,
     closer: 0.0,
     range: 5.0,
+    slop: 1.0,
     scan: 5.0,
     damage: 0.0,
     bonus: 0.0,
@@ -244,14 +247,14 @@ const LIBERTY: [Stats; 10] = [
         against: ARMORED, period: 1.44, windup: 0.167, hits_air: true, attributes: ARMORED, ..PLAIN },
     Stats { kind: Zealot, health: 100.0, shield: 50.0, armor: 1.0, radius: 0.5, closer: 0.125, range: 0.1, damage: 8.0, hits: 2, between: 0.28, period: 1.2,
         attributes: LIGHT | BIO, ..PLAIN },
-    Stats { kind: Colossus, health: 200.0, shield: 150.0, armor: 1.0, radius: 1.0, closer: 0.25, range: 6.0, scan: 6.0, damage: 20.0, hits: 2,
+    Stats { kind: Colossus, health: 200.0, shield: 150.0, armor: 1.0, radius: 1.0, closer: 0.25, range: 6.0, slop: 0.0, scan: 6.0, damage: 20.0, hits: 2,
         period: 2.2, windup: 0.0832, weapon: Weapon::Sweep { half_length: 1.25, half_width: 0.15 }, attributes: ARMORED, ..PLAIN },
-    Stats { kind: Zergling, health: 35.0, regen: ZERG_REGEN, speed: 2.9531, range: 0.1, damage: 5.0, period: 0.696, attributes: LIGHT | BIO, ..PLAIN },
+    Stats { kind: Zergling, health: 35.0, regen: ZERG_REGEN, speed: 2.9531, range: 0.1, damage: 5.0, period: 0.696, windup: 0.167, attributes: LIGHT | BIO, ..PLAIN },
     Stats { kind: Hydralisk, health: 80.0, regen: ZERG_REGEN, radius: 0.625, closer: 0.25, damage: 12.0, period: 0.83, windup: 0.208, hits_air: true,
         attributes: LIGHT | BIO, ..PLAIN },
     Stats { kind: Baneling, health: 30.0, regen: ZERG_REGEN, speed: 2.5, range: 0.25, damage: 20.0, bonus: 15.0, against: LIGHT, period: 0.833,
         weapon: Weapon::Burst { radius: BURST_RADIUS, structures: 80.0 }, attributes: BIO, ..PLAIN },
-    Stats { kind: SpineCrawler, health: 300.0, armor: 2.0, regen: ZERG_REGEN, speed: 0.0, radius: 0.875, range: 7.0, scan: 7.0, damage: 25.0,
+    Stats { kind: SpineCrawler, health: 300.0, armor: 2.0, regen: ZERG_REGEN, speed: 0.0, radius: 0.875, range: 7.0, slop: 0.0, scan: 7.0, damage: 25.0,
         bonus: 5.0, against: ARMORED, period: 1.6, windup: 0.333, attributes: ARMORED | BIO | STRUCTURE, ..PLAIN },
 ];
 

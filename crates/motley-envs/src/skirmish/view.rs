@@ -70,11 +70,9 @@ pub struct View {
     pub ground: Arc<Ground>,
     /// Width and height that positions in the state are divided by.
     pub extent: [f32; 2],
-    /// Whether nothing lies beyond the low edges of the map. SMAC casts to whole numbers, so that cell 0 lies there too;
-    /// SMAClite does not.
-    pub strict_edges: bool,
-    /// Whether the team has won when nobody is left on either side. To SMAC that is a draw, to SMAClite a victory.
-    pub draws_are_won: bool,
+    /// Whether the contract is SMAClite's where it differs from SMAC's: nothing lies beyond the low edges of the map (SMAC casts to
+    /// whole numbers, so that cell 0 lies there too), healers alone hold the field, and nobody left on either side is a victory.
+    pub smaclite: bool,
     /// The unit of each agent.
     pub allies: Vec<Unit>,
     /// The foes, in the order of slots.
@@ -85,14 +83,7 @@ impl View {
     /// A view of so many units on a map of the usual size.
     pub fn new(ground: Arc<Ground>, allies: usize, foes: usize) -> Self {
         let some = |n| vec![Unit::blank(Kind::Marine); n];
-        Self {
-            ground,
-            extent: [SIZE as f32; 2],
-            strict_edges: false,
-            draws_are_won: false,
-            allies: some(allies),
-            foes: some(foes),
-        }
+        Self { ground, extent: [SIZE as f32; 2], smaclite: false, allies: some(allies), foes: some(foes) }
     }
 
     /// The units of a side.
@@ -103,8 +94,8 @@ impl View {
         }
     }
 
-    /// Whether anyone of a side lives who can fight.
+    /// Whether anyone of a side lives who holds the field: who can fight, and to SMAClite who can only heal.
     pub fn stands(&self, side: Side) -> bool {
-        self.side(side).iter().any(|unit| unit.alive() && !unit.heals())
+        self.side(side).iter().any(|unit| unit.alive() && (self.smaclite || !unit.heals()))
     }
 }

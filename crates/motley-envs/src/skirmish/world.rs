@@ -348,11 +348,19 @@ impl World {
         }
     }
 
-    /// Lets the collected hits land.
+    /// Lets the collected hits land. In the game who bursts does so however it dies, once; in SMAClite only when it attacks.
     pub(super) fn land(&mut self) {
-        for k in 0..self.hits.len() {
-            let Hit { to, damage, .. } = self.hits[k];
-            self.wound(usize::from(to), damage);
+        let mut k = 0;
+        while let Some(&Hit { to, damage }) = self.hits.get(k) {
+            let u = usize::from(to);
+            let lived = self.alive(u);
+            self.wound(u, damage);
+            let bursts = self.profile != Profile::Smaclite && matches!(self.stats[u].weapon, Weapon::Burst { .. });
+            let under_way = |hit: &Hit| hit.to == to && hit.damage.is_infinite();
+            if bursts && lived && !self.alive(u) && !self.hits.iter().any(under_way) {
+                self.strike(u, u);
+            }
+            k += 1;
         }
         self.hits.clear();
     }

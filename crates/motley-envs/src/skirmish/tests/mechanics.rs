@@ -1,6 +1,6 @@
 //! Rules of `liberty` that few battles show.
 
-use super::super::world::TICK;
+use super::super::world::{Hit, TICK};
 use super::*;
 
 /// Velocities are in cells a second, accelerations in cells a second squared.
@@ -26,6 +26,60 @@ fn a_baneling_tears_down_buildings() {
         ticks(&mut world, 1);
         // 80 on an armour of 2; in SMAClite what zerg regain of a tick follows.
         assert!(!world.alive(0) && (222.0..222.03).contains(&world.hp[1]), "{profile:?}: {}", world.hp[1]);
+    }
+}
+
+/// A baneling that is killed bursts where it falls, once, and takes another one with it; in SMAClite it only falls.
+#[test]
+fn a_baneling_that_is_killed_bursts() {
+    // Zealots: one far off, one beside the first baneling, one that only the second reaches. Light: 35 a burst, on 50 of shield.
+    let allies = [(Kind::Zealot, 5.0, 5.0), (Kind::Zealot, 10.0, 10.0), (Kind::Zealot, 14.6, 10.0)];
+    for (profile, shields) in [(Profile::Liberty, [50.0, 15.0, 15.0]), (Profile::Smaclite, [50.0, 50.0, 50.0])] {
+        let mut world = battle(profile, &allies, &[(Kind::Baneling, 11.5, 10.0), (Kind::Baneling, 12.8, 10.0)]);
+        // Two killing blows in one tick are one death.
+        world.hits.extend([3, 3, 4].map(|to| Hit { to, damage: 30.0 }));
+        world.land();
+        assert!(!world.alive(3) && !world.alive(4) && world.kills == 2, "{profile:?}");
+        assert_eq!(world.shield, [&shields[..], &[0.0, 0.0]].concat(), "{profile:?}");
+    }
+    // Who bursts by its own attack is not made to burst again by the blow that kills it in the same tick.
+    let mut world = battle(Profile::Liberty, &allies, &[(Kind::Baneling, 11.5, 10.0)]);
+    world.strike(3, 1);
+    world.hits.insert(0, Hit { to: 3, damage: 30.0 });
+    world.land();
+    assert_eq!((world.shield[1], world.alive(3)), (15.0, false));
+}
+
+/// What has a target in reach shoots on for a cell beyond its range, but for colossi and spine crawlers.
+#[test]
+fn giants_and_crawlers_do_not_shoot_beyond_their_range() {
+    for (kind, further) in [(Kind::Stalker, true), (Kind::Hydralisk, true), (Kind::Colossus, false), (Kind::SpineCrawler, false)]
+    {
+        let stats = kind.stats(Profile::Liberty);
+        let edge = 5.0 + stats.range + stats.radius + Kind::Marauder.stats(Profile::Liberty).radius;
+        let mut world = battle(Profile::Liberty, &[(kind, 5.0, 10.0)], &[(Kind::Marauder, edge - 0.1, 10.0)]);
+        world.order[0] = Order::Unit(1);
+        ticks(&mut world, 1);
+        assert!(world.reaches[0], "{}", kind.name());
+        world.x[1] = edge + 0.5;
+        ticks(&mut world, 1);
+        assert_eq!(world.reaches[0], further, "{}", kind.name());
+    }
+}
+
+/// Where the team may have healers SMAC calls it a defeat when nobody is left on either side.
+#[test]
+fn nobody_left_is_a_defeat_of_teams_with_healers() {
+    for (name, paid) in [("3m", 0.0), ("MMM", -1.0), ("terran_5_vs_5", -1.0), ("zerg_5_vs_5", 0.0)] {
+        let map = find(name).unwrap();
+        let mut env = Skirmish::new(&map, &options(&Battle(map.clone()), &["reward_sparse=true"]).unwrap()).unwrap();
+        let spec = env.spec().clone();
+        let mut buf = FrameBuf::new(&spec);
+        env.reset(stream(), &mut buf.frame()).unwrap();
+        env.world.hp.fill(0.0);
+        env.write(&mut buf.frame());
+        env.step(Actions::new(&spec, &vec![0.0; spec.n()]), &mut buf.frame()).unwrap();
+        assert_eq!(buf.rewards[0], paid, "{name}");
     }
 }
 
