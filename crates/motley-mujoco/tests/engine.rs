@@ -31,12 +31,13 @@ fn the_engine_is_the_pinned_one() {
 /// Every task keeps the contract of environments, with short episodes; every setting does on one task.
 #[test]
 fn every_task_keeps_the_contract() {
-    let varied: [(&str, &[&str]); 5] = [
+    let varied: [(&str, &[&str]); 6] = [
         ("mamujoco/Humanoid-9|8", &["obs=full", "actions=concat", "base=v2"]),
         ("mamujoco/Ant-4x2", &["obs=full", "actions=concat", "base=v2"]),
         ("mamujoco/ManySegmentAnt", &["conf=\"1x2\"", "graph=v1", "obsk=3"]),
         ("mamujoco/HalfCheetah", &[r#"partition=[["bfoot"], ["bthigh", "ffoot", "bshin", "fthigh", "fshin"]]"#]),
-        ("mamujoco/CoupledHalfCheetah-1p1", &["graph=v1", "base=v2"]),
+        ("mamujoco/CoupledHalfCheetah-1p1", &["graph=v1"]),
+        ("mamujoco/ManySegmentSwimmer-6x1", &["obs=full", "actions=concat", "base=v2"]),
     ];
     let tasks = motley_mujoco::tasks();
     let plain = tasks.iter().map(|t| (t.name(), Vec::new()));

@@ -11,7 +11,7 @@ macro_rules! asset {
     };
 }
 
-/// The MJCF text of a robot; `segments` counts for segmented ones, `v2` takes the older walker.
+/// The MJCF text of a robot; `segments` counts for segmented ones, `v2` takes the older walker and the older swimmer's clock.
 pub(super) fn text(robot: Robot, segments: usize, v2: bool) -> Cow<'static, str> {
     let fixed = match robot {
         Robot::HalfCheetah => asset!("gymnasium/half_cheetah.xml"),
@@ -25,6 +25,8 @@ pub(super) fn text(robot: Robot, segments: usize, v2: bool) -> Cow<'static, str>
         Robot::Reacher => asset!("gymnasium/reacher.xml"),
         Robot::Pusher => asset!("gymnasium/pusher_v5.xml"),
         Robot::CoupledHalfCheetah => asset!("gymnasium-robotics/coupled_half_cheetah.xml"),
+        // Of the older multi-agent suite, which HARL ships: the step of the clock is half of what it is now.
+        Robot::ManySegmentSwimmer if v2 => return swimmer(segments).replace(r#"timestep="0.01""#, r#"timestep="0.005""#).into(),
         Robot::ManySegmentSwimmer => return swimmer(segments).into(),
         Robot::ManySegmentAnt => return ant(segments).into(),
     };

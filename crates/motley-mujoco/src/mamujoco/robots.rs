@@ -115,9 +115,9 @@ impl Robot {
         matches!(self, Self::Humanoid | Self::HumanoidStandup | Self::CoupledHalfCheetah | Self::ManySegmentAnt)
     }
 
-    /// Whether the older rules (`task.base = "v2"`) are defined.
+    /// Whether the older rules (`task.base = "v2"`) are here.
     pub fn has_v2(self) -> bool {
-        self != Self::Pusher
+        !matches!(self, Self::Pusher | Self::CoupledHalfCheetah | Self::ManySegmentAnt)
     }
 
     /// Steps after which an episode is truncated.

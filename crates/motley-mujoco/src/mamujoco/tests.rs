@@ -76,6 +76,20 @@ fn factorisations_share_out_every_joint_once() {
     }
 }
 
+#[cfg(feature = "engine")]
+#[test]
+fn the_older_swimmers_clock_has_half_the_step() {
+    let steps = |v2| super::models::text(Robot::ManySegmentSwimmer, 4, v2).matches(r#"timestep="0.005""#).count();
+    assert_eq!((steps(false), steps(true)), (0, 1));
+}
+
+/// Of robots that HARL has no figures of there are no older rules.
+#[test]
+fn older_rules_are_where_harl_has_them() {
+    let without: Vec<Robot> = ROBOTS.into_iter().filter(|r| !r.has_v2()).collect();
+    assert_eq!(without, [Robot::Pusher, Robot::CoupledHalfCheetah, Robot::ManySegmentAnt]);
+}
+
 #[test]
 fn segmented_robots_take_any_sizes_in_their_names() {
     let found = |name: &str| super::families().iter().find_map(|f| f.task(name).transpose()).transpose();

@@ -148,7 +148,8 @@ fn name_task(found: &mut Found, json: &Value, env: &str) {
         }
         "mamujoco" => {
             let conf = text("agent_conf").unwrap_or_default();
-            found.task = Some(format!("mamujoco/{base}-{conf}"));
+            let robot = if base == "manyagent_swimmer" { "ManySegmentSwimmer" } else { base };
+            found.task = Some(format!("mamujoco/{robot}-{conf}"));
             found.set("task.obs", "full");
             found.set("task.actions", "concat");
             found.set("task.base", "v2");
