@@ -88,7 +88,7 @@ class Observed:
         self.where, self.kind, self.parts = where, kind, None
         self.shape, self.low, self.high = None, 0.0, 1.0
         if kind == "Box":
-            self.space_shape = tuple(space.shape)
+            self.space_shape, self.whole = tuple(space.shape), np.dtype(getattr(space, "dtype", None) or np.float32).kind in "iub"
             self.size = int(np.prod(self.space_shape, dtype=np.int64))
             self.low = float(np.min(space.low)) if self.size else 0.0
             self.high = float(np.max(space.high)) if self.size else 0.0
@@ -138,6 +138,8 @@ class Observed:
         if self.kind == "Box":
             if array.shape != self.space_shape:
                 raise Misshaped(self.where, f"shape {self.space_shape}", f"shape {array.shape}")
+            if self.whole and array.dtype.kind == "f":  # An image in 0..1 where bytes are declared would be divided by 255 once more.
+                raise Misshaped(self.where, "whole numbers, as its space says", f"dtype {array.dtype}")
             out[:] = array.ravel()
         elif self.kind == "Discrete":
             k = int(array) - self.start if array.shape == () else -1
@@ -263,6 +265,14 @@ class Adapter:
     def mask_of(self, i, out):
         return out.avail[self.mask_at[i] : self.mask_at[i + 1]]
 
+    def write_mask(self, i, mask, out):
+        """An agent's mask, where it gives one. A team's has places for masks, or has none, as its first reset shows."""
+        if mask is None:
+            return
+        if not self.spec["masks"]:
+            raise Misshaped(f"agent \"{self.names[i]}\"", "action masks from reset() on, or none at all", "the first one after a step")
+        self.acted[i].write_mask(mask, self.mask_of(i, out))
+
     def action_of(self, i, actions):
         return self.acted[i].read(actions[self.action_at[i] : self.action_at[i + 1]])
 
@@ -332,8 +342,8 @@ class Parallel(Adapter):
         observed = [Observed(env.observation_space(a), f"observation of agent \"{a}\"", ("action_mask",)) for a in self.agents]
         acted = [Acted(env.action_space(a), f"agent \"{a}\"") for a in self.agents]
         obs, infos = with_infos(env.reset(seed=0))
-        self.masked = [self.mask_in(obs.get(a), infos.get(a)) is not None for a in self.agents]
-        super().__init__(names, observed, acted, self.state_size(), False, any(self.masked), len(names) > 1)
+        masked = any(self.mask_in(obs.get(a), infos.get(a)) is not None for a in self.agents)
+        super().__init__(names, observed, acted, self.state_size(), False, masked, len(names) > 1)
 
     @staticmethod
     def mask_in(obs, info):
@@ -353,11 +363,9 @@ class Parallel(Adapter):
                 self.obs_of(i, out)[:] = 0.0
                 continue
             self.observed[i].write(obs[agent], self.obs_of(i, out))
-            mask = self.mask_in(obs[agent], infos.get(agent)) if self.masked[i] else None
-            if mask is not None:
-                self.acted[i].write_mask(mask, self.mask_of(i, out))
-                if not out.alive[i] and not self.mask_of(i, out).any():  # Who is dead needs no action, and an empty mask says no more.
-                    self.mask_of(i, out)[:] = 1
+            self.write_mask(i, self.mask_in(obs[agent], infos.get(agent)), out)
+            if not out.alive[i] and not self.mask_of(i, out).any():  # Who is dead needs no action, and an empty mask says no more.
+                self.mask_of(i, out)[:] = 1
         self.write_state(None if self.spec["state"] is None else self.env.state(), out)
 
     def reset(self, seed, out):
@@ -431,14 +439,14 @@ class Smac(Adapter):
 
 
 class Football(Adapter):
-    """Google Research Football with every left player an agent: 115 numbers each, the first reward for all."""
+    """Google Research Football with as many left players agents as in HARL: 115 numbers each, the first reward for all."""
 
-    def __init__(self, env, agents):
+    def __init__(self, env, agents, limit):
         self.env, self.agents = env, agents
         names = [f"player_{i}" for i in range(agents)]
         observed = [_flat(115, f"observation of agent \"{n}\"") for n in names]
         acted = [_choice(19, f"agent \"{n}\"") for n in names]
-        super().__init__(names, observed, acted, 115 + 11 * (agents - 1), True, False, False, True, 400)
+        super().__init__(names, observed, acted, 115 + 11 * (agents - 1), True, False, False, True, limit)
 
     def write(self, obs, out):
         obs = np.asarray(obs, dtype=np.float32).reshape(self.agents, -1)
@@ -556,6 +564,7 @@ def make_football(target, kwargs):
             "build it once with scripts/football, then set MOTLEY_PYTHON to the interpreter that it prints",
         ) from error
     agents = PLAYERS[target]
+    limit = 3000 if target == "academy_single_goal_versus_lazy" else 400
     env = football.create_environment(
         env_name=target,
         representation="simple115v2",
@@ -565,7 +574,7 @@ def make_football(target, kwargs):
         render=False,
         **kwargs,
     )
-    return Football(env, agents)
+    return Football(env, agents, limit)
 
 
 MAKERS = {"py": make_python, "gym": make_gym, "football": make_football}

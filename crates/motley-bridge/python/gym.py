@@ -23,9 +23,9 @@ class Single(Adapter):
         observed = [Observed(env.observation_space, "observation", ("action_mask",))]
         acted = [Acted(env.action_space, "agent \"agent\"")]
         obs, info = with_infos(self.start(0))
-        self.masked = Parallel.mask_in(obs, info) is not None
+        masked = Parallel.mask_in(obs, info) is not None
         limit = getattr(getattr(env, "spec", None), "max_episode_steps", None)
-        super().__init__(["agent"], observed, acted, None, True, self.masked, False, step_limit=limit)
+        super().__init__(["agent"], observed, acted, None, True, masked, False, step_limit=limit)
 
     def start(self, seed):
         try:
@@ -36,9 +36,7 @@ class Single(Adapter):
 
     def write(self, obs, info, out):
         self.observed[0].write(obs, out.obs)
-        mask = Parallel.mask_in(obs, info) if self.masked else None
-        if mask is not None:
-            self.acted[0].write_mask(mask, out.avail)
+        self.write_mask(0, Parallel.mask_in(obs, info), out)
         self.write_state(None, out)
 
     def reset(self, seed, out):
@@ -63,11 +61,11 @@ class Team(Adapter):
         spaces = list(zip(names, env.observation_space.spaces, env.action_space.spaces))
         observed = [Observed(seen, f"observation of agent \"{name}\"", ("action_mask",)) for name, seen, _ in spaces]
         acted = [Acted(space, f"agent \"{name}\"") for name, _, space in spaces]
-        self.n, self.masked = len(names), False
+        self.n = len(names)
         obs, info = self.opened(0)
-        self.masked = any(mask is not None for mask in self.masks_in(self.parts(obs, "observations"), info))
+        masked = any(mask is not None for mask in self.masks_in(self.parts(obs, "observations"), info))
         limit = getattr(getattr(env, "spec", None), "max_episode_steps", None)
-        super().__init__(names, observed, acted, None, False, self.masked, False, step_limit=limit)
+        super().__init__(names, observed, acted, None, False, masked, False, step_limit=limit)
 
     def opened(self, seed):
         """A reset's observations and info. Without infos, two agents' observations would look like one of each."""
@@ -92,9 +90,8 @@ class Team(Adapter):
         obs = self.parts(obs, "observations")
         for i, part in enumerate(obs):
             self.observed[i].write(part, self.obs_of(i, out))
-        for i, mask in enumerate(self.masks_in(obs, info) if self.masked else []):
-            if mask is not None:
-                self.acted[i].write_mask(mask, self.mask_of(i, out))
+        for i, mask in enumerate(self.masks_in(obs, info)):
+            self.write_mask(i, mask, out)
         self.write_state(None, out)
 
     def reset(self, seed, out):

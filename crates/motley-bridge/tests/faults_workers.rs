@@ -332,6 +332,8 @@ fn a_broken_word_is_named() {
     for (fault, wanted) in [
         ("shape", ["observation of agent \"scout\"", "shape (2,)", "shape (3,)"]),
         ("dtype", ["observation of agent \"arm\"", "numbers", "dtype <U1"]),
+        ("fractions", ["observation of agent \"arm\"", "whole numbers, as its space says", "dtype float64"]),
+        ("late mask", ["agent \"scout\"", "action masks from reset() on", "the first one after a step"]),
     ] {
         let mut player = Player::new(make("Walk", &["workers=1", &format!("kwargs={{fault=\"{fault}\"}}")]).unwrap());
         player.reset(0).unwrap();

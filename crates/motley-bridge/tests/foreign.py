@@ -70,6 +70,10 @@ class Walk:
             "mule": {"kind": 5 + self.t % 2, "where": np.array([self.x[1]], np.float32)},
             "arm": np.full((4, 4, 1), self.t, np.uint8),
         }
+        if self.fault == "late mask" and self.t == 0:
+            del everything["scout"]["action_mask"]
+        if self.fault == "fractions" and self.t == self.at:
+            everything["arm"] = everything["arm"] / 255
         if self.fault == "shape" and self.t == self.at:
             everything["scout"]["observation"] = np.zeros(3, np.float32)
         if self.fault == "nan" and self.t == self.at:
