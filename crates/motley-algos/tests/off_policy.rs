@@ -182,7 +182,7 @@ fn joint_len(toy: &Toy) -> usize {
 fn targets_are_the_equations() {
     for (toy, per_agent) in toys() {
         let twins = 1 + usize::from(toy.fp);
-        let (core, pool) = core(&toy, &shape(twins, false, per_agent), &["algo.target_update=0.5"]);
+        let (mut core, pool) = core(&toy, &shape(twins, false, per_agent), &["algo.target_update=0.5"]);
         let batch = core.ground.batch(&pool, &rng()).unwrap();
         let mut joint = vec![f32::NAN; batch.rows * joint_len(&toy)];
         core.act(&pool, &batch, Who::Target, true, Noise::Zero, &rng(), &mut joint);
@@ -196,6 +196,41 @@ fn targets_are_the_equations() {
         }
         let ends = oracle.sample.discount.iter().filter(|d| **d == 0.0).count();
         assert!((ends > 0) == toy.terminates && oracle.sample.discount.iter().any(|d| *d < 0.8), "long walks and ends are there");
+    }
+}
+
+/// Rewards of a batch by the statistics of all batches so far, this one included; of the dead that are paid apart nothing is taken in.
+/// Checkpoints carry them.
+#[test]
+fn rewards_are_scaled_by_running_statistics() {
+    for (toy, per_agent) in toys() {
+        for (norm, centred) in [("standard", true), ("scale", false)] {
+            let (mut core, pool) = core(&toy, &shape(1, false, per_agent), &[&format!("algo.reward_norm={norm}")]);
+            let columns = if toy.own { core.ground.team.n() } else { 1 };
+            let mut seen = vec![Vec::new(); columns];
+            for draw in 0..3 {
+                let stream = rng().fork(draw);
+                let kept = saved(&core);
+                let batch = core.ground.batch(&pool, &stream).unwrap();
+                core.load(&kept).unwrap();
+                assert_eq!(core.ground.batch(&pool, &stream).unwrap(), batch, "draw {draw} again from a checkpoint");
+                let oracle = Oracle::new(&toy, &core, per_agent, &stream);
+                for (k, seen) in seen.iter_mut().enumerate() {
+                    let counts = |b: &usize| !toy.own || oracle.replay.alive(oracle.sample.at[*b], k);
+                    let counted: Vec<usize> = (0..batch.rows).filter(counts).collect();
+                    seen.extend(counted.iter().map(|b| oracle.payment(*b, k)));
+                    let mean = seen.iter().sum::<f64>() / seen.len() as f64;
+                    let squares = |m: f64| seen.iter().map(|x| (x - m).powi(2)).sum::<f64>() / seen.len() as f64;
+                    let (shift, deviation) = if centred { (mean, squares(mean).sqrt()) } else { (0.0, squares(0.0).sqrt()) };
+                    for b in 0..batch.rows {
+                        let paid = oracle.payment(b, k);
+                        let wanted = if counted.contains(&b) { (paid - shift) / deviation } else { paid };
+                        // Each batch's variance counts as over its rows but one.
+                        assert!((f64::from(batch.payment(b, k)) - wanted).abs() < 0.02 * (1.0 + wanted.abs()), "{norm} {k} {b}");
+                    }
+                }
+            }
+        }
     }
 }
 

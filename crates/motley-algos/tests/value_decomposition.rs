@@ -271,7 +271,7 @@ fn own_best_choices_are_the_teams() {
         let sizes: Vec<usize> = (0..1 + rng.below(3)).map(|_| 1 + rng.below(4) as usize).collect();
         let q: Vec<Vec<f64>> = sizes.iter().map(|n| (0..*n).map(|_| f64::from(rng.normal() as f32)).collect()).collect();
         let shape = QmixShape { state: 2, agents: sizes.len(), embed: 8, hyper: vec![6] };
-        let mut mixer = QmixMixer::new(shape.clone(), &rng.fork(round));
+        let mut mixer = QmixMixer::new(shape.clone(), 0.0, &rng.fork(round));
         mixer.set_params(|p| p.iter_mut().for_each(|x| *x = rng.normal() as f32));
         let state = [rng.normal() as f32, rng.normal() as f32];
         let mut exact = Exact::new(&shape, mixer.params(), &state);

@@ -39,6 +39,8 @@ pub struct StepReport {
 settings! {
     /// Settings of [`Adam`] that presets differ in.
     pub struct AdamConfig in "algo" {
+        /// `adam`, or `radam`, which damps its first steps by how much is known of the second moment (Liu et al. 2020).
+        optimizer: String = "adam", Kind::Choice(&["adam", "radam"]);
         /// Added to the root of the second moment. 1e-5 for on-policy learning (HARL), 1e-8 for off-policy.
         adam_eps: f64 = 1e-5, Kind::Float(1e-12, 1.0);
         /// L2 penalty: this times the parameter is added to the clipped gradient, as in PyTorch's Adam (not AdamW's decoupled decay).
@@ -105,10 +107,14 @@ impl Adam {
         self.skips = 0;
         self.steps += 1;
         let t = self.steps as f64;
-        let rate = (lr / (1.0 - BETA1.powf(t))) as f32;
-        let root = (1.0 / (1.0 - BETA2.powf(t))).sqrt() as f32;
-        let betas = [BETA1 as f32, BETA2 as f32];
-        let (eps, decay) = (self.config.adam_eps as f32, self.config.weight_decay as f32);
+        let rectified = if self.config.optimizer == "radam" { rectification(t) } else { Some(1.0) };
+        let rate = (rectified.unwrap_or(1.0) * lr / (1.0 - BETA1.powf(t))) as f32;
+        let (root, eps) = match rectified {
+            Some(_) => ((1.0 / (1.0 - BETA2.powf(t))).sqrt() as f32, self.config.adam_eps as f32),
+            // The second moment is left out: a divisor of 1.
+            None => (0.0, 1.0),
+        };
+        let (betas, decay) = ([BETA1 as f32, BETA2 as f32], self.config.weight_decay as f32);
         adam(params, grad, &mut self.first, &mut self.second, AdamStep { scale, decay, betas, rate, root, eps });
         Ok(StepReport { grad_norm, applied: true })
     }
@@ -135,6 +141,15 @@ impl Adam {
     }
 }
 
+/// RAdam's factor on the `t`-th step, `sqrt((rho - 4)(rho - 2) rho_inf / ((rho_inf - 4)(rho_inf - 2) rho))` with
+/// `rho = rho_inf - 2 t b2^t / (1 - b2^t)` and `rho_inf = 2 / (1 - b2) - 1`; none below `rho = 5`, where the step has no second moment (Liu et
+/// al., "On the Variance of the Adaptive Learning Rate and Beyond", ICLR 2020, algorithm 2; the bound is that of the authors' code).
+fn rectification(t: f64) -> Option<f64> {
+    let most = 2.0 / (1.0 - BETA2) - 1.0;
+    let rho = most - 2.0 * t * BETA2.powf(t) / (1.0 - BETA2.powf(t));
+    (rho >= 5.0).then(|| ((rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho)).sqrt())
+}
+
 /// `lr * (1 - progress)` where decay is on: `progress` runs from 0 to 1 over the run.
 pub fn decayed(lr: f64, decay: bool, progress: f64) -> f64 {
     if decay { lr * (1.0 - progress.clamp(0.0, 1.0)) } else { lr }
@@ -145,7 +160,7 @@ mod tests {
     use super::*;
 
     fn config(max_grad_norm: f64) -> AdamConfig {
-        AdamConfig { adam_eps: 1e-8, weight_decay: 0.0, max_grad_norm }
+        AdamConfig { optimizer: "adam".into(), adam_eps: 1e-8, weight_decay: 0.0, max_grad_norm }
     }
 
     /// Two layers of unequal norm are scaled by one factor, not each by its own.
@@ -186,6 +201,20 @@ mod tests {
             }
         }
         assert!((f64::from(p[0]) - q[0]).abs() < 1e-5 && (f64::from(p[1]) - q[1]).abs() < 1e-5, "{p:?} {q:?}");
+    }
+
+    /// Against optax 0.2.8's `radam(0.01, eps=1e-8)`, which counts in single precision: five steps without a second moment, then with it.
+    #[test]
+    fn rectified_steps_match_optax() {
+        let mut adam = Adam::new(1, AdamConfig { optimizer: "radam".into(), ..config(0.0) });
+        let mut p = [1.0f32];
+        let known = [(5, 0.940_642_95), (6, 0.940_478_1), (10, 0.939_731_96), (40, 0.922_999_2), (400, 0.281_903_5)];
+        for t in 1..=400 {
+            adam.step("x", &mut p, &[((f64::from(t) * 0.7).sin() + 0.5) as f32], 0.01).unwrap();
+            for (_, wanted) in known.iter().filter(|(at, _)| *at == t) {
+                assert!((p[0] - wanted).abs() < 2e-4, "step {t}: {} {wanted}", p[0]);
+            }
+        }
     }
 
     /// N1: a gradient that is not finite leaves everything as it was; ten in a row stop the run.

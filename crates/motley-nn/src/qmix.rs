@@ -3,7 +3,7 @@
 use motley_core::Stream;
 use motley_kernels::{Entry, Pool, Qmix, QmixShape, QmixWork, RowLoss};
 
-use crate::init::uniform;
+use crate::init::{orthogonal, uniform};
 
 /// A monotone mixer (Rashid et al. 2018) with its parameters.
 #[derive(Debug, Clone)]
@@ -25,10 +25,20 @@ pub(crate) fn start(entries: &[Entry], rng: &Stream) -> Vec<f32> {
     params
 }
 
+/// The same with semi-orthogonal weights times `gain`, and biases 0.
+fn start_orthogonal(entries: &[Entry], gain: f64, rng: &Stream) -> Vec<f32> {
+    let layer = |(k, entry): (usize, &Entry)| match entry.shape[..] {
+        [from, to] => orthogonal(from, to, gain, &mut rng.fork(k as u64)),
+        _ => vec![0.0; entry.shape.iter().product()],
+    };
+    entries.iter().enumerate().flat_map(layer).collect()
+}
+
 impl QmixMixer {
-    /// A mixer with initial parameters drawn from `rng`.
-    pub fn new(shape: QmixShape, rng: &Stream) -> Self {
-        let params = start(&shape.entries(), rng);
+    /// A mixer with initial parameters drawn from `rng`: uniform as PyTorch's, or with a `gain` (above 0) semi-orthogonal times it.
+    pub fn new(shape: QmixShape, gain: f64, rng: &Stream) -> Self {
+        let entries = shape.entries();
+        let params = if gain > 0.0 { start_orthogonal(&entries, gain, rng) } else { start(&entries, rng) };
         let mut kernel = Qmix::new(shape);
         kernel.pack(&params);
         Self { params, kernel }

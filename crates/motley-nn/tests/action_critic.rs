@@ -27,7 +27,7 @@ fn critic() -> ActionCritic {
         init: Init::Uniform,
         free: Vec::new(),
     };
-    let adam = AdamConfig { adam_eps: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
+    let adam = AdamConfig { optimizer: "adam".into(), adam_eps: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
     let rng = Stream::new(3, Purpose::Init, 0, 0);
     let mut critic = ActionCritic::new("critic".into(), spec, 2, Some(ValueNorm::new(false)), &adam, Engine::Fused, &rng);
     let fit = Fit { x: &X, goal: &GOAL, weight: &[1.0, 1.0], regression: Regression::Squared };

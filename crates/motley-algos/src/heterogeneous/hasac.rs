@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn temperatures_do_not_run_away() {
         for gap in [-1e6, 1e6] {
-            let config = AdamConfig { adam_eps: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
+            let config = AdamConfig { optimizer: "adam".into(), adam_eps: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
             let mut alpha = Temperature::new(1.0, config);
             let hits = (0..2000).filter(|_| alpha.step(gap, 0.05).unwrap()).count();
             assert!(hits > 0 && (0.99e-8..1.01e4).contains(&alpha.alpha()), "{} after {hits} hits", alpha.alpha());

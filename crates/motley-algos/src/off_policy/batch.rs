@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use motley_core::TeamSpec;
 use motley_data::replay::{Place, Replay, Sample};
+use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::policy::fill_input;
 use motley_nn::{Graph, Head, Pool};
 
@@ -220,6 +221,18 @@ impl Batch {
         pool.run(&mut jobs, |_, job| job());
         drop(jobs);
         Self { rows, now, next, joint, payments: sample.returns.len() / rows.max(1), sample }
+    }
+
+    /// Takes the n-step rewards of state row `k`, or the team's, into running statistics and scales them by these, where `counted`
+    /// (`[rows]`) says so.
+    pub fn scale(&mut self, k: usize, counted: &[bool], norm: &mut RunningMeanStd, scaling: Scaling) {
+        let column: Vec<f32> = self.sample.returns.iter().skip(k).step_by(self.payments).copied().collect();
+        // A batch that is not finite leaves the statistics as they were; the gradient's gate sees to the rest.
+        let _ = norm.update(&column, Some(counted));
+        let paid = self.sample.returns.iter_mut().skip(k).step_by(self.payments);
+        for (x, _) in paid.zip(counted).filter(|(_, counted)| **counted) {
+            *x = norm.scale(f64::from(*x), scaling) as f32;
+        }
     }
 
     /// The discount of what follows row `b`; 0 after a termination.

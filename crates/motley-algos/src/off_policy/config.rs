@@ -2,6 +2,7 @@
 
 use motley_core::config::default_value;
 use motley_core::{ConfigError, Key, Kind, Settings, Share, TeamSpec, settings};
+use motley_data::stats::Scaling;
 use motley_nn::action_critic::Climb;
 use motley_nn::init::Init;
 use motley_nn::objective::Regression;
@@ -64,6 +65,9 @@ settings! {
         value_loss: String = "squared", Kind::Choice(&["squared", "huber"]);
         /// Threshold of the Huber loss.
         huber_delta: f64 = 10.0, Kind::Float(1e-6, 1e9);
+        /// Rewards of a batch, those of several steps as their discounted sum, by their running statistics: `none`, `standard` (mean 0,
+        /// deviation 1), `scale` (root mean square 1).
+        reward_norm: String = "none", Kind::Choice(&["none", "standard", "scale"]);
         /// Whether an agent's values end at its death where agents are paid apart and critics have a row per agent. A team that is
         /// paid together is paid for what the dead did, so there values follow them in any case.
         mask_dead: bool = true, Kind::Bool;
@@ -83,6 +87,15 @@ settings! {
 }
 
 impl OffPolicyConfig {
+    /// How rewards are scaled, where they are.
+    pub fn scaling(&self) -> Option<Scaling> {
+        match self.reward_norm.as_str() {
+            "standard" => Some(Scaling::Standardise),
+            "scale" => Some(Scaling::ScaleOnly),
+            _ => None,
+        }
+    }
+
     /// The error's form.
     pub fn regression(&self) -> Regression {
         if self.value_loss == "huber" { Regression::Huber { delta: self.huber_delta as f32 } } else { Regression::Squared }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
+use motley_data::stats::RunningMeanStd;
 use motley_nn::optim::decayed;
 use motley_nn::target::Pace;
 use motley_nn::{Explore, Pool, UpdateError};
@@ -12,7 +13,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::batch::{Batch, Layout};
 use super::config::OffPolicyConfig;
-use super::memory::{Memory, ReplayConfig};
+use super::memory::{Memory, ReplayConfig, columns};
 use crate::algorithm::{RewardMode, UpdateContext};
 
 /// Memory, layout and rates of one learner.
@@ -28,6 +29,8 @@ pub struct Ground {
     pub config: OffPolicyConfig,
     /// [`RewardMode::ends_at_death`].
     mortal: bool,
+    /// Statistics of rewards, one for each that a step keeps.
+    norms: Vec<RunningMeanStd>,
     pace: Pace,
 }
 
@@ -44,6 +47,7 @@ impl Ground {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward, mortal),
             layout,
             mortal,
+            norms: vec![RunningMeanStd::default(); columns(team, reward)],
             pace: Pace::new(config.target_update),
             config,
         })
@@ -55,13 +59,20 @@ impl Ground {
         self.memory.due()
     }
 
-    /// A batch drawn from memory.
+    /// A batch drawn from memory, its rewards scaled where the settings say so.
     ///
     /// # Errors
     /// Nothing was collected yet: a fault of the program.
-    pub fn batch(&self, pool: &Pool, rng: &Stream) -> Result<Batch, UpdateError> {
+    pub fn batch(&mut self, pool: &Pool, rng: &Stream) -> Result<Batch, UpdateError> {
         let (replay, sample) = self.memory.sample(rng)?;
-        Ok(Batch::gather(pool, &self.layout, replay, sample))
+        let mut batch = Batch::gather(pool, &self.layout, replay, sample);
+        if let Some(scaling) = self.config.scaling() {
+            for k in 0..self.norms.len() {
+                let counted: Vec<bool> = (0..batch.rows).map(|b| self.counts(&batch, k, b)).collect();
+                batch.scale(k, &counted, &mut self.norms[k], scaling);
+            }
+        }
+        Ok(batch)
     }
 
     /// Whether row `b` teaches values of agent `k`: not after its death, where they end with it.
@@ -94,18 +105,28 @@ impl Ground {
         self.pace.next_stride()
     }
 
-    /// Writes memory and count.
+    /// Writes memory, statistics and count.
     pub fn save(&self, w: &mut StateWriter) {
         self.memory.save(&mut w.scope("memory"));
+        if self.config.scaling().is_some() {
+            w.put_f64("norms", &self.norms.iter().flat_map(RunningMeanStd::save).collect::<Vec<_>>());
+        }
         self.pace.save(w);
     }
 
-    /// Reads memory and count.
+    /// Reads memory, statistics and count.
     ///
     /// # Errors
     /// Entries that are missing or contradict each other.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
         self.memory.load(&r.scope("memory"))?;
+        if self.config.scaling().is_some() {
+            let mut saved = vec![0.0; 3 * self.norms.len()];
+            r.f64s_into("norms", &mut saved)?;
+            for (norm, saved) in self.norms.iter_mut().zip(saved.as_chunks::<3>().0) {
+                *norm = RunningMeanStd::load(*saved).map_err(|e| r.wrong("norms", "running statistics", e))?;
+            }
+        }
         self.pace.load(r)
     }
 }

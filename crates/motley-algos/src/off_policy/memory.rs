@@ -70,7 +70,7 @@ pub(crate) fn check_room(
 }
 
 /// Rewards kept a step.
-fn columns(team: &TeamSpec, reward: RewardMode) -> usize {
+pub(super) fn columns(team: &TeamSpec, reward: RewardMode) -> usize {
     if reward == RewardMode::Own { team.n() } else { 1 }
 }
 

@@ -31,7 +31,7 @@ settings! {
         /// Minibatches per pass.
         minibatches: usize = 1, Kind::Int(1, 100_000);
         /// Weight of the entropy bonus.
-        entropy_coef: f64 = 0.01, Kind::Float(0.0, 100.0);
+        entropy_coef: f64 = 0.01, Kind::Float(0.0, 10_000.0);
     }
 }
 

@@ -33,6 +33,9 @@ settings! {
         mixer_embed: usize = 32, Kind::Int(1, 65_536);
         /// Hidden widths of the hypernetworks that make its weights; empty: they are linear.
         hyper_sizes: Vec<usize> = vec![64], Kind::Ints(1, 65_536);
+        /// Initial weights of the hypernetworks: this times semi-orthogonal ones, biases 0 (JaxMARL: 0.001, a mixture that begins nearly
+        /// flat); 0: weights and biases uniform in +-1/sqrt(fan_in) (PyMARL).
+        mixer_gain: f64 = 0.0, Kind::Float(0.0, 100.0);
     }
 }
 
@@ -100,7 +103,8 @@ impl Mixed {
         cross: Option<CrossGroup>,
         rng: &Stream,
     ) -> Result<Self, ConfigError> {
-        let mixer = QmixMixer::new(QmixConfig::read(settings)?.shape(team), &rng.fork(1_000_000));
+        let config = QmixConfig::read(settings)?;
+        let mixer = QmixMixer::new(config.shape(team), config.mixer_gain, &rng.fork(1_000_000));
         let needs = Needs { mixer: mixer.params().len(), second_head: cross.is_some(), ..Needs::default() };
         let mut learner = Learner::new(team, settings, own, needs, rng)?;
         learner.cross = cross;
