@@ -11,7 +11,7 @@ settings! {
     pub struct Balance in "" {
         /// robots
         n_agents: usize = 3, Kind::Int(2, 16);
-        /// mass of the package and of the bar
+        /// mass of the package
         package_mass: f64 = 5.0, Kind::Float(0.01, 1000.0);
         /// whether the package starts anywhere on the bar instead of in its middle
         random_package_pos_on_line: bool = true, Kind::Bool;
@@ -27,6 +27,8 @@ const PACKAGE: usize = 1;
 const BAR: usize = 2;
 const FLOOR: usize = 3;
 const LENGTH: f64 = 0.8;
+/// Of the bar.
+const MASS: f64 = 5.0;
 const RADIUS: f64 = 0.03;
 const PACKAGE_RADIUS: f64 = 0.05;
 const GOAL_RADIUS: f64 = 0.05;
@@ -66,7 +68,7 @@ impl Scenario for Balance {
         let mut bodies = vec![
             Body::mark("goal", Shape::Circle { radius: GOAL_RADIUS }, GOAL),
             Body { mass: self.package_mass, rotatable: false, ..package },
-            Body { mass: self.package_mass, ..bar },
+            Body { mass: MASS, ..bar },
             Body::obstacle("floor", floor, INK).at([0.0, (GROUND - FLOOR_HEIGHT / 2.0 - RADIUS) as f32], 0.0),
         ];
         let robot = |i| Body::agent(format!("agent_{i}"), Shape::Circle { radius: RADIUS }, paint(0));

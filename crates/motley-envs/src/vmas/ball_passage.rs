@@ -15,7 +15,7 @@ settings! {
     pub struct BallPassage in "" {
         /// whether the gap is always in the middle
         fixed_passage: bool = false, Kind::Bool;
-        /// whether the robots start at a random angle around the ball instead of level
+        /// whether the robots start at a random angle around the ball instead of the first above it
         random_start_angle: bool = true, Kind::Bool;
         /// weight of the way gained
         pos_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
@@ -71,7 +71,7 @@ impl Scenario for BallPassage {
     fn place(&self, world: &mut World, rng: &mut Stream) {
         let slot = if self.fixed_passage { GAP } else { rng.below(BARRIER.boxes as u32) as usize };
         BARRIER.fill(world, &[GAP], &[slot]);
-        let angle = if self.random_start_angle { rng.range(-FRAC_PI_2, FRAC_PI_2) } else { 0.0 };
+        let angle = if self.random_start_angle { rng.range(-FRAC_PI_2, FRAC_PI_2) } else { -FRAC_PI_2 };
         let wall = BARRIER.width / 2.0 + 2.0 * RADIUS;
         let (dx, dy) = ((angle.cos() * SPACING / 2.0).abs(), (angle.sin() * SPACING / 2.0).abs());
         let edge = 1.0 - RADIUS;

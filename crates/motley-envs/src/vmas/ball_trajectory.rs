@@ -10,7 +10,7 @@ use super::world::{Body, Rules, World};
 settings! {
     /// See the module.
     pub struct BallTrajectory in "" {
-        /// weight of the ball's wanted distance from the middle
+        /// weight of the root of how far the ball is from its circle
         pos_shaping_factor: f64 = 0.0, Kind::Float(-1e6, 1e6);
         /// weight of the ball's wanted speed
         speed_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
@@ -30,7 +30,7 @@ impl BallTrajectory {
     fn shaping(&self, world: &World) -> [f32; 2] {
         let ball = &world.bodies[BALL];
         [
-            (norm(ball.pos) - self.desired_radius as f32).abs() * self.pos_shaping_factor as f32,
+            (norm(ball.pos) - self.desired_radius as f32).abs().sqrt() * self.pos_shaping_factor as f32,
             (norm(ball.vel) - self.desired_speed as f32).abs() * self.speed_shaping_factor as f32,
         ]
     }

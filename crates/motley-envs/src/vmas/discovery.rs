@@ -26,7 +26,7 @@ settings! {
         use_agent_lidar: bool = false, Kind::Bool;
         /// whether covered targets appear elsewhere; without it the episode ends with the last one
         targets_respawn: bool = true, Kind::Bool;
-        /// whether a target pays the whole team
+        /// whether everyone is paid half of what all together would be: a target with two robots pays each of the team once
         shared_reward: bool = false, Kind::Bool;
         /// reward of a covered target
         covering_rew_coeff: f64 = 1.0, Kind::Float(-1e6, 1e6);
@@ -56,19 +56,18 @@ impl Discovery {
     fn cover(&self, world: &mut World) {
         let (n, targets) = (self.set.n_agents, self.set.n_targets);
         world.memory.fill(0.0);
-        let mut covered = 0.0;
         for target in 0..targets {
             let near = |i: &usize| world.between(world.team[*i], target) < self.set.covering_range as f32;
             let around: Vec<usize> = (0..n).filter(near).collect();
             if around.len() < self.set.agents_per_target {
                 continue;
             }
-            covered += 1.0;
             world.memory[n + target] = 1.0;
             around.iter().for_each(|i| world.memory[*i] += 1.0);
         }
         if self.set.shared_reward {
-            world.memory[..n].fill(covered);
+            let all: f32 = world.memory[..n].iter().sum();
+            world.memory[..n].fill(all / 2.0);
         }
     }
 
@@ -98,7 +97,11 @@ impl Scenario for Discovery {
 
     fn read(options: &TaskOptions) -> Result<Self, ConfigError> {
         let set = Options::read(options)?;
-        Ok(Self { targets: Lidar::new(15, 0.0, TAU, set.lidar_range), robots: Lidar::new(12, 0.0, TAU, set.lidar_range), set })
+        Ok(Self {
+            targets: Lidar::new(15, 0.0, TAU, set.lidar_range),
+            robots: Lidar::new(12, 0.05, TAU + 0.05, set.lidar_range),
+            set,
+        })
     }
 
     /// Memory: each robot's targets of the step, then which targets are covered.

@@ -11,11 +11,11 @@ settings! {
     pub struct Dispersion in "" {
         /// robots
         n_agents: usize = 4, Kind::Int(1, 16);
-        /// pieces of food
-        n_food: usize = 4, Kind::Int(1, 16);
+        /// pieces of food; 0 is as many as robots
+        n_food: usize = 0, Kind::Int(0, 16);
         /// whether a piece pays the whole team instead of those who eat it
         share_reward: bool = false, Kind::Bool;
-        /// whether every step costs 0.01
+        /// whether a step without food costs a robot 0.01
         penalise_by_time: bool = false, Kind::Bool;
     }
 }
@@ -33,7 +33,11 @@ impl Scenario for Dispersion {
     }
 
     fn read(options: &TaskOptions) -> Result<Self, ConfigError> {
-        Self::read(options)
+        let mut read = Self::read(options)?;
+        if read.n_food == 0 {
+            read.n_food = read.n_agents;
+        }
+        Ok(read)
     }
 
     /// Memory: which food is eaten, then the robots' rewards.
@@ -56,8 +60,7 @@ impl Scenario for Dispersion {
     fn reward(&self, world: &mut World, _rng: &mut Stream, i: usize) -> f32 {
         let food = self.n_food;
         if i == 0 {
-            let start = if self.penalise_by_time { -0.01 } else { 0.0 };
-            world.memory[food..].fill(start);
+            world.memory[food..].fill(0.0);
             for k in (0..food).filter(|&k| world.memory[k] == 0.0).collect::<Vec<_>>() {
                 let eaters: Vec<usize> = (0..world.n()).filter(|&a| world.between(world.team[a], k) < TOUCH).collect();
                 if eaters.is_empty() {
@@ -69,6 +72,9 @@ impl Scenario for Dispersion {
                 } else {
                     eaters.iter().for_each(|a| world.memory[food + a] += 1.0 / eaters.len() as f32);
                 }
+            }
+            if self.penalise_by_time {
+                world.memory[food..].iter_mut().filter(|paid| **paid == 0.0).for_each(|paid| *paid = -0.01);
             }
         }
         world.memory[food + i]

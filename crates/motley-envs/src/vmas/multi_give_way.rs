@@ -15,7 +15,7 @@ settings! {
         shared_rew: bool = true, Kind::Bool;
         /// reward of each step with all robots at their goals
         final_reward: f64 = 0.01, Kind::Float(-1e6, 1e6);
-        /// weight of the way gained towards the goals
+        /// weight of the way gained towards the goals; with 0 every step costs 0.0001 of the way left instead
         pos_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
         /// reward of a robot for each other that it touches
         agent_collision_penalty: f64 = -0.1, Kind::Float(-1e6, 1e6);
@@ -32,6 +32,9 @@ const GAINED: usize = WAY + N;
 const CONTROL: usize = GAINED + N;
 const GOALS: [Vec2; N] = [[0.0, -GOAL_AT], [-GOAL_AT, 0.0], [0.0, GOAL_AT], [GOAL_AT, 0.0]];
 const STARTS: [Vec2; N] = [[-START, 0.0], [0.0, START], [START, 0.0], [0.0, -START]];
+
+/// Price of the way left, where ways gained do not pay.
+const LEFT: f32 = 1e-4;
 
 impl MultiGiveWay {
     fn way(&self, world: &World, i: usize) -> f32 {
@@ -92,7 +95,9 @@ impl Scenario for MultiGiveWay {
             let mut gained = 0.0;
             for k in 0..N {
                 let way = self.way(world, k);
-                world.memory[GAINED + k] = gain(&mut world.memory[WAY + k], way);
+                let nearer = gain(&mut world.memory[WAY + k], way);
+                let left = world.between(world.team[k], k);
+                world.memory[GAINED + k] = if self.pos_shaping_factor == 0.0 { -LEFT * left } else { nearer };
                 gained += world.memory[GAINED + k];
             }
             let last = if arrived { self.final_reward as f32 } else { 0.0 };

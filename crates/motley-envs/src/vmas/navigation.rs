@@ -41,8 +41,8 @@ pub struct Navigation {
 }
 
 const GOAL_RADIUS: f32 = 0.05;
-/// Robots and goals start this far apart, where the world has room.
-const APART: f64 = 0.25;
+/// Robots and goals start this much more than two radii apart, where the world has room.
+const APART: f64 = 0.05;
 /// What the team gained, then each robot's way, then what each gained.
 const SHARED: usize = 0;
 const WAY: usize = 1;
@@ -84,10 +84,11 @@ impl Scenario for Navigation {
 
     fn place(&self, world: &mut World, rng: &mut Stream) {
         let (n, mut taken) = (self.set.n_agents, Vec::new());
+        let apart = (2.0 * self.set.agent_radius + APART) as f32;
         let robots: Vec<usize> = (n..2 * n).collect();
-        world.scatter(rng, &robots, APART as f32, [-1.0, 1.0], [-1.0, 1.0], &mut taken);
+        world.scatter(rng, &robots, apart, [-1.0, 1.0], [-1.0, 1.0], &mut taken);
         let goals: Vec<usize> = (0..n).collect();
-        world.scatter(rng, &goals, APART as f32, [-1.0, 1.0], [-1.0, 1.0], &mut taken);
+        world.scatter(rng, &goals, apart, [-1.0, 1.0], [-1.0, 1.0], &mut taken);
     }
 
     fn remember(&self, world: &mut World) {

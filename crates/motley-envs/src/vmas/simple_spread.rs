@@ -9,14 +9,13 @@ use super::world::{Body, Rules, World};
 settings! {
     /// See the module.
     pub struct SimpleSpread in "" {
-        /// robots
+        /// robots, and landmarks
         n_agents: usize = 3, Kind::Int(1, 16);
         /// whether robots see each other
         obs_agents: bool = true, Kind::Bool;
     }
 }
 
-const LANDMARKS: usize = 3;
 const RADIUS: f64 = 0.15;
 
 impl Scenario for SimpleSpread {
@@ -34,9 +33,9 @@ impl Scenario for SimpleSpread {
     fn world(&self) -> World {
         let landmark = |k| Body::mark(format!("landmark_{k}"), Shape::Circle { radius: 0.05 }, GOAL);
         let robot = |i| Body::agent(format!("agent_{i}"), Shape::Circle { radius: RADIUS }, paint(1));
-        let mut bodies: Vec<Body> = (0..LANDMARKS).map(landmark).collect();
+        let mut bodies: Vec<Body> = (0..self.n_agents).map(landmark).collect();
         bodies.extend((0..self.n_agents).map(robot));
-        World::new(bodies, (LANDMARKS..LANDMARKS + self.n_agents).collect(), Vec::new(), 1, Rules::default())
+        World::new(bodies, (self.n_agents..2 * self.n_agents).collect(), Vec::new(), 1, Rules::default())
     }
 
     fn place(&self, world: &mut World, rng: &mut Stream) {
@@ -48,7 +47,7 @@ impl Scenario for SimpleSpread {
     fn reward(&self, world: &mut World, _rng: &mut Stream, i: usize) -> f32 {
         if i == 0 {
             let mut ways = 0.0;
-            for landmark in 0..LANDMARKS {
+            for landmark in 0..self.n_agents {
                 ways += world.team.iter().map(|&id| world.between(id, landmark)).fold(f32::INFINITY, f32::min);
             }
             let mut paid = 0.0;
@@ -66,7 +65,7 @@ impl Scenario for SimpleSpread {
         let agent = world.agent(i);
         row.pair(agent.pos);
         row.pair(agent.vel);
-        for landmark in 0..LANDMARKS {
+        for landmark in 0..self.n_agents {
             row.pair(minus(world.bodies[landmark].pos, agent.pos));
         }
         if self.obs_agents {

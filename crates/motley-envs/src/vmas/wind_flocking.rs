@@ -137,7 +137,7 @@ impl Scenario for WindFlocking {
         row.pair(world.agent(i).pos);
         row.pair(world.agent(i).vel);
         if self.observe_rel_pos {
-            row.pair(minus(world.agent(i).pos, world.agent(1 - i).pos));
+            row.pair(minus(world.agent(1 - i).pos, world.agent(i).pos));
         }
     }
 }
