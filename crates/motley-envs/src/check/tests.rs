@@ -46,7 +46,10 @@ fn settings_that_change_the_team_keep_the_contract() {
         ("vmas/give_way", &["mirror_passage=true", "done_on_completion=true", "observe_rel_pos=true", "final_reward=0"]),
         ("vmas/joint_passage", &["asym_package=false", "fixed_passage=false", "observe_joint_angle=true", "obs_noise=0.15"]),
         ("vmas/joint_passage", &["joint_length=0.8", "random_start_angle=false", "random_goal_angle=false"]),
-        ("vmas/joint_passage_size", &["n_passages=4", "random_start_angle=true", "observe_joint_angle=true"]),
+        (
+            "vmas/joint_passage_size",
+            &["n_passages=4", "middle_angle_180=true", "random_start_angle=true", "observe_joint_angle=true"],
+        ),
         ("vmas/passage", &["n_passages=19", "shared_reward=true"]),
         ("vmas/navigation", &["n_agents=16", "shared_rew=false", "n_lidar_rays=3"]),
         ("vmas/navigation", &["n_agents=1", "collisions=false"]),

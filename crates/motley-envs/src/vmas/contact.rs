@@ -128,7 +128,8 @@ pub fn between(kind: Kind, a: &Body, b: &Body, rules: &Rules) -> Option<Hit> {
     Some(Hit { force, points })
 }
 
-/// How far the surfaces of two bodies are apart, lines and boxes with their thickness; below 0 where they overlap.
+/// How far the surfaces of two bodies are apart, lines and boxes with their thickness; below 0 where they overlap. Hollow boxes count as
+/// solid: what is inside overlaps.
 pub fn gap(kind: Kind, a: &Body, b: &Body) -> f32 {
     let thick = THICKNESS as f32;
     match kind {
@@ -139,15 +140,13 @@ pub fn gap(kind: Kind, a: &Body, b: &Body) -> f32 {
             distance(x, y) - thick
         }
         Kind::RectCircle => {
-            let (edges, hollow) = edges(a);
-            let point = edges.closest(b.pos);
-            let (core, depth) = if hollow { (point, 0.0) } else { core_below(b.pos, point, a.pos) };
+            let point = edges(a).0.closest(b.pos);
+            let (core, depth) = core_below(b.pos, point, a.pos);
             distance(core, b.pos) - depth - b.radius() - thick
         }
         Kind::RectLine => {
-            let (edges, hollow) = edges(a);
-            let [point, other] = edges.closest_pair(&segment(b));
-            let (core, depth) = if hollow { (point, 0.0) } else { core_below(other, point, a.pos) };
+            let [point, other] = edges(a).0.closest_pair(&segment(b));
+            let (core, depth) = core_below(other, point, a.pos);
             distance(core, other) - depth - thick
         }
     }

@@ -48,6 +48,7 @@ impl<S: Scenario> Robots<S> {
         let world = scenario.world();
         let agents = (0..world.n()).map(|i| agent_spec(&scenario, &world, i, continuous)).collect();
         let mut spec = TeamSpec::new(format!("vmas/{}", S::NAME), agents);
+        spec.version = S::VERSION;
         spec.step_limit = Some(max_steps);
         spec.winning = scenario.winning();
         let rng = Stream::from_state(StreamState { key: 0, pos: 0 });

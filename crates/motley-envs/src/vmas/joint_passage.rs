@@ -17,7 +17,7 @@ settings! {
     pub struct JointPassage in "" {
         /// whether the rod carries a weight off its middle
         asym_package: bool = true, Kind::Bool;
-        /// mass of the weight; robots and rod have 1
+        /// mass of the weight, or without one of the second robot; everything else that moves has 1
         mass_ratio: f64 = 5.0, Kind::Float(0.01, 1000.0);
         /// where the weight sits, from the middle (0) to the second robot (1)
         mass_position: f64 = 0.75, Kind::Float(-1.0, 1.0);
@@ -40,7 +40,7 @@ settings! {
     }
 }
 
-/// What only a rod touches: the boxes beside a gap.
+/// What a rod touches: the boxes beside a gap that is always in the middle, else all boxes.
 const BESIDE: u8 = 2;
 const ROD: u8 = 4;
 const WEIGHT: u8 = 8;
@@ -59,9 +59,9 @@ pub const LENGTH: f64 = 0.1476;
 pub const BOXES: usize = 14;
 /// The box that is a gap.
 const GAP: usize = BOXES / 2;
-/// Arrived: this near, and this straight (one degree).
+/// Arrived: this near, and this straight (in radians).
 const NEAR: f32 = 0.01;
-const STRAIGHT: f32 = (PI / 180.0) as f32;
+const STRAIGHT: f32 = 0.01;
 /// The reward; ways to the gap and to the goal; turns to the gap and to the goal.
 const SHARED: usize = 0;
 const SHAPING: usize = 1;
@@ -121,6 +121,7 @@ impl Scenario for JointPassage {
     const NAME: &'static str = "joint_passage";
     const SUMMARY: &'static str = "two robots carry a rod with a weight through a gap";
     const MAX_STEPS: i64 = 300;
+    const VERSION: u32 = 2;
 
     fn keys() -> Vec<Key> {
         task_keys(Self::keys())
@@ -144,30 +145,35 @@ impl Scenario for JointPassage {
         let first = bodies.len();
         for i in 0..2 {
             let body = Body::agent(format!("agent_{i}"), Shape::Circle { radius: RADIUS }, paint(i));
-            bodies.push(Body { layers: ROBOT, f_range: 0.8, ..body });
+            let mass = if i == 1 && !self.asym_package { self.mass_ratio } else { 1.0 };
+            bodies.push(Body { layers: ROBOT, f_range: 0.8, mass, ..body });
         }
         let mut joints = tie(ROD_ID, self.joint_length, first, first + 1).to_vec();
         if self.asym_package {
             let at = (self.mass_position * self.joint_length / 2.0) as f32;
             joints.push(Joint::new([(ROD_ID, [at, 0.0]), (1, [0.0; 2])]));
         }
-        let rules = Rules {
-            substeps: 10,
-            drag: 0.15,
-            contact: 2500.0,
-            joint: if self.asym_package { 900.0 } else { 400.0 },
-            half_x: 1.0,
-            half_y: 1.0,
-            ..Rules::default()
+        let bounded = Rules { half_x: 1.0, half_y: 1.0, ..Rules::default() };
+        let rules = if self.asym_package {
+            Rules { substeps: 10, drag: 0.15, contact: 2500.0, joint: 900.0, ..bounded }
+        } else {
+            Rules { substeps: 7, contact: 1500.0, joint: 400.0, ..bounded }
         };
         World::new(bodies, vec![first, first + 1], joints, SHAPING + 4, rules)
     }
 
+    /// Without a weight the robots may be of unlike mass.
+    fn kind(&self, i: usize) -> String {
+        if i == 1 && !self.asym_package && self.mass_ratio != 1.0 { "weighted" } else { "agent" }.into()
+    }
+
     fn place(&self, world: &mut World, rng: &mut Stream) {
-        let slot = if self.fixed_passage { GAP } else { rng.below(BOXES as u32) as usize };
+        // The last box is never the gap.
+        let slot = if self.fixed_passage { GAP } else { rng.below(BOXES as u32 - 1) as usize };
         self.barrier().fill(world, &[GAP], &[slot]);
         let turn = if self.random_start_angle { rng.range(-FRAC_PI_2, FRAC_PI_2) } else { 0.0 };
-        let start = if self.random_start_angle { PI + turn } else { 0.0 };
+        // Either robot may have either end.
+        let start = if rng.bernoulli(0.5) { turn + PI } else { turn };
         let wall = WIDTH / 2.0 + RADIUS;
         let middle = room(rng, start, self.joint_length, RADIUS, -1.0, -wall);
         let (first, second) = (world.team[0], world.team[1]);
@@ -188,7 +194,7 @@ impl Scenario for JointPassage {
         let gap = world.bodies[self.gap()].pos;
         let first = self.barrier().first;
         for body in world.bodies[first..first + BOXES].iter_mut().filter(|body| body.layers != 0) {
-            let beside = (body.pos[0] - gap[0]).abs() < 1.5 * LENGTH as f32;
+            let beside = !self.fixed_passage || (body.pos[0] - gap[0]).abs() < 1.5 * LENGTH as f32;
             body.layers = if beside { ORDINARY | BESIDE } else { ORDINARY };
         }
         let shaping = self.shaping(world);

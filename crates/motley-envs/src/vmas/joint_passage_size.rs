@@ -8,7 +8,7 @@ use motley_core::{ConfigError, Key, Kind, Stream, TaskOptions, settings};
 
 use super::barrier::Barrier;
 use super::joint_passage::{BOXES, HALF, LENGTH, RADIUS, ROD_ID, WIDTH, arrived, room, walls};
-use super::rod::{ends, lay, rod, tie};
+use super::rod::{ends, lay, line_angle, rod, tie};
 use super::scenario::{GOAL, Row, Scenario, gain, paint, task_keys};
 use super::shape::{Shape, Vec2, distance, minus, plus, times};
 use super::world::{Body, Rules, World};
@@ -18,7 +18,7 @@ settings! {
     pub struct JointPassageSize in "" {
         /// boxes that let through: 2 make the large gap, 1 or 2 the small one
         n_passages: usize = 3, Kind::Int(3, 4);
-        /// whether the large gap is always in the middle
+        /// whether the gaps always have the same places
         fixed_passage: bool = false, Kind::Bool;
         /// whether the rod starts at a random angle instead of upright
         random_start_angle: bool = false, Kind::Bool;
@@ -28,12 +28,16 @@ settings! {
         obs_noise: f64 = 0.0, Kind::Float(0.0, 10.0);
         /// weight of the way gained
         pos_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
+        /// whether the rod may turn either end to the small gap: with 4 passages both gaps are alike
+        middle_angle_180: bool = false, Kind::Bool;
         /// weight of the turn gained
         rot_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
     }
 }
 
 const ROD: f64 = 0.52;
+/// First box of the large gap, where that is fixed; the small one is to its right.
+const FIXED: usize = 5;
 /// Of the large robot.
 const LARGE: f64 = 0.09999;
 const GOAL_ID: usize = 1;
@@ -55,11 +59,12 @@ impl JointPassageSize {
         let (rod, goal) = (&world.bodies[ROD_ID], &world.bodies[GOAL_ID]);
         // From the small robot to the large one: to the left where the large gap is left.
         let wanted = if small[0] > large[0] { -1.0 } else { 1.0 };
+        let turn = if self.middle_angle_180 { line_angle(rod.rot, 0.0) } else { 1.0 - wanted * rod.axes[0][0] };
         let way = self.pos_shaping_factor as f32;
         [
             distance(rod.pos, times(plus(large, small), 0.5)) * way,
             distance(rod.pos, goal.pos) * way,
-            (1.0 - wanted * rod.axes[0][0]) * self.rot_shaping_factor as f32,
+            turn * self.rot_shaping_factor as f32,
         ]
     }
 }
@@ -68,6 +73,7 @@ impl Scenario for JointPassageSize {
     const NAME: &'static str = "joint_passage_size";
     const SUMMARY: &'static str = "a small and a large robot carry a rod through unlike gaps";
     const MAX_STEPS: i64 = 300;
+    const VERSION: u32 = 2;
 
     fn keys() -> Vec<Key> {
         task_keys(Self::keys())
@@ -98,10 +104,10 @@ impl Scenario for JointPassageSize {
 
     fn place(&self, world: &mut World, rng: &mut Stream) {
         let last = BOXES as u32 - 2;
-        let large = if self.fixed_passage { last as usize / 2 } else { rng.below(last + 1) as usize };
+        let large = if self.fixed_passage { FIXED } else { rng.below(last + 1) as usize };
         // Two boxes stand between the gaps; where both sides have room, either may be.
         let (left, right) = (large >= 3 + self.n_passages - 3, large + 4 + self.n_passages - 3 < BOXES);
-        let to_right = if left && right { rng.bernoulli(0.5) } else { right };
+        let to_right = if left && right { self.fixed_passage || rng.bernoulli(0.5) } else { right };
         let small = if to_right { large + 4 } else { large - 3 };
         let next = if to_right { small + 1 } else { small.saturating_sub(1) };
         BARRIER.fill(world, &[0, 1, 2, 3][..self.n_passages], &[large, large + 1, small, next][..self.n_passages]);

@@ -1,8 +1,8 @@
 //! Robots: wheeled bodies that push, carry and make way for each other, with the rules of vmas 1.5.2.
 //!
 //! Written from a description of the rules and held to recorded traces ([`check_trace`]): a step from a recorded state
-//! gives that step's result to rounding. One difference is deliberate: whether two bodies touch is decided in each environment by
-//! itself, where vmas lets a batch decide together. [`world`] holds the physics, each scenario has its own file,
+//! gives that step's result to rounding. Whether two bodies touch is decided in each environment by itself, where vmas lets a batch
+//! decide together; the book lists this and other deliberate differences. [`world`] holds the physics, each scenario has its own file,
 //! [`Robots`] runs an episode.
 
 mod balance;

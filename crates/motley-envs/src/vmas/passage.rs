@@ -40,6 +40,7 @@ impl Passage {
 impl Scenario for Passage {
     const NAME: &'static str = "passage";
     const SUMMARY: &'static str = "five robots file through a gap to places of their own";
+    const VERSION: u32 = 2;
 
     fn keys() -> Vec<Key> {
         task_keys(Self::keys())
@@ -62,9 +63,11 @@ impl Scenario for Passage {
     fn place(&self, world: &mut World, rng: &mut Stream) {
         BARRIER.shuffle(world, rng);
         let x = 1.0 - 2.0 * SPACING;
+        // Robots and goals stand in the same order.
+        let order = rng.permutation(N);
         for side in [-1.0, 1.0] {
             let middle = [rng.range(-x, x), side * rng.range(3.0 * SPACING, x)];
-            for (i, place) in rng.permutation(N).into_iter().enumerate() {
+            for (i, &place) in order.iter().enumerate() {
                 let at: Vec2 = std::array::from_fn(|axis| (middle[axis] + CROSS[place][axis]) as f32);
                 let id = if side < 0.0 { world.team[i] } else { i };
                 world.bodies[id].pos = at;

@@ -35,6 +35,8 @@ pub struct Sampling {
 }
 
 const RADIUS: f64 = 0.025;
+/// Robots' middles come no farther out than this in either direction.
+const EDGE: f64 = 1.0 - RADIUS;
 /// Cells along an axis, and their size.
 const CELLS: usize = 40;
 const CELL: f32 = 0.05;
@@ -60,26 +62,28 @@ impl Sampling {
         bumps.iter().map(|m| (-0.5 * squared(m) / cov).exp() / (TAU * cov)).sum()
     }
 
-    fn cell(&self, at: Vec2) -> Option<usize> {
-        let [x, y] = at.map(|x| (x + 1.0) / CELL);
-        let inside = [x, y].iter().all(|k| (0.0..CELLS as f32).contains(k));
-        inside.then(|| self.taken() + x as usize * CELLS + y as usize)
+    /// Where a sample that is asked for at `at` is taken: as far out as robots come. None outside of the field.
+    fn spot(at: Vec2) -> Option<Vec2> {
+        let edge = EDGE as f32;
+        at.iter().all(|x| x.abs() <= 1.0).then(|| at.map(|x| x.clamp(-edge, edge)))
+    }
+
+    fn cell(&self, spot: Vec2) -> usize {
+        let [x, y] = spot.map(|x| (x / CELL + CELLS as f32 / 2.0) as usize);
+        self.taken() + x * CELLS + y
     }
 
     /// What a sample at `at` is worth: the density there against the greatest, 0 outside and where one was taken.
     fn worth(&self, world: &World, at: Vec2) -> f32 {
-        match self.cell(at) {
-            Some(cell) if world.memory[cell] == 0.0 => {
-                (self.density(world, at.map(f64::from)) / f64::from(world.memory[PEAK])) as f32
-            }
-            _ => 0.0,
-        }
+        let spot = Self::spot(at).filter(|&spot| world.memory[self.cell(spot)] == 0.0);
+        spot.map_or(0.0, |spot| (self.density(world, spot.map(f64::from)) / f64::from(world.memory[PEAK])) as f32)
     }
 }
 
 impl Scenario for Sampling {
     const NAME: &'static str = "sampling";
     const SUMMARY: &'static str = "robots sample a field of unknown density, each cell once";
+    const VERSION: u32 = 2;
 
     fn keys() -> Vec<Key> {
         task_keys(Options::keys())
@@ -94,8 +98,7 @@ impl Scenario for Sampling {
         let robot = |i| Body::agent(format!("agent_{i}"), Shape::Circle { radius: RADIUS }, paint(i));
         let layers = u8::from(self.set.collisions);
         let bodies = (0..self.set.n_agents).map(|i| Body { layers, ..robot(i) }).collect();
-        let edge = (1.0 - RADIUS) as f32;
-        let rules = Rules { half_x: edge, half_y: edge, ..Rules::default() };
+        let rules = Rules { half_x: EDGE as f32, half_y: EDGE as f32, ..Rules::default() };
         World::new(bodies, (0..self.set.n_agents).collect(), Vec::new(), self.taken() + CELLS * CELLS, rules)
     }
 
@@ -103,14 +106,16 @@ impl Scenario for Sampling {
         for k in BUMPS..self.samples() {
             world.memory[k] = rng.range(-1.0, 1.0) as f32;
         }
-        let (team, edge) = (world.team.clone(), 1.0 - RADIUS);
-        world.scatter(rng, &team, 0.0, [-edge, edge], [-edge, edge], &mut Vec::new());
+        let (team, edge) = (world.team.clone(), EDGE as f32);
+        world.scatter(rng, &team, 0.0, [-1.0, 1.0], [-1.0, 1.0], &mut Vec::new());
+        // Whoever is drawn beyond the edge starts on it.
+        team.iter().for_each(|&id| world.bodies[id].pos = world.bodies[id].pos.map(|x| x.clamp(-edge, edge)));
     }
 
-    /// The greatest density is that at the cells' corners.
+    /// The greatest density is that at the cells' lower left corners, which are taken as samples are.
     fn remember(&self, world: &mut World) {
-        let corner = |k: usize| k as f64 * f64::from(CELL) - 1.0;
-        let corners = (0..=CELLS).flat_map(|x| (0..=CELLS).map(move |y| [corner(x), corner(y)]));
+        let corner = |k: usize| (k as f64 * f64::from(CELL) - 1.0).max(-EDGE);
+        let corners = (0..CELLS).flat_map(|x| (0..CELLS).map(move |y| [corner(x), corner(y)]));
         world.memory[PEAK] = corners.map(|at| self.density(world, at)).fold(0.0, f64::max) as f32;
     }
 
@@ -120,7 +125,8 @@ impl Scenario for Sampling {
             for k in 0..world.n() {
                 let at = world.agent(k).pos;
                 world.memory[first + k] = self.worth(world, at);
-                if let Some(cell) = self.cell(at) {
+                if let Some(spot) = Self::spot(at) {
+                    let cell = self.cell(spot);
                     world.memory[cell] = 1.0;
                 }
             }

@@ -39,6 +39,8 @@ pub trait Scenario: Send + Sync + Sized + 'static {
     const SUMMARY: &'static str;
     /// Default of `task.max_steps`.
     const MAX_STEPS: i64 = 100;
+    /// Version of the task's rules: one more whenever what it does by default has changed.
+    const VERSION: u32 = 1;
 
     /// Its own settings, besides the suite's.
     fn keys() -> Vec<Key>;

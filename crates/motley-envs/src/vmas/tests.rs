@@ -3,6 +3,8 @@ use motley_core::{Actions, FrameBuf, Purpose, Status, Stream, TeamSpec};
 use super::*;
 use crate::Registry;
 
+mod options;
+
 /// Agents and observations as the paper's and vmas's tables have them.
 #[test]
 fn teams_have_the_published_sizes() {
@@ -117,6 +119,9 @@ fn samples_are_vmass() {
     for (found, expected) in buf.obs[16..24].iter().zip(around) {
         assert!((found - expected).abs() < 2e-4, "{found} {expected}");
     }
+    // Still in the cell that (0.31, 0.21) is in, as vmas rounds.
+    env.rate(&mut buf.frame(), &mut |world| world.bodies[0].pos = [0.29, 0.2]);
+    assert_eq!(buf.rewards, [0.0; 3]);
     env.rate(&mut buf.frame(), &mut |_| {});
     assert!(buf.rewards[1] > 0.3 && buf.rewards[1] < 0.4, "the next cell, once");
     env.rate(&mut buf.frame(), &mut |_| {});

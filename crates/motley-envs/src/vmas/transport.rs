@@ -11,8 +11,10 @@ settings! {
     pub struct Transport in "" {
         /// robots
         n_agents: usize = 4, Kind::Int(1, 16);
-        /// side of the box
+        /// size of the box in y
         package_width: f64 = 0.15, Kind::Float(0.05, 0.6);
+        /// size of the box in x
+        package_length: f64 = 0.15, Kind::Float(0.05, 0.6);
         /// mass of the box
         package_mass: f64 = 50.0, Kind::Float(0.01, 1000.0);
         /// weight of the way gained
@@ -25,8 +27,10 @@ settings! {
     pub struct ReverseTransport in "" {
         /// robots
         n_agents: usize = 4, Kind::Int(1, 16);
-        /// side of the box
+        /// size of the box in y
         package_width: f64 = 0.6, Kind::Float(0.1, 1.0);
+        /// size of the box in x
+        package_length: f64 = 0.6, Kind::Float(0.1, 1.0);
         /// mass of the box
         package_mass: f64 = 50.0, Kind::Float(0.01, 1000.0);
         /// weight of the way gained
@@ -41,9 +45,9 @@ const RADIUS: f64 = 0.03;
 const WAY: usize = 0;
 const SHARED: usize = 1;
 
-/// A goal, a box of side `width`, and robots.
-fn world(robots: usize, goal: f64, width: f64, mass: f64, hollow: bool, rules: Rules) -> World {
-    let package = Body::agent("package", Shape::Rect { length: width, width, hollow }, LOAD);
+/// A goal of radius `goal`, a box, and robots.
+fn world(robots: usize, goal: f64, package: Shape, mass: f64, rules: Rules) -> World {
+    let package = Body::agent("package", package, LOAD);
     let goal = Body::mark("goal", Shape::Circle { radius: goal }, GOAL);
     let mut bodies = vec![goal, Body { mass, rotatable: false, ..package }];
     let robot = |i| Body::agent(format!("agent_{i}"), Shape::Circle { radius: RADIUS }, paint(1));
@@ -78,9 +82,10 @@ impl Scenario for Transport {
     }
 
     fn world(&self) -> World {
-        let half = (1.0 + 2.0 * RADIUS + self.package_width) as f32;
+        let package = Shape::Rect { length: self.package_length, width: self.package_width, hollow: false };
+        let half = (1.0 + 2.0 * RADIUS + self.package_length.max(self.package_width)) as f32;
         let rules = Rules { half_x: half, half_y: half, ..Rules::default() };
-        world(self.n_agents, 0.15, self.package_width, self.package_mass, false, rules)
+        world(self.n_agents, 0.15, package, self.package_mass, rules)
     }
 
     fn place(&self, world: &mut World, rng: &mut Stream) {
@@ -125,6 +130,7 @@ impl Scenario for Transport {
 impl Scenario for ReverseTransport {
     const NAME: &'static str = "reverse_transport";
     const SUMMARY: &'static str = "robots inside a hollow box push it to a goal";
+    const VERSION: u32 = 2;
 
     fn keys() -> Vec<Key> {
         task_keys(Self::keys())
@@ -135,16 +141,17 @@ impl Scenario for ReverseTransport {
     }
 
     fn world(&self) -> World {
+        let package = Shape::Rect { length: self.package_length, width: self.package_width, hollow: true };
         let rules = Rules { substeps: 5, contact: 500.0, margin: 6e-3, ..Rules::default() };
-        world(self.n_agents, 0.09, self.package_width, self.package_mass, true, rules)
+        world(self.n_agents, 0.09, package, self.package_mass, rules)
     }
 
     fn place(&self, world: &mut World, rng: &mut Stream) {
         world.scatter(rng, &[PACKAGE, GOAL_ID], 0.0, [-1.0, 1.0], [-1.0, 1.0], &mut Vec::new());
         let [x, y] = world.bodies[PACKAGE].pos.map(f64::from);
-        let room = self.package_width / 2.0 - RADIUS;
+        let [dx, dy] = [self.package_length, self.package_width].map(|side| side / 2.0 - RADIUS);
         let team = world.team.clone();
-        world.scatter(rng, &team, 0.0, [x - room, x + room], [y - room, y + room], &mut Vec::new());
+        world.scatter(rng, &team, 0.0, [x - dx, x + dx], [y - dy, y + dy], &mut Vec::new());
     }
 
     fn remember(&self, world: &mut World) {
