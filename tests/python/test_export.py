@@ -93,6 +93,7 @@ def test_onnxruntime_agrees(kind, tmp_path):
         assert not line["joint"]
         for name in line["agents"]:
             compare(session, bundle, [names.index(name)], lambda stem, _: stem)
+            play(session, bundle, names.index(name))
 
 
 @pytest.mark.parametrize("kind", TEAMS)
@@ -101,6 +102,9 @@ def test_onnxruntime_agrees_for_a_team(kind, tmp_path):
     names = [a["name"] for a in bundle.info["team"]["agents"]]
     assert line["joint"] and line["agents"] == names and pathlib.Path(line["file"]).name == "team.onnx"
     compare(session, bundle, range(len(names)), lambda stem, k: f"{stem}.{names[k]}")
+    if not kind.startswith("joint"):
+        with pytest.raises(NotImplementedError, match="one network that decides" if kind.startswith("one") else "graph network"):
+            bundle.act(0, np.zeros((1, 1), np.float32))
 
 
 def heard(bundle, g, graph, k, obs):
@@ -127,48 +131,26 @@ def heard(bundle, g, graph, k, obs):
     return np.concatenate([node(k), total], 1)
 
 
-def network(bundle, g, group, decider, obs, h, last):
+def network(bundle, decider, obs, h, last):
     """What a decider's network puts out from all observations, and its memory."""
-    unified, members = bundle.info.get("unified"), group["members"]
+    g, group = bundle.group_of(decider)
     if bundle.info.get("central"):
-        pieces = [*obs]
+        seen = np.concatenate(obs, 1)
     else:
-        pieces = [heard(bundle, g, group["graph"], decider, obs) if group.get("graph") else obs[decider]]
-    before, after = [], [*np.eye(len(members))[members.index(decider)]] if group["agent_id"] else []
-    if unified:
-        before += [0.0] * (unified["observed"] - obs[decider].shape[1])
-        before += [*np.eye(unified["kinds"])[unified["kind_of_agent"][decider]]] if unified["kinds"] else []
-    before += group["constants"]
-    before, after = (np.tile(np.array(row, np.float32), (len(obs[0]), 1)) for row in (before, after))
-    return bundle.forward(g, np.concatenate([*pieces, before, *([] if last is None else [last]), after], 1), h)
+        seen = heard(bundle, g, group["graph"], decider, obs) if group.get("graph") else bundle.padded(decider, obs[decider])
+    return bundle.network(decider, seen, h, last)
 
 
-def choices(agent):
-    ((kind, sizes),) = agent["action"].items()
-    return {"Discrete": lambda: [sizes], "MultiDiscrete": lambda: sizes, "Box": lambda: []}[kind]()
-
-
-def own_columns(info, agents, k, head):
+def own_columns(bundle, k, head):
     """Which outputs of its network are agent k's."""
+    info = bundle.info
     if info.get("unified"):
         return [u or 0 for u in info["unified"]["from_env"][k]]
-    widths = [sum(choices(a)) or len(a["action"]["Box"]["low"]) for a in agents]
+    widths = [sum(bundle.choices(i)) or len(a["action"]["Box"]["low"]) for i, a in enumerate(info["team"]["agents"])]
     if not info.get("central"):
         return list(range(widths[k] * (2 if "TanhGaussian" in head else 1)))
     own = list(range(sum(widths[:k]), sum(widths[: k + 1])))
     return own + [sum(widths) + c for c in own] if "TanhGaussian" in head else own
-
-
-def encoded(info, agents, k, action, starts):
-    """An agent's last action as its network reads it."""
-    sizes = choices(agents[k])
-    if info.get("unified"):
-        numbers = np.array([u or 0 for u in info["unified"]["from_env"][k]])[action]
-        block = np.eye(info["groups"][0]["net"]["output"], dtype=np.float32)[numbers]
-    else:
-        picks = action.reshape(len(action), -1)
-        block = np.concatenate([np.eye(n, dtype=np.float32)[picks[:, c]] for c, n in enumerate(sizes)], 1) if sizes else action
-    return block * (1 - starts)[:, None]
 
 
 def shown(agent, rng, size):
@@ -192,8 +174,8 @@ def compare(session, bundle, ids, name):
         obs, feed = [shown(a, rng, size) for a in agents], {**fed}
         for k in ids:
             feed[name("obs", k)] = obs[k]
-            if choices(agents[k]):
-                mask = np.ones((size, sum(choices(agents[k]))), np.float32)
+            if bundle.choices(k):
+                mask = np.ones((size, sum(bundle.choices(k))), np.float32)
                 mask[:, moment % mask.shape[1]] = 0
                 feed[name("action_mask", k)] = mask
         if "reset" in inputs:
@@ -203,14 +185,39 @@ def compare(session, bundle, ids, name):
         fed = {i: got[back[i]] for i in fed}
         for k in (k for k in ids if len(agents[k]["obs"]["shape"]) < 3):  # The example in numpy has no convolution: see below.
             decider = 0 if central else k
-            g, group = next((g, x) for g, x in enumerate(info["groups"]) if decider in x["members"])
+            g, group = bundle.group_of(decider)
             held = feed[memory("h_in", k)][0] * (1 - starts)[:, None] if group["net"]["recurrent"] else None
-            last = encoded(info, agents, k, feed[name("last_action", k)], starts) if group["last_action"] else None
-            out, after = network(bundle, g, group, decider, obs, held, last)
+            last = None
+            if group["last_action"]:
+                last = bundle.encode(k, feed[name("last_action", k)].reshape(size, -1)) * (1 - starts)[:, None]
+            out, after = network(bundle, decider, obs, held, last)
             own = {stem: got[name(stem, k)] for stem in ("action", "logits", "mean", "log_std") if name(stem, k) in got}
-            judge(own, bundle, g, agents, k, out[:, own_columns(info, agents, k, group["head"])], feed.get(name("action_mask", k)))
+            judge(own, bundle, g, agents, k, out[:, own_columns(bundle, k, group["head"])], feed.get(name("action_mask", k)))
             if held is not None:
                 np.testing.assert_allclose(got[memory("h_out", k)][0], after, rtol=1e-5, atol=1e-5)
+
+
+def play(session, bundle, k):
+    """The example's greedy actions against those of agent k's file, each with a memory of its own: two episodes of a batch."""
+    agent, sizes, rng, size = bundle.info["team"]["agents"][k], bundle.choices(k), np.random.default_rng(k), 5
+    if len(agent["obs"]["shape"]) == 3:
+        with pytest.raises(NotImplementedError, match="images"):
+            bundle.act(k, shown(agent, rng, size))
+        return
+    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
+    for _ in range(2):
+        memory, told = (None, None), {"reset": np.ones(size, np.float32)}
+        for i in session.get_inputs():
+            if i.name in ("h_in", "last_action"):
+                told[i.name] = np.zeros([size if d == "B" else d for d in i.shape], np.int64 if "int64" in i.type else np.float32)
+        for _ in range(10):
+            avail = rng.random((size, sum(sizes))) < 0.7
+            avail[:, np.cumsum([0, *sizes])[:-1]] = True
+            told |= {"obs": shown(agent, rng, size), "action_mask": avail.astype(np.float32)}
+            got = dict(zip(outputs, session.run(None, {name: told[name] for name in inputs})))
+            action, memory = bundle.act(k, told["obs"], avail, memory)
+            np.testing.assert_allclose(action, got["action"].reshape(size, -1), rtol=1e-5, atol=1e-5)
+            told |= {"last_action": got["action"], "h_in": got.get("h_out"), "reset": np.zeros(size, np.float32)}
 
 
 def judge(got, bundle, g, agents, k, out, mask):
@@ -220,7 +227,7 @@ def judge(got, bundle, g, agents, k, out, mask):
         close(got["logits"], np.where(mask > 0, out, -1e9))
         picks, at = got["action"].reshape(len(out), -1), 0
         assert got.keys() == {"action", "logits"} and picks.dtype == np.int64
-        for c, n in enumerate(choices(agents[k])):
+        for c, n in enumerate(bundle.choices(k)):
             np.testing.assert_array_equal(picks[:, c], got["logits"][:, at : at + n].argmax(1))
             at += n
         return
