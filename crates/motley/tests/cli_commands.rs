@@ -518,8 +518,12 @@ fn a_new_environment_is_written_once() {
         let (code, _, err) = motley_in(dir.path(), &words);
         assert!(code == 2 && err.contains("is there already") && !err.contains("os error"), "{code} {err}");
     }
-    let (code, _, err) = motley_in(dir.path(), &["new-env", "numpy", "--lang", "python"]);
-    assert!(code == 2 && err.contains("hide the module"), "{code} {err}");
+    for taken in ["numpy", "json", "random", "signal", "types", "zipimport"] {
+        let (code, _, err) = motley_in(dir.path(), &["new-env", taken, "--lang", "python"]);
+        assert!(code == 2 && err.contains("would hide a module"), "{code} {err}");
+    }
+    let (code, _, err) = motley_in(dir.path(), &["new-env", "json", "--lang", "rust"]);
+    assert_eq!(code, 0, "{err}");
 }
 
 #[test]

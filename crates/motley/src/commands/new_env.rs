@@ -12,6 +12,8 @@ use crate::output::Output;
 const PYTHON: &str = include_str!("../../templates/env.py");
 /// What the template for Python imports.
 const IMPORTED: [&str; 3] = ["numpy", "gymnasium", "pettingzoo"];
+/// Python's own modules, of 3.10 to 3.14: `sys.stdlib_module_names` without those that no environment can be called.
+const PYTHONS_OWN: &str = include_str!("../../templates/python_modules.txt");
 const RUST: &str = include_str!("../../templates/env.rs");
 
 pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
@@ -23,9 +25,10 @@ pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
             "\"{name}\" cannot name an environment: use lower-case letters, digits and _, as in tug_and_winch"
         )));
     }
-    if args.lang == "python" && IMPORTED.contains(&name.as_str()) {
+    let is_taken = IMPORTED.contains(&name.as_str()) || PYTHONS_OWN.split_whitespace().any(|module| module == name);
+    if args.lang == "python" && is_taken {
         return Err(Failure::usage(format!(
-            "\"{name}\" cannot name an environment: {name}.py would hide the module that it needs"
+            "\"{name}\" cannot name an environment: {name}.py would hide a module that Python or the environment needs"
         )));
     }
     let class: String = name.split('_').map(capital).collect();
