@@ -50,11 +50,11 @@ settings! {
     pub struct GraphConfig in "net" {
         /// `mlp`, or `gnn`: what the agents in reach send is added to what an agent sees.
         trunk: String = "mlp", Kind::Choice(&["mlp", "gnn"]);
-        /// Who hears whom: `full`, `ring`, `line`, `radius` (within `net.radius`, changing every step), or pairs such as `0-1,1-2`.
+        /// With `net.trunk=gnn`, who hears whom: `full`, `ring`, `line`, `radius` (within `net.radius`, changing every step), or pairs such as `0-1,1-2`.
         graph: String = "full", Kind::Text;
         /// Distance within which agents hear each other with `net.graph=radius`.
         radius: f64 = 1.0, Kind::Float(0.0, 1e9);
-        /// Width of a message, and of the layer that makes it.
+        /// With `net.trunk=gnn`, width of a message, and of the layer that makes it.
         message_width: usize = 128, Kind::Int(1, 65_536);
     }
 }
@@ -92,6 +92,17 @@ pub fn keys(share: &str) -> Vec<Key> {
     }
     keys
 }
+
+/// Keys of which an algorithm has no use for those called `names`: they say so, and why. Files that set them are read on.
+pub(crate) fn unused(mut keys: Vec<Key>, names: &[&str], why: &str) -> Vec<Key> {
+    for key in keys.iter_mut().filter(|k| names.contains(&k.name.as_str())) {
+        key.help = format!("Not used: {why}.");
+    }
+    keys
+}
+
+/// What says how boxes are acted in.
+pub(crate) const OF_BOXES: [&str; 3] = ["net.distribution", "net.std_x_coef", "net.std_y_coef"];
 
 pub(crate) fn net_spec(config: &NetConfig) -> NetSpec {
     NetSpec {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Settings, Status, Stream, TeamSpec};
+use motley_core::{ConfigError, Key, Settings, Status, Stream, TeamSpec};
 use motley_data::returns::{Series, SeriesError};
 use motley_data::rollout::{Final, Rollout};
 use motley_nn::choice_critic::ChoiceCriticConfig;
@@ -298,6 +298,13 @@ pub struct JointCritic {
     mask_dead: bool,
     /// The network with its target.
     pub critic: ChoiceCritic,
+}
+
+/// The settings of actors beside critics of joint actions, with the algorithm's own default of `net.share`.
+pub fn keys(share: &str) -> Vec<Key> {
+    let keys = actors::unused(actors::keys(share), &actors::OF_BOXES, "actions are choices");
+    let keys = actors::unused(keys, &["net.critic_recurrent"], "critics are feed-forward");
+    [keys, ChoiceCriticConfig::keys()].concat()
 }
 
 /// Refuses teams with continuous actions, whose choices cannot be counted.

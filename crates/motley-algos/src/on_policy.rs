@@ -21,11 +21,11 @@ pub(crate) const ADVANTAGE_EPS: f64 = 1e-5;
 settings! {
     /// How advantages are estimated.
     pub struct OnPolicyConfig in "algo" {
-        /// Lambda of the generalised advantage estimate.
+        /// Lambda of the generalised advantage estimate, with `algo.returns=gae`.
         gae_lambda: f64 = 0.95, Kind::Float(0.0, 1.0);
         /// Advantages by `gae`, or `n_step` returns minus the value.
         returns: String = "gae", Kind::Choice(&["gae", "n_step"]);
-        /// Steps of the n-step return.
+        /// Steps of the n-step return, with `algo.returns=n_step`.
         n_step: usize = 5, Kind::Int(1, 100_000);
         /// Normalise advantages to mean 0 and deviation 1 over the rows that count.
         normalize_advantages: bool = true, Kind::Bool;

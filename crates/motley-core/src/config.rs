@@ -35,15 +35,14 @@ pub enum Kind {
 impl Kind {
     /// What is accepted, for messages and help.
     pub fn describe(&self) -> String {
-        let int = |x: i64| if x == i64::MAX { "any".into() } else { x.to_string() };
         let float = |x: f64| if x.is_infinite() { "any".into() } else { format!("{x}") };
         match self {
             Self::Bool => "true or false".into(),
-            Self::Int(a, b) => format!("a whole number, {} to {}", int(*a), int(*b)),
+            Self::Int(a, b) => format!("a whole number, {a} to {b}"),
             Self::Float(a, b) => format!("a number, {} to {}", float(*a), float(*b)),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Text => "text".into(),
-            Self::Ints(a, b) => format!("a list of whole numbers, each {} to {}", int(*a), int(*b)),
+            Self::Ints(a, b) => format!("a list of whole numbers, each {a} to {b}"),
             Self::Share => "none, all, type, or a list of lists of agent names in quotes, [[\"a\", \"b\"], [\"c\"]]".into(),
             Self::Any => "a value".into(),
         }

@@ -26,6 +26,7 @@ use motley_nn::dist::KlKind;
 use motley_nn::{Actor, ActorRows, Cut, Pick, Pool, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
+use crate::actors;
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy};
@@ -70,7 +71,8 @@ impl AlgorithmSpec for Hatrpo {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [on_policy::keys("none"), TrustConfig::keys(), OrderConfig::keys()].concat()
+        let keys = actors::unused(on_policy::keys("none"), &["algo.lr"], "actors take trust-region steps");
+        [keys, TrustConfig::keys(), OrderConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {

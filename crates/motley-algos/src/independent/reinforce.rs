@@ -63,7 +63,9 @@ impl AlgorithmSpec for Reinforce {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [actors::keys("none"), ReinforceConfig::keys()].concat()
+        let keys =
+            actors::unused(actors::keys("none"), &["net.critic_hidden_sizes", "net.critic_recurrent"], "there is no critic");
+        [keys, ReinforceConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {

@@ -26,7 +26,7 @@ use motley_nn::choice_critic::{ChoiceCriticConfig, Taken};
 use motley_nn::{Objective, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::actors::{self, Actors};
+use crate::actors::Actors;
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::joint::{self, JointCritic, Moments, taken};
 use crate::on_policy::{ADVANTAGE_EPS, Passes};
@@ -38,9 +38,9 @@ settings! {
         baseline: String = "counterfactual", Kind::Choice(&["counterfactual", "none"]);
         /// Targets of the critic: `td_lambda`, or `n_step` returns.
         returns: String = "td_lambda", Kind::Choice(&["td_lambda", "n_step"]);
-        /// Lambda of TD(lambda).
+        /// Lambda of TD(lambda), with `algo.returns=td_lambda`.
         td_lambda: f64 = 0.8, Kind::Float(0.0, 1.0);
-        /// Steps of the n-step return.
+        /// Steps of the n-step return, with `algo.returns=n_step`.
         n_step: usize = 10, Kind::Int(1, 100_000);
         /// Normalise advantages to mean 0 and deviation 1 over the rows that count.
         normalize_advantages: bool = true, Kind::Bool;
@@ -67,7 +67,7 @@ impl AlgorithmSpec for Coma {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [actors::keys("type"), ChoiceCriticConfig::keys(), ComaConfig::keys()].concat()
+        [joint::keys("type"), ComaConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {

@@ -30,7 +30,7 @@ use motley_nn::choice_critic::{ChoiceCriticConfig, Taken};
 use motley_nn::{Objective, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
-use crate::actors::{self, Actors};
+use crate::actors::Actors;
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::joint::{self, JointCritic, Moments, taken};
 use crate::on_policy::Passes;
@@ -75,7 +75,7 @@ impl AlgorithmSpec for ParetoAc {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [actors::keys("none"), ChoiceCriticConfig::keys(), ParetoConfig::keys()].concat()
+        [joint::keys("none"), ParetoConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {

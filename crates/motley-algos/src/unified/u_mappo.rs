@@ -19,6 +19,7 @@ use motley_nn::cross_group::Predicted;
 use motley_nn::{AdamConfig, Source};
 
 use super::{CrossConfig, Unified, keys, prepare};
+use crate::actors;
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode};
 use crate::on_policy::{self, OnPolicy, PpoConfig};
 use crate::policy_gradient::mappo::Ppo;
@@ -41,7 +42,8 @@ impl AlgorithmSpec for UMappo {
     }
 
     fn keys(&self) -> Vec<Key> {
-        let mut all = keys([on_policy::keys("all"), PpoConfig::keys()].concat());
+        let parent = actors::unused(on_policy::keys("all"), &actors::OF_BOXES, "actions are choices");
+        let mut all = keys([parent, PpoConfig::keys()].concat());
         // The paper's value loss is the clipped squared error.
         for key in all.iter_mut().filter(|k| k.name == "algo.value_loss") {
             key.default = "squared".into();

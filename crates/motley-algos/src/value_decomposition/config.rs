@@ -64,9 +64,9 @@ settings! {
         double_q: bool = true, Kind::Bool;
         /// Targets by `td_lambda` (Peng's Q(lambda)), or `n_step`.
         returns: String = "td_lambda", Kind::Choice(&["td_lambda", "n_step"]);
-        /// Lambda of the targets; 0 looks one step ahead.
+        /// Lambda of the targets, with `algo.returns=td_lambda`; 0 looks one step ahead.
         td_lambda: f64 = 0.0, Kind::Float(0.0, 1.0);
-        /// Steps of the n-step target.
+        /// Steps of the n-step target, with `algo.returns=n_step`.
         n_step: usize = 1, Kind::Int(1, 100_000);
         /// Target networks: below 1 the soft step per update, from 1 on a copy every that many updates.
         target_update: f64 = 200.0, Kind::Float(1e-6, 1e9);
