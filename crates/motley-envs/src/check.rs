@@ -568,7 +568,7 @@ impl Trial<'_> {
             ensure(finite, || "a shape of the picture has no finite place or size".into())
         })?;
         Ok(if seen == 0 {
-            Outcome::Skipped("it shows no scene: motley render has nothing to draw".into())
+            Outcome::Skipped("it shows no scene: motley render shows what a renderer of its own draws, where it has one".into())
         } else {
             Outcome::Passed
         })

@@ -206,13 +206,18 @@ fn draws(random: Option<&Random>) -> Result<Vec<Part>, String> {
     if random.trials == 0 || random.trials > MOST_RUNS as u64 {
         return Err(format!("random.trials = {}: expected 1 to {MOST_RUNS}", random.trials));
     }
-    let is_range = |v: &Value| {
-        v.as_table().is_some_and(|t| t.keys().any(|k| ["uniform", "log_uniform", "int", "choice"].contains(&k.as_str())))
-    };
+    let is_range = |v: &Value| v.as_table().is_some_and(|t| t.keys().any(|k| Range::KINDS.contains(&k.as_str())));
     let mut ranges = Vec::new();
     for (key, value) in leaves(&random.space, "", &is_range) {
-        let range: Range = value.try_into().map_err(|e: toml::de::Error| format!("random.space.{key}: {e}"))?;
-        range.check().map_err(|why| format!("random.space.{key}: {why}"))?;
+        let failed = |why: String| format!("random.space.{key}: {why}");
+        if !is_range(&value) {
+            return Err(failed(format!(
+                "settings are drawn by one of {}, as in algo.lr = {{ log_uniform = [1e-5, 1e-3] }}",
+                Range::KINDS.join(", ")
+            )));
+        }
+        let range: Range = value.try_into().map_err(|e: toml::de::Error| failed(e.to_string()))?;
+        range.check().map_err(failed)?;
         ranges.push((key, range));
     }
     let stream = Stream::new(random.seed, Purpose::Search, 0, 0);
@@ -230,6 +235,9 @@ fn named(text: &str) -> u64 {
 }
 
 impl Range {
+    /// What a plan calls them.
+    const KINDS: [&str; 4] = ["uniform", "log_uniform", "int", "choice"];
+
     fn check(&self) -> Result<(), String> {
         let rising = |[a, b]: [f64; 2]| a.is_finite() && b.is_finite() && a < b;
         let fine = match self {
@@ -330,6 +338,10 @@ mod tests {
         assert!((15..=35).contains(&low), "half of the draws lie in the lower decade: {low}");
         assert_eq!(draws(&format!("{lr}algo.n = {{ int = [1, 3] }}\nnet.x = {{ choice = ['a', 'b'] }}")), alone);
         assert!(made(&plan("algo.lr = { log_uniform = [0.0, 1.0] }")).unwrap_err().contains("algo.lr"));
+        for odd in ["{ normal = [0, 1] }", "[1e-5, 1e-3]", "0.1"] {
+            let why = made(&plan(&format!("algo.lr = {odd}"))).unwrap_err();
+            assert!(why.contains("random.space.algo.lr") && why.contains("uniform, log_uniform, int, choice"), "{why}");
+        }
     }
 
     /// Runs under other names that are the same run would count as seeds of their own.
