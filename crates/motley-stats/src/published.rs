@@ -21,6 +21,8 @@ pub enum Source {
     Transcript,
     /// Follows from the payoffs, whoever reports it.
     Logic,
+    /// That one algorithm is better than another, stated without a number.
+    Claim,
     /// From memory of the paper: a hint, no verdict is built on it.
     Unverified,
     /// Printed or read, but of another simulator, other rules or settings that are not here: shown, never judged.
@@ -432,6 +434,10 @@ mod tests {
     fn a_claim_against_another_is_a_difference() {
         let p = all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap();
         assert_eq!(p.against.as_deref(), Some("qmix"));
+        assert!(
+            all().iter().all(|p| (p.source == Source::Claim) == p.against.is_some()),
+            "claims are called so, and nothing else is"
+        );
         let won = |algo: &str, seed: u64, rate: f64| won(algo, p, seed, rate);
         let runs = [won("u-qmix", 0, 0.9), won("qmix", 0, 0.5), won("u-qmix", 1, 0.7), won("qmix", 1, 0.6)];
         let c = p.compare(&runs, p.steps, &bootstrap()).unwrap();

@@ -324,6 +324,7 @@ pub(crate) fn source(source: Source) -> &'static str {
         Source::Figure => "read off a figure",
         Source::Transcript => "transcript",
         Source::Logic => "follows from the payoffs",
+        Source::Claim => "stated without a number",
         Source::Unverified => "from memory, unverified",
         Source::Other => "of another simulator, other rules or settings not here",
     }
