@@ -524,6 +524,7 @@ mod tests {
             assert!(text.contains("algo."), "{bad}: {text}");
         }
         assert!(set("algo.share=[[a],[b]]").unwrap_err().to_string().contains("in quotes"));
+        assert_eq!(Kind::Int(0, i64::MAX).describe(), "a whole number, 0 to 9223372036854775807");
     }
 
     /// C1: every single-edit mutation of every key is refused, at least 90 % of them with the right suggestion.
