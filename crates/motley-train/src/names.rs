@@ -6,16 +6,20 @@ use motley_core::{ConfigError, Task};
 use crate::settings::{Registry, keys};
 
 /// HARL: (section of `algo_args`, name, setting) of what means the same here.
-pub const HARL: [(&str, &str, &str); 27] = [
+pub const HARL: [(&str, &str, &str); 47] = [
     ("seed", "seed", "seed"),
     ("train", "n_rollout_threads", "num_envs"),
     ("train", "num_env_steps", "total_steps"),
     ("train", "episode_length", "algo.rollout_steps"),
     ("train", "use_linear_lr_decay", "algo.lr_decay"),
     ("train", "warmup_steps", "algo.warmup_steps"),
+    ("train", "train_interval", "algo.rollout_steps"),
+    ("train", "update_per_train", "algo.updates_per_step"),
     ("eval", "eval_episodes", "eval.episodes"),
     ("model", "hidden_sizes", "net.hidden_sizes"),
     ("model", "activation_func", "net.activation"),
+    ("model", "base_hidden_sizes", "net.hidden_sizes"),
+    ("model", "base_activation_func", "net.activation"),
     ("model", "gain", "net.output_gain"),
     ("model", "data_chunk_length", "net.chunk_length"),
     ("model", "lr", "algo.lr"),
@@ -25,6 +29,7 @@ pub const HARL: [(&str, &str, &str); 27] = [
     ("model", "std_x_coef", "net.std_x_coef"),
     ("model", "std_y_coef", "net.std_y_coef"),
     ("algo", "ppo_epoch", "algo.ppo_epochs"),
+    ("algo", "a2c_epoch", "algo.a2c_epochs"),
     ("algo", "critic_epoch", "algo.critic_epochs"),
     ("algo", "actor_num_mini_batch", "algo.minibatches"),
     ("algo", "critic_num_mini_batch", "algo.critic_minibatches"),
@@ -33,11 +38,26 @@ pub const HARL: [(&str, &str, &str); 27] = [
     ("algo", "gamma", "algo.gamma"),
     ("algo", "gae_lambda", "algo.gae_lambda"),
     ("algo", "huber_delta", "algo.huber_delta"),
+    ("algo", "kl_threshold", "algo.kl_threshold"),
+    ("algo", "ls_step", "algo.line_search_steps"),
+    ("algo", "accept_ratio", "algo.accept_ratio"),
+    ("algo", "backtrack_coeff", "algo.backtrack"),
     ("algo", "polyak", "algo.target_update"),
+    ("algo", "buffer_size", "algo.buffer_size"),
+    ("algo", "batch_size", "algo.batch_size"),
+    ("algo", "n_step", "algo.n_step"),
+    ("algo", "expl_noise", "algo.exploration_noise"),
+    ("algo", "policy_noise", "algo.policy_noise"),
+    ("algo", "noise_clip", "algo.noise_clip"),
+    ("algo", "policy_freq", "algo.policy_freq"),
+    ("algo", "epsilon", "algo.epsilon"),
+    ("algo", "auto_alpha", "algo.auto_alpha"),
+    ("algo", "alpha", "algo.alpha"),
+    ("algo", "alpha_lr", "algo.alpha_lr"),
 ];
 
 /// EPyMARL: (name, setting) of what means the same here.
-pub const EPYMARL: [(&str, &str); 21] = [
+pub const EPYMARL: [(&str, &str); 30] = [
     ("seed", "seed"),
     ("batch_size_run", "num_envs"),
     ("t_max", "total_steps"),
@@ -45,6 +65,7 @@ pub const EPYMARL: [(&str, &str); 21] = [
     ("test_interval", "eval.every"),
     ("obs_agent_id", "net.agent_id"),
     ("obs_last_action", "net.last_action"),
+    ("obs_individual_obs", "algo.critic_obs"),
     ("lr", "algo.lr"),
     ("gamma", "algo.gamma"),
     ("grad_norm_clip", "algo.max_grad_norm"),
@@ -59,10 +80,18 @@ pub const EPYMARL: [(&str, &str); 21] = [
     ("entropy_coef", "algo.entropy_coef"),
     ("eps_clip", "algo.clip"),
     ("epochs", "algo.ppo_epochs"),
+    ("q_nstep", "algo.n_step"),
+    ("td_lambda", "algo.td_lambda"),
+    ("initial_entropy_coef", "algo.entropy_start"),
+    ("final_entropy_coef", "algo.entropy_end"),
+    ("entropy_end_ratio", "algo.entropy_until"),
+    ("reg", "algo.logit_penalty"),
+    ("opt_loss", "algo.opt_coef"),
+    ("nopt_min_loss", "algo.nopt_coef"),
 ];
 
 /// (library, name, setting) of what those who come from there look for, though an import has more to do than to take it over.
-const LOOKED_FOR: [(&str, &str, &str); 9] = [
+const LOOKED_FOR: [(&str, &str, &str); 11] = [
     ("HARL", "clip_param", "algo.clip"),
     ("HARL", "share_param", "net.share"),
     ("HARL", "use_recurrent_policy", "net.recurrent"),
@@ -70,6 +99,8 @@ const LOOKED_FOR: [(&str, &str, &str); 9] = [
     ("HARL", "state_type", "task.state"),
     ("EPyMARL", "use_rnn", "net.recurrent"),
     ("EPyMARL", "hidden_dim", "net.hidden_sizes"),
+    ("EPyMARL", "standardise_rewards", "algo.reward_norm"),
+    ("EPyMARL", "standardise_returns", "algo.value_norm"),
     ("PettingZoo", "N", "task.num_agents"),
     ("PettingZoo", "continuous_actions", "task.continuous"),
 ];

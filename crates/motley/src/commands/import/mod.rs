@@ -35,6 +35,9 @@ use weights::{Weights, find_weights};
 const CONFIG_LIMIT: u64 = 1 << 20;
 const WEIGHTS_LIMIT: u64 = 1 << 30;
 
+/// Where tasks keep how many steps an episode has at most.
+const STEPS: [&str; 4] = ["task.max_cycles", "task.steps", "task.step_limit", "task.max_steps"];
+
 /// What a configuration of another library says in Motley's words.
 struct Found {
     /// The library.
@@ -43,28 +46,69 @@ struct Found {
     algo: String,
     /// The task, where its name tells.
     task: Option<String>,
-    /// Settings, in the order of the configuration.
-    settings: Vec<(String, toml::Value)>,
+    /// Settings, in the order of the configuration, each once.
+    settings: Vec<Taken>,
+    /// Steps of an episode at most, in whichever setting the task has for it.
+    steps: Option<Taken>,
     /// What has no counterpart.
     left: Vec<String>,
     /// Names of the tensors of an actor.
     names: Names,
 }
 
+/// A setting, and the words that it was taken from where they must be listed if the algorithm or the task has no such setting.
+struct Taken {
+    key: String,
+    value: toml::Value,
+    words: Option<String>,
+}
+
 /// The tensors that an entry of a network is made of, as alternatives; those of one are put side by side.
 type Names = fn(entry: &str, head: &Head) -> Vec<Vec<String>>;
 
 impl Found {
-    fn set(&mut self, key: &str, value: impl Into<toml::Value>) {
-        self.settings.push((key.to_owned(), value.into()));
+    fn new(library: &'static str, algo: String, names: Names) -> Self {
+        Self { library, algo, task: None, settings: Vec::new(), steps: None, left: Vec::new(), names }
     }
 
-    /// Takes a value over as it is; `false` where it is no number, truth value, text or list of numbers.
-    fn take(&mut self, key: &str, value: &Value) -> bool {
-        let taken = toml::Value::try_from(value).ok().filter(|v| !matches!(v, toml::Value::Table(_)));
-        let done = taken.is_some();
-        self.settings.extend(taken.map(|v| (key.to_owned(), v)));
-        done
+    /// What the library's code does whatever its configuration says: no loss where no setting here speaks of it.
+    fn set(&mut self, key: &str, value: impl Into<toml::Value>) {
+        self.put(Taken { key: key.to_owned(), value: value.into(), words: None });
+    }
+
+    /// Takes a number, truth value, text or list over as it is and leaves what else there is. What is switched off and cannot be
+    /// switched on here is no loss.
+    fn take(&mut self, key: &str, value: &Value, words: String) {
+        match toml::Value::try_from(value) {
+            Ok(taken) if !taken.is_table() => {
+                let words = (*value != Value::Bool(false)).then_some(words);
+                self.put(Taken { key: key.to_owned(), value: taken, words });
+            }
+            _ => self.left.push(words),
+        }
+    }
+
+    fn put(&mut self, taken: Taken) {
+        self.settings.retain(|before| before.key != taken.key);
+        self.settings.push(taken);
+    }
+
+    /// Leaves what the configuration says, unless it says this.
+    fn leave_unless(&mut self, yes: bool, words: String) {
+        if !yes {
+            self.left.push(words);
+        }
+    }
+
+    /// Keeps those settings that there are, and lists the words of the others.
+    fn settle(&mut self, known: &BTreeSet<String>) -> Vec<(String, toml::Value)> {
+        if let Some(mut steps) = self.steps.take() {
+            steps.key = STEPS.into_iter().find(|key| known.contains(*key)).unwrap_or_default().to_owned();
+            self.put(steps);
+        }
+        let (taken, other): (Vec<_>, Vec<_>) = self.settings.drain(..).partition(|taken| known.contains(&taken.key));
+        self.left.extend(other.into_iter().filter_map(|taken| taken.words));
+        taken.into_iter().map(|taken| (taken.key, taken.value)).collect()
     }
 }
 
@@ -151,8 +195,7 @@ fn plan(args: &ImportArgs, registry: &Registry, found: &mut Found) -> Result<(Pl
     })?;
     let known: BTreeSet<String> =
         keys(&*registry.algorithms.get(&algo)?, &*registry.tasks.get(&task)?).into_iter().map(|k| k.name).collect();
-    let (taken, left): (Vec<_>, Vec<_>) = found.settings.drain(..).partition(|(key, _)| known.contains(key));
-    found.left.extend(left.into_iter().map(|(key, value)| format!("{key}={value}")));
+    let taken = found.settle(&known);
     let words = taken.iter().map(|(key, value)| format!("{key}={value}"));
     let overrides = std::iter::once("preset=none".to_owned()).chain(words).chain(own.into_iter().cloned()).collect();
     // What has learned already needs no room to learn from.
