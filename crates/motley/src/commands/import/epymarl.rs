@@ -165,7 +165,8 @@ fn is_read(args: Args, algo: &str, agent: &str, name: &str, value: &Value) -> bo
         "target_update_interval_or_tau" => algo == "maddpg",
         _ => false,
     };
-    own || READ.contains(&name) || ALWAYS.iter().any(|(n, v)| *n == name && value.to_string() == *v)
+    let said = value.to_string();
+    own || READ.contains(&name) || ALWAYS.contains(&(name, said.as_str()))
 }
 
 /// Policy gradients learn from the episodes of one round.

@@ -142,7 +142,8 @@ pub(super) fn read(json: &Value) -> Result<Found, String> {
 
 /// Whether a word is taken over elsewhere, or says nothing.
 fn is_read(kind: Kind, name: &str, value: &Value) -> bool {
-    let always = ALWAYS.iter().any(|(n, v)| *n == name && value.to_string() == *v);
+    let said = value.to_string();
+    let always = ALWAYS.contains(&(name, said.as_str()));
     let unread = matches!(kind, Kind::Deterministic | Kind::Dueling) && UNREAD.contains(&name);
     always || unread || READ.contains(&name) || kind == Kind::OnPolicy && name == USE_GAE
 }
