@@ -201,7 +201,8 @@ class Shifted:
 class Foraging:
     """A team in one Gymnasium environment. Unlike parts, each agent its reward; five steps.
 
-    `common` pays and ends with scalars; `done` is of the generation without infos at a reset; `long` pays one number too many.
+    `common` pays and ends with scalars; `done` is of the generation without infos at a reset, and so has no masks; `long` pays one
+    number too many.
     """
 
     def __init__(self, common=False, long=False, done=False):
@@ -212,7 +213,7 @@ class Foraging:
     def seen(self):
         seen = np.array([self.x, self.t], np.float32), np.array([self.x, self.t, 1.0], np.float32)
         # One of the two agents has a mask, and it does not say so at the last step.
-        return seen, {"action_mask": [np.array([1, self.t % 2, 1]), None]} if self.t < 5 else {}
+        return seen, {} if self.done or self.t == 5 else {"action_mask": [np.array([1, self.t % 2, 1]), None]}
 
     def reset(self, seed=None, options=None):
         self.t, self.x = 0, float(np.random.default_rng(seed).uniform(-1, 1))
