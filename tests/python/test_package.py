@@ -399,6 +399,29 @@ def test_environments_of_this_process_and_of_workers_train_alike(tmp_path, monke
     assert motley.train(resume=there, total_steps=400, progress=False, trust=True).info["env_steps"] == 400
 
 
+@pytest.mark.parametrize("wins", [True, False])
+def test_wins_of_this_process_are_counted(tmp_path, wins):
+    class Battle:
+        """SMAC's interface: one soldier, won or lost at its third step."""
+
+        get_env_info = lambda self: {"episode_limit": 3}  # noqa: E731
+        get_obs = get_state = lambda self: np.zeros((1, 2), np.float32)
+        get_avail_actions = lambda self: [[1, 1]]  # noqa: E731
+
+        def reset(self):
+            self.t = 0
+            return self.get_obs(), self.get_state()
+
+        def step(self, actions):
+            self.t += 1
+            return 1.0, self.t == 3, {"battle_won": wins and self.t == 3}
+
+    settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 6, "eval.episodes": 2}
+    run = motley.train("ippo", lambda: Battle(), settings, out=tmp_path / "run", total_steps=24, seed=1, progress=False)
+    assert set(run.metrics()["train/win_rate"].dropna()) == {float(wins)}
+    assert set(run.evaluations()["won"]) == {wins}
+
+
 def test_fault_an_exception_in_this_process_is_borne(tmp_path):
     class Broken:
         possible_agents = ["a"]

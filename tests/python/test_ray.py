@@ -186,6 +186,31 @@ def test_a_sweep_trains_a_plan_and_leaves_done_runs_alone(cluster, tmp_path):
     assert len(runs) == 4 and all(json.loads(path.read_text())["status"] == "done" for path in runs)
 
 
+def test_a_run_that_raises_leaves_the_others_alone(cluster, tmp_path, monkeypatch, capsys):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(f"out = '{tmp_path}/runs'\nalgos = ['happo']\ntasks = ['matrix/climbing']\nseeds = 3\n")
+
+    def one(plan, index, here, cpus):
+        if index == 1:
+            raise FileNotFoundError(f"no folder {here} on this node")
+        return 0
+
+    monkeypatch.setattr(motley_ray, "_one", one)
+    assert motley_ray.sweep(plan) == 1
+    said = capsys.readouterr()
+    assert "2 of 3 runs are done, 1 failed" in said.out and "no folder" in said.err
+
+
+def test_what_is_lost_is_told_from_what_fails(tmp_path):
+    assert issubclass(ray.exceptions.OutOfMemoryError, motley_ray.LOST) and not issubclass(ray.exceptions.RayTaskError, motley_ray.LOST)
+    # A finished run whose checkpoints its user removed is kept; what an interrupted one left without a checkpoint is not.
+    for status, kept in [("done", True), ("running", False)]:
+        run = tmp_path / status
+        (run / "policy").mkdir(parents=True)
+        (run / "run.json").write_text(json.dumps({"status": status}))
+        assert motley_ray._can_resume(str(run)) is kept and (run / "policy").exists() is kept
+
+
 def tuned(space, tune_config, folder):
     from ray import tune
 

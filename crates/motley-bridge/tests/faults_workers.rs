@@ -375,7 +375,7 @@ fn a_hanging_environment_is_killed_and_given_up_after_three() {
         let began = Instant::now();
         let text = player.steps_until_error().to_string();
         assert!(text.contains("did not answer within 0.3 s"), "{text}");
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
     assert!(player.reset(3).unwrap_err().to_string().contains("hung 3 times"));
     let text = make("Walk", &["reset_timeout=2", "kwargs={fault=\"build_hang\"}"]).err().unwrap().to_string();

@@ -163,6 +163,17 @@ pub trait Env: Send {
         None
     }
 
+    /// [`Env::won`] of an episode that ends here, also where the caller's step limit cuts it: then it was not won.
+    fn won_at_end(&self) -> Option<bool> {
+        self.spec().winning.then(|| self.won().unwrap_or(false))
+    }
+
+    /// Whether a copy is a large program of its own (a game). An evaluation then has one for each thread, which plays episode after
+    /// episode, instead of many side by side.
+    fn heavy(&self) -> bool {
+        false
+    }
+
     /// What a person would see now, where the task can be drawn.
     fn scene(&self) -> Option<Scene> {
         None

@@ -1,6 +1,7 @@
 //! From what a network puts out to actions in the environment's units, and from a last action to what a network reads.
 
 use motley_nn::Head;
+use motley_nn::dist::softplus;
 use motley_nn::policy::ActingGroup;
 
 use crate::graph::{Builder, Dim, Value, int};
@@ -29,7 +30,7 @@ impl Drawing<'_> {
             Head::Categorical(sizes) => self.choose(part.agent, sizes, out),
             Head::Gaussian { low, high, x_coef, y_coef } => {
                 // ln(y_coef sigmoid(w / x_coef)).
-                let log_std = part.free.iter().map(|w| y_coef.ln() - (-w / x_coef).exp().ln_1p()).collect();
+                let log_std = part.free.iter().map(|w| y_coef.ln() - softplus(-w / x_coef)).collect();
                 let shape = [Dim::Batch, Dim::Is(low.len())];
                 let log_std = self.repeated("log_std_row", log_std);
                 let greedy = self.within(out, low, high);

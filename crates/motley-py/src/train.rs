@@ -68,7 +68,7 @@ impl Task for LocalTask {
                     Array::f32(py, vec![team.action_len()], true)?,
                 ];
                 adapter.call_method1(py, "bind", (frame.each_ref().map(|a| a.clone_ref(py)),))?;
-                Ok(LocalEnv { adapter, team: Arc::new(team), frame, phase: Phase::Fresh })
+                Ok(LocalEnv { adapter, team: Arc::new(team), frame, phase: Phase::Fresh, won: false })
             };
             match build() {
                 Ok(env) => Ok(Box::new(env) as Box<dyn Env>),
@@ -91,6 +91,8 @@ struct LocalEnv {
     team: Arc<TeamSpec>,
     frame: [Py<Array>; 6],
     phase: Phase,
+    /// Whether the last step said that the episode was won.
+    won: bool,
 }
 
 impl LocalEnv {
@@ -110,6 +112,7 @@ impl Env for LocalEnv {
     }
 
     fn reset(&mut self, mut stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
+        (self.phase, self.won) = (Phase::Fresh, false);
         let seed = stream.next_u32() >> 1;
         Python::attach(|py| self.adapter.call_method1(py, "reset", (seed,)).map_err(|e| environment_error(py, &e)))?;
         self.read(out);
@@ -125,10 +128,11 @@ impl Env for LocalEnv {
         }
         self.phase = Phase::Fresh;
         self.frame[5].get().lock().f32().copy_from_slice(actions.flat());
-        let status: u8 = Python::attach(|py| {
-            let status = self.adapter.call_method0(py, "step").and_then(|status| status.extract(py));
-            status.map_err(|e: PyErr| environment_error(py, &e))
+        let (status, won): (u8, bool) = Python::attach(|py| {
+            let told = self.adapter.call_method0(py, "step").and_then(|told| told.extract(py));
+            told.map_err(|e: PyErr| environment_error(py, &e))
         })?;
+        self.won = won;
         self.read(out);
         let status = match status {
             1 => Status::Terminated,
@@ -137,6 +141,10 @@ impl Env for LocalEnv {
         };
         self.phase = if status.done() { Phase::Over } else { Phase::Running };
         Ok(status)
+    }
+
+    fn won(&self) -> Option<bool> {
+        (self.team.winning && self.phase == Phase::Over).then_some(self.won)
     }
 }
 

@@ -37,6 +37,8 @@ struct Copy {
     episode: u64,
     index: u64,
     over: bool,
+    /// Steps of the episode.
+    steps: usize,
     was_alive: Vec<bool>,
     error: Option<EnvError>,
 }
@@ -114,7 +116,7 @@ impl Part<'_> {
         self.frame.prepare();
         copy.held.env().reset(stream, &mut self.frame)?;
         check_frame(team, &self.frame, self.frame.alive)?;
-        copy.over = false;
+        (copy.over, copy.steps) = (false, 0);
         (*self.status, *self.won) = (0, 0);
         Ok(())
     }
@@ -130,12 +132,15 @@ impl Part<'_> {
         self.frame.prepare();
         let status = self.copy.held.env().step(Actions::new(team, self.actions), &mut self.frame)?;
         check_frame(team, &self.frame, &self.copy.was_alive)?;
+        self.copy.steps += 1;
+        let over = team.step_limit.is_some_and(|limit| self.copy.steps >= limit);
+        let status = if status == Status::Running && over { Status::Truncated } else { status };
         *self.status = status as u8;
         *self.won = 0;
         if status == Status::Running {
             return Ok(());
         }
-        *self.won = self.copy.held.env().won().map_or(0, |won| 1 + u8::from(won));
+        *self.won = self.copy.held.env().won_at_end().map_or(0, |won| 1 + u8::from(won));
         self.copy.over = true;
         if autoreset == Autoreset::SameStep {
             self.final_obs.copy_from_slice(self.frame.obs);
@@ -265,7 +270,7 @@ impl Vector {
                         Held::Any(known.make(&options)?)
                     };
                     let (was_alive, error) = (Vec::new(), None);
-                    copies.push(Copy { held, seed: 0, episode: 0, index, over: true, was_alive, error });
+                    copies.push(Copy { held, seed: 0, episode: 0, index, over: true, steps: 0, was_alive, error });
                 }
                 let team = match copies.first_mut() {
                     Some(copy) => TeamSpec::clone(copy.held.env().spec()),

@@ -46,7 +46,10 @@ pub struct EvalEpisode {
 }
 
 /// JSON has no NaN: what was not finite is written as `null`.
-fn nan_if_null<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+///
+/// # Errors
+/// What is neither a number nor `null`.
+pub fn nan_if_null<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or(f64::NAN))
 }
 

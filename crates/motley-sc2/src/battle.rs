@@ -311,6 +311,10 @@ impl Env for RealBattle {
         self.contract.won()
     }
 
+    fn heavy(&self) -> bool {
+        true
+    }
+
     fn scene(&self) -> Option<Scene> {
         Some(scene::draw(&self.contract.view, &[], &self.map.name, self.contract.steps()))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::aggregate::average;
 use crate::curves::Curve;
@@ -29,10 +29,17 @@ pub struct Evaluation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Team returns, one an episode or one mean.
+    #[serde(deserialize_with = "nan_if_null")]
     pub returns: Vec<f64>,
     /// 1 for an episode won, 0 for one lost, or one share; empty where the task defines no winning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub won: Vec<f64>,
+}
+
+/// JSON has no NaN: a return that was not finite is written as `null`.
+fn nan_if_null<'de, D: Deserializer<'de>>(values: D) -> Result<Vec<f64>, D::Error> {
+    let values = Vec::<Option<f64>>::deserialize(values)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 impl Evaluation {
@@ -251,6 +258,13 @@ pub(crate) mod tests {
             evaluations,
             absolute: None,
         }
+    }
+
+    #[test]
+    fn a_return_that_is_no_number_can_be_read_back() {
+        let written = serde_json::to_string(&run("a", "t", 0, &[1.0, f64::INFINITY])).unwrap();
+        let read: RunRecord = serde_json::from_str(&written).unwrap();
+        assert!(read.evaluations[0].returns == [1.0] && read.evaluations[1].returns[0].is_nan());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use motley_nn::dist::Head;
 use motley_nn::net::{Net, NetSpec};
 use motley_nn::policy::ActingGroup;
 use motley_nn::{Explore, Graph, Policy, TeamPolicy};
+use motley_run::logs::nan_if_null;
 use motley_run::{Bundle, NamedTensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +34,7 @@ pub struct PolicyInfo {
     /// Env steps of training.
     pub env_steps: u64,
     /// Mean return of the evaluation that chose it.
+    #[serde(deserialize_with = "nan_if_null")]
     pub eval_return_mean: f64,
     /// Whether one network decides for the team as for one agent.
     #[serde(default)]

@@ -540,7 +540,7 @@ impl Copy {
 
     fn end(&self, time: usize) -> EpisodeEnd {
         let agent_return = self.returns.iter().sum::<f64>() / self.returns.len() as f64;
-        EpisodeEnd { time, team_return: self.team_return, agent_return, length: self.length, won: self.env.won() }
+        EpisodeEnd { time, team_return: self.team_return, agent_return, length: self.length, won: self.env.won_at_end() }
     }
 
     /// Counts a failure.

@@ -1,5 +1,6 @@
 //! Evaluation: whole episodes on streams of their own, which training never sees.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,7 +121,7 @@ pub fn evaluate_until(
     stop: &AtomicBool,
 ) -> Result<Played, EvalError> {
     struct Part {
-        episodes: std::ops::Range<usize>,
+        episodes: Range<usize>,
         result: Result<Played, EvalError>,
     }
     let per_part = plan.episodes.div_ceil(pool.threads()).clamp(1, LOCKSTEP);
@@ -128,7 +129,7 @@ pub fn evaluate_until(
         .step_by(per_part)
         .map(|from| Part { episodes: from..(from + per_part).min(plan.episodes), result: Ok(Played::default()) })
         .collect();
-    pool.run(&mut parts, |_, part| part.result = lockstep(policy, make, plan, part.episodes.clone(), stop));
+    pool.run(&mut parts, |_, part| part.result = play(policy, make, plan, part.episodes.clone(), stop));
     let mut all = Played::default();
     for part in parts {
         let Played { episodes, failures } = part.result?;
@@ -148,8 +149,8 @@ pub fn behavioural_distance(policy: &TeamPolicy, roll: &Rollout) -> Option<f64> 
     system_neural_diversity(policy, &obs)
 }
 
-struct Player {
-    env: Box<dyn Env>,
+struct Player<'a> {
+    env: &'a mut Box<dyn Env>,
     episode: usize,
     /// Streams used up; names the next one.
     attempts: u64,
@@ -160,25 +161,54 @@ struct Player {
     failures: Vec<EnvError>,
 }
 
+/// Plays episodes side by side, or with one heavy copy one after the other.
+fn play(
+    policy: &dyn Policy,
+    make: &MakeEnv,
+    plan: EvalPlan,
+    episodes: Range<usize>,
+    stop: &AtomicBool,
+) -> Result<Played, EvalError> {
+    let new = || build(make, policy.team()).map_err(CollectError::Make);
+    let go_on = || if stop.load(Ordering::Relaxed) { Err(EvalError::Interrupted) } else { Ok(()) };
+    go_on()?;
+    let mut envs: Vec<Box<dyn Env>> = vec![new()?];
+    if envs[0].heavy() {
+        let mut played = Played::default();
+        for episode in episodes {
+            let one = lockstep(policy, make, plan, &mut envs, episode, stop)?;
+            played.episodes.extend(one.episodes);
+            played.failures.extend(one.failures);
+        }
+        return Ok(played);
+    }
+    for _ in 1..episodes.len() {
+        go_on()?;
+        envs.push(new()?);
+    }
+    lockstep(policy, make, plan, &mut envs, episodes.start, stop)
+}
+
+/// Plays as many episodes as there are copies, in step with each other, from number `first` on.
 fn lockstep(
     policy: &dyn Policy,
     make: &MakeEnv,
     plan: EvalPlan,
-    episodes: std::ops::Range<usize>,
+    envs: &mut [Box<dyn Env>],
+    first: usize,
     stop: &AtomicBool,
 ) -> Result<Played, EvalError> {
     let go_on = || if stop.load(Ordering::Relaxed) { Err(EvalError::Interrupted) } else { Ok(()) };
     let team: Arc<TeamSpec> = Arc::clone(policy.team());
-    let (count, width) = (episodes.len(), policy.memory_len());
+    let (count, width) = (envs.len(), policy.memory_len());
     let (mut obs, mut avail) = (vec![0.0; count * team.obs_len()], vec![true; count * team.mask_len()]);
     let mut memory = vec![0.0; count * width];
     let mut frame = FrameBuf::new(&team);
     let mut alive = vec![true; count * team.n()];
     let mut players = Vec::with_capacity(count);
-    for (k, episode) in episodes.enumerate() {
+    for (k, env) in envs.iter_mut().enumerate() {
         go_on()?;
-        let env = build(make, &team).map_err(CollectError::Make)?;
-        let mut player = Player::new(env, episode, team.n());
+        let mut player = Player::new(env, first + k, team.n());
         player.begin(make, &team, plan, &mut frame, false)?;
         keep(&team, &frame, k, &mut obs, &mut avail, &mut alive);
         players.push(player);
@@ -229,8 +259,8 @@ impl Episode {
     const NONE: Self = Self { team_return: 0.0, agent_return: 0.0, length: 0, won: None };
 }
 
-impl Player {
-    fn new(env: Box<dyn Env>, episode: usize, agents: usize) -> Self {
+impl<'a> Player<'a> {
+    fn new(env: &'a mut Box<dyn Env>, episode: usize, agents: usize) -> Self {
         let (sums, failures) = (vec![0.0; agents], Vec::new());
         Self { env, episode, attempts: 0, restarts: 0, sums, result: Episode::NONE, done: false, failures }
     }
@@ -247,7 +277,7 @@ impl Player {
         let (episode, first) = (self.episode, self.attempts);
         let stream =
             |attempt: u64| Stream::new(plan.seed, Purpose::EvalEpisode, episode as u64, plan.round).fork(first + attempt);
-        let used = restart(&mut self.env, broken, make, team, &mut frame.frame(), stream);
+        let used = restart(self.env, broken, make, team, &mut frame.frame(), stream);
         let used = used.map_err(|cause| CollectError::Reset { env: episode, cause })?;
         self.attempts += used.attempts;
         self.failures.extend(used.failed);
@@ -274,7 +304,7 @@ impl Player {
         if status.done() || team.step_limit.is_some_and(|limit| self.result.length >= limit) {
             self.done = true;
             self.result.agent_return = self.sums.iter().sum::<f64>() / self.sums.len() as f64;
-            self.result.won = self.env.won();
+            self.result.won = self.env.won_at_end();
         }
         Ok(())
     }

@@ -115,8 +115,9 @@ impl Trainer {
             signed: mark(&*plan.task, &plan.settings),
         };
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
-        trainer.warnings = trainer.collector.start(&mut trainer.roll)?;
-        trainer.info.exact_resume = trainer.warnings.is_empty();
+        let disobedient = trainer.collector.start(&mut trainer.roll)?;
+        trainer.info.exact_resume = disobedient.is_empty();
+        trainer.warnings.extend(disobedient);
         trainer.warnings.extend(trainer.plan.algorithm.caveat(&trainer.plan.team, &trainer.plan.settings));
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
         trainer.folder.write_info(&trainer.info)?;
@@ -149,8 +150,15 @@ impl Trainer {
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         trainer.algorithm.load(&loaded.state.scope("algorithm"))?;
         let policy = trainer.algorithm.policy();
-        trainer.warnings = trainer.collector.load(&policy, &mut trainer.roll, &loaded.state.scope("collector"))?;
-        trainer.info.exact_resume &= loaded.manifest.info.exact_resume && trainer.warnings.is_empty();
+        let not_restored = trainer.collector.load(&policy, &mut trainer.roll, &loaded.state.scope("collector"))?;
+        // What is saved in the place of an exact checkpoint before anything is learned may not take its environments away.
+        trainer.exact_at = loaded.manifest.info.exact_resume.then_some(loaded.manifest.info.env_steps);
+        trainer.info.exact_resume &= loaded.manifest.info.exact_resume && not_restored.is_empty();
+        trainer.warnings.extend(loaded.warnings.iter().cloned());
+        if !loaded.manifest.info.exact_resume {
+            trainer.warnings.push("this checkpoint was taken without its environments: episodes start anew".into());
+        }
+        trainer.warnings.extend(not_restored);
         trainer.warnings.extend(stretched(&trainer.plan.settings, &trainer.run, &trainer.folder.config()?));
         let counters = &loaded.manifest.info.counters;
         trainer.counters = Counters {
@@ -199,7 +207,7 @@ impl Trainer {
             checkpoint_failed: false,
             policy_failed: false,
             exact_at: None,
-            warnings: Vec::new(),
+            warnings: folder.warning().map(str::to_owned).into_iter().collect(),
             patience: PATIENCE,
             plan,
             run,

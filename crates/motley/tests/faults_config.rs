@@ -262,7 +262,7 @@ fn hostile_configurations_fail_fast() {
         let (code, _, err) = ends(command);
         assert!(code == 2 && err.starts_with("error: "), "{what}: {code} {}", &err[..err.len().min(300)]);
         assert!(err.len() < 10_000, "{what}: a message of {} bytes", err.len());
-        assert!(begin.elapsed() < Duration::from_secs(2), "{what} took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(10), "{what} took {:?}", begin.elapsed());
     };
     for (name, text) in &files {
         let path = dir.path().join(name);

@@ -31,8 +31,11 @@ fn faulty(fault: Fault, when: When) -> FaultyEnv {
 /// An untrained policy, never updated.
 fn frozen(settings: &[&str]) -> (TeamPolicy, Arc<TeamSpec>) {
     let plan = plan(&registry(), "happo", RAGGED, settings).unwrap();
-    let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(0, Purpose::Init, 0, 0)).unwrap();
-    (algorithm.policy(), plan.team)
+    (frozen_of(&plan), plan.team)
+}
+
+fn frozen_of(plan: &motley_train::settings::Plan) -> TeamPolicy {
+    plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(0, Purpose::Init, 0, 0)).unwrap().policy()
 }
 
 /// Copies 0.. are environments 0.. of a collector; later ones replace copies that panicked.
@@ -224,7 +227,7 @@ fn environments_that_ignore_their_seed_are_found() {
 /// E3: the environment that hangs is named while it hangs, and training goes on when it answers.
 #[test]
 fn a_silent_environment_is_named() {
-    let nap = Fault::Sleep(Duration::from_millis(1500));
+    let nap = Fault::Sleep(Duration::from_secs(4));
     for threads in ["threads=1", "threads=2"] {
         let dir = tempfile::tempdir().unwrap();
         let sleepy = registry_with(RAGGED, move |k| Box::new(faulty(nap, if k == 3 { When::Call(30) } else { When::Never })));
@@ -241,7 +244,7 @@ fn a_silent_environment_is_named() {
             }
         });
         assert!(outcome.unwrap().finished);
-        assert!(named_after.unwrap() < Duration::from_millis(1400), "named only afterwards: {named_after:?}");
+        assert!(named_after.unwrap() < Duration::from_millis(3900), "named only afterwards: {named_after:?}");
     }
 }
 
@@ -504,4 +507,80 @@ fn stepping_out_of_turn_is_refused() {
         let lines = motley_envs::check::check(&|| Ok(Box::new(ProbeEnv::new(probe, 10)) as Box<dyn Env>), 0);
         assert!(lines.iter().all(|line| !line.failed()), "{probe:?}: {lines:?}");
     }
+}
+
+/// A resume whose first rollout fails has learned nothing: the checkpoint that it began from stays exact.
+#[test]
+fn a_resume_that_fails_at_once_takes_nothing_away() {
+    hush();
+    let dir = tempfile::tempdir().unwrap();
+    let sound = registry_with(RAGGED, |_| Box::new(faulty(Fault::StepError, When::Never)));
+    train(&mut start(&sound, "ippo", RAGGED, &[], dir.path()).unwrap(), 1).0.unwrap();
+    let before = latest(dir.path());
+    assert!(before.manifest.info.exact_resume);
+    let broken = registry_with(RAGGED, |_| Box::new(faulty(Fault::ResetError, When::From(0))));
+    let mut trainer = resume(&broken, dir.path(), &[]).unwrap();
+    assert!(matches!(train(&mut trainer, u64::MAX).0, Err(TrainError::Collect(CollectError::Reset { .. }))));
+    let after = latest(dir.path());
+    assert!(after.step == before.step && after.manifest.info.exact_resume);
+}
+
+/// A game that counts how many of it there are.
+struct Heavy {
+    inner: Box<dyn Env>,
+    live: Arc<AtomicUsize>,
+}
+
+impl Drop for Heavy {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Env for Heavy {
+    fn spec(&self) -> &Arc<TeamSpec> {
+        self.inner.spec()
+    }
+
+    fn reset(&mut self, stream: Stream, out: &mut motley_core::Frame<'_>) -> Result<(), EnvError> {
+        self.inner.reset(stream, out)
+    }
+
+    fn step(&mut self, actions: Actions<'_>, out: &mut motley_core::Frame<'_>) -> Result<Status, EnvError> {
+        self.inner.step(actions, out)
+    }
+
+    fn heavy(&self) -> bool {
+        true
+    }
+}
+
+/// An evaluation starts one heavy copy a thread, where it plays others side by side; the episodes are the same.
+#[test]
+fn heavy_environments_are_played_one_a_thread() {
+    let (policy, _) = frozen(&["net.recurrent=true"]);
+    let plan = EvalPlan { seed: 1, round: 0, episodes: 40, mode: Mode::Sample };
+    let light = evaluate(&policy, &maker(|_| ragged()), &Pool::new(2).unwrap(), plan).unwrap();
+    let (live, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, peak) = (Arc::clone(&live), Arc::clone(&most));
+    let make = maker(move |_| {
+        peak.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Box::new(Heavy { inner: ragged(), live: Arc::clone(&counted) })
+    });
+    assert_eq!(evaluate(&policy, &make, &Pool::new(2).unwrap(), plan).unwrap(), light);
+    assert!((1..=2).contains(&most.load(Ordering::SeqCst)) && live.load(Ordering::SeqCst) == 0);
+}
+
+/// A limit that the environment leaves to its caller cuts an episode that is not won: it counts as one, and not as none.
+#[test]
+fn an_episode_cut_by_the_caller_is_not_won() {
+    fn cut(_: usize) -> Box<dyn Env> {
+        Box::new(faulty(Fault::StepError, When::Never).claiming(|team| (team.step_limit, team.winning) = (Some(4), true)))
+    }
+    let made = plan(&registry_with(RAGGED, cut), "happo", RAGGED, &[]).unwrap();
+    let (policy, make) = (frozen_of(&made), maker(cut));
+    let plan = EvalPlan { seed: 1, round: 0, episodes: 3, mode: Mode::Greedy };
+    let played = evaluate(&policy, &make, &Pool::serial(), plan).unwrap();
+    assert!(played.episodes.iter().all(|e| e.won == Some(false)) && played.episodes.iter().any(|e| e.length == 4));
+    assert_eq!(EvalSummary::of(&played).win_rate, Some(0.0));
 }

@@ -437,7 +437,7 @@ pub(crate) fn for_choices(sizes: &[usize], mut f: impl FnMut(usize, usize, usize
 }
 
 /// `ln(1 + e^x)` without overflow.
-fn softplus(x: f32) -> f32 {
+pub fn softplus(x: f32) -> f32 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 

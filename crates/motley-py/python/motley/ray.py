@@ -32,12 +32,12 @@ from .training import train as _train_here
 
 try:
     import ray
-    from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
+    from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 except ImportError as error:
     raise _native.MissingError("ray is missing: from a checkout of Motley, pip install '.[ray]'") from error
 
 # What says that a process or a node is gone, rather than that its work failed.
-LOST = (RayActorError, ObjectLostError, WorkerCrashedError, NodeDiedError)
+LOST = (RayActorError, ObjectLostError, OutOfMemoryError, WorkerCrashedError, NodeDiedError)
 # A worker that is lost so often within one rollout is lost by what it does.
 MOST_LOSSES = 3
 # Exit code of a run that was asked to stop and has checkpointed.
@@ -293,10 +293,18 @@ def _unlock(place: pathlib.Path) -> None:
         (place / ".lock").write_text("")
 
 
+def _done(place: pathlib.Path) -> bool:
+    """Whether a run has ended there, whose checkpoints its user may have removed since."""
+    try:
+        return json.loads((place / "run.json").read_text())["status"] == "done"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _can_resume(folder: str) -> bool:
     """Makes the folder of a run whose process is gone ready to be taken up; without a checkpoint, what it wrote there is removed."""
     place = pathlib.Path(folder)
-    if (place / "checkpoints" / "latest").is_file() or any(place.glob("checkpoints/step-*")):
+    if _done(place) or (place / "checkpoints" / "latest").is_file() or any(place.glob("checkpoints/step-*")):
         _unlock(place)
         return True
     for path in [*_written(folder), place / ".lock"]:
@@ -419,6 +427,8 @@ def sweep(
             folder, lost = runs[index]["run"], ""
             try:
                 code = ray.get(ref)
+            except RayTaskError as error:
+                code, lost = 1, f" ({error.cause})"
             except LOST as error:
                 code, lost = STOPPED, f" (lost: {str(error).strip().splitlines()[0]})"
                 _can_resume(folder)

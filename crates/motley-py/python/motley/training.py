@@ -120,10 +120,12 @@ class _Local:
         with _accounted():
             self.adapter.reset(seed, self.out)
 
-    def step(self) -> int:
+    def step(self) -> tuple[int, bool]:
+        """How the episode stands (0 running, 1 terminated, 2 truncated), and whether it was won."""
         self._prepare()
         with _accounted():
-            return self.adapter.step(self.actions, self.out)[0]
+            status, won = self.adapter.step(self.actions, self.out)
+            return status, bool(won)
 
 
 class _Failed(Exception):

@@ -28,9 +28,6 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
         Some(dir) => resume(dir, args, registry, out)?,
         None => start(args, registry, out)?,
     };
-    if let Some(warning) = trainer.folder().warning() {
-        out.warning(warning);
-    }
     let run = trainer.folder().root().to_owned();
     let info = trainer.folder().info()?;
     let total: u64 = trainer.total_steps();
@@ -131,10 +128,6 @@ fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Re
     let request = Request { algo: info.algo.clone(), task: info.task.clone(), file: None, environment, overrides, consent };
     let plan = request.resume(registry, &folder.config()?, false)?;
     let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk)).load_latest()?;
-    loaded.warnings.iter().for_each(|w| out.warning(w));
-    if !loaded.manifest.info.exact_resume {
-        out.warning("this checkpoint was taken without its environments: episodes start anew");
-    }
     out.note(format!("resuming {} on {} at {} steps in {}", info.algo, info.task, loaded.step, dir.display()));
     Ok(Trainer::resume(plan, folder, &loaded)?)
 }
