@@ -48,11 +48,6 @@ impl Frame<'_> {
         self.alive.fill(true);
         self.rewards.fill(0.0);
     }
-
-    /// A shorter borrow of the same slices.
-    pub fn reborrow(&mut self) -> Frame<'_> {
-        Frame { obs: self.obs, state: self.state, avail: self.avail, rewards: self.rewards, alive: self.alive }
-    }
 }
 
 /// An owned [`Frame`].

@@ -193,9 +193,9 @@ impl AgentSpec {
         let choices = self.action.choices();
         match &self.action {
             ActionSpace::Box { low, high }
-                if low.len() != high.len() || low.iter().zip(high).any(|(l, h)| l.is_nan() || h.is_nan() || l > h) =>
+                if low.len() != high.len() || low.iter().zip(high).any(|(l, h)| !l.is_finite() || !h.is_finite() || l > h) =>
             {
-                wrong("its box needs a lower and an upper bound in every dimension, the lower one first")
+                wrong("its box needs a lower and an upper bound in every dimension, finite and the lower one first")
             }
             _ if choices.contains(&0) => wrong("it has a choice among no actions"),
             _ if self.noop.is_some_and(|noop| choices.iter().any(|n| noop >= *n)) => {

@@ -304,7 +304,7 @@ mod tests {
             let mut frame = buf.frame();
             frame.obs.iter_mut().enumerate().for_each(|(k, x)| *x = (100 * e + 10 * t + k) as f32);
             frame.avail[1] = false;
-            roll.lanes[e].put(t, &frame.reborrow());
+            roll.lanes[e].put(t, &frame);
         }
         assert_eq!(roll.obs(1, 3, 1), [132.0, 133.0, 134.0]);
         assert_eq!(roll.avail(1, 3, 0), [true, false, true]);

@@ -146,11 +146,6 @@ impl StateWriter {
         }
     }
 
-    /// Bytes of all entries together, without names and pieces.
-    pub fn data_len(&self) -> usize {
-        self.data.iter().map(Vec::len).sum()
-    }
-
     /// The file: header, then the data of each type. Written part by part, so that a large state is not copied again.
     pub(crate) fn parts(&self) -> Result<(Vec<u8>, [&[u8]; 4]), CheckpointError> {
         if let Some(name) = &self.twice {

@@ -515,6 +515,10 @@ fn finish(
 ) -> Result<(Plan, Option<ConfigError>), ConfigError> {
     let options = settings.section("task");
     let team = Arc::clone(task.make(&options)?.spec());
+    team.agents
+        .iter()
+        .try_for_each(|agent| agent.check())
+        .map_err(|wrong| ConfigError::Invalid(format!("{}: {wrong}", team.task)))?;
     let word: String = settings.get("task.reward")?;
     let reward = RewardMode::resolve(&word, &team, algorithm.own_reward_under(&settings)?)?;
     if word == "auto" {

@@ -584,3 +584,14 @@ fn an_episode_cut_by_the_caller_is_not_won() {
     assert!(played.episodes.iter().all(|e| e.won == Some(false)) && played.episodes.iter().any(|e| e.length == 4));
     assert_eq!(EvalSummary::of(&played).win_rate, Some(0.0));
 }
+
+/// Bounds that no file can hold and no squashed action can fill are refused before anything is built.
+#[test]
+fn a_box_without_end_is_refused() {
+    let endless = |_| -> Box<dyn Env> {
+        let one_agent = |team: &mut TeamSpec| team.agents[0].action = ActionSpace::uniform_box(1, -1.0, f32::INFINITY);
+        Box::new(faulty(Fault::StepError, When::Never).claiming(one_agent))
+    };
+    let error = plan(&registry_with(RAGGED, endless), "happo", RAGGED, &[]).err().unwrap().to_string();
+    assert!(error.contains("finite and the lower one first"), "{error}");
+}

@@ -140,11 +140,6 @@ impl World {
         &self.bodies[self.agents..]
     }
 
-    /// The landmarks, to be placed.
-    pub fn landmarks_mut(&mut self) -> &mut [Body] {
-        &mut self.bodies[self.agents..]
-    }
-
     /// The agents.
     pub fn team(&self) -> &[Body] {
         &self.bodies[..self.agents]
