@@ -78,7 +78,7 @@ impl Task for LocalTask {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Fresh,
     Running,
