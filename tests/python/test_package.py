@@ -404,6 +404,7 @@ def test_wins_of_this_process_are_counted(tmp_path, wins):
     class Battle:
         """SMAC's interface: one soldier, won or lost at its third step."""
 
+        battles_won = 0
         get_env_info = lambda self: {"episode_limit": 3}  # noqa: E731
         get_obs = get_state = lambda self: np.zeros((1, 2), np.float32)
         get_avail_actions = lambda self: [[1, 1]]  # noqa: E731

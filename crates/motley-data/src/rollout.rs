@@ -301,7 +301,7 @@ mod tests {
         let mut roll = Rollout::new(Arc::clone(&team), 2, 4, 0);
         let mut buf = FrameBuf::new(&team);
         for (e, t) in [(0, 0), (1, 3), (1, 4)] {
-            let mut frame = buf.frame();
+            let frame = buf.frame();
             frame.obs.iter_mut().enumerate().for_each(|(k, x)| *x = (100 * e + 10 * t + k) as f32);
             frame.avail[1] = false;
             roll.lanes[e].put(t, &frame);

@@ -2,12 +2,14 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use motley_core::secret::masked;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::bundle::is_bundle;
+use crate::checkpoint::CheckpointStore;
 use crate::clock::UtcTime;
 use crate::disk::{RealDisk, read_bounded, refuse_link, write_atomic};
 use crate::error::RunError;
@@ -81,6 +83,9 @@ pub struct RunInfo {
     /// What was changed at resumptions.
     #[serde(default)]
     pub changes: Vec<Change>,
+    /// Whether it was stopped in an evaluation, which it makes up when it goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub evaluation_due: bool,
     /// Failures of environments in evaluations, after which an episode was played anew.
     #[serde(default)]
     pub eval_env_failures: u64,
@@ -270,11 +275,13 @@ fn refuse_existing(dir: &Path) -> Result<(), RunError> {
     // A link counts, wherever it leads.
     let look = |name: &&str| std::fs::symlink_metadata(dir.join(name)).ok();
     let logs: Vec<_> = ["metrics.jsonl", "eval.jsonl"].iter().filter_map(look).collect();
-    // Killed between opening its logs and writing `run.json`: nothing was learned, and it could be neither resumed nor begun again.
+    // Killed before its first checkpoint, or there was no room for it: nothing was learned, and it could be neither resumed nor begun again.
     let never_began = !logs.is_empty() && logs.iter().all(|log| log.is_file() && log.len() == 0);
-    let begun = ["run.json", "checkpoints", "policy"].iter().any(|name| look(name).is_some());
-    let taken = begun || !never_began && (!logs.is_empty() || look(&"config.toml").is_some());
-    let goes_on = look(&"run.json").is_some() && look(&"checkpoints/latest").is_some();
+    let saved =
+        CheckpointStore::new(&dir.join("checkpoints"), 1, Arc::new(RealDisk)).steps().is_ok_and(|steps| !steps.is_empty());
+    let begun = ["run.json", "config.toml", "checkpoints", "policy"].iter().any(|name| look(name).is_some());
+    let taken = saved || look(&"policy").is_some() || !never_began && (begun || !logs.is_empty());
+    let goes_on = look(&"run.json").is_some() && saved;
     match (taken, goes_on) {
         (false, _) => Ok(()),
         (true, true) => Err(RunError::Exists(dir.to_owned())),
@@ -361,6 +368,7 @@ mod tests {
             env_steps: 0,
             exact_resume: true,
             changes: vec![],
+            evaluation_due: false,
             eval_env_failures: 0,
             signed: None,
         }
@@ -379,8 +387,14 @@ mod tests {
         assert_eq!(RunView::open(&root).unwrap().info().unwrap(), info());
         drop(run);
         assert!(matches!(RunFolder::create(&root), Err(RunError::Remains(_))), "without a checkpoint it cannot go on");
+        // Killed before its first checkpoint it learned nothing, and is begun anew.
+        std::fs::write(root.join("metrics.jsonl"), "").unwrap();
         std::fs::create_dir(root.join("checkpoints")).unwrap();
-        std::fs::write(root.join("checkpoints/latest"), "step-0").unwrap();
+        RunFolder::create(&root).unwrap();
+        std::fs::write(root.join("metrics.jsonl"), "{\"env_steps\":0}\n").unwrap();
+        assert!(matches!(RunFolder::create(&root), Err(RunError::Remains(_))), "what was logged is not written over");
+        // Killed before `latest` was written.
+        std::fs::create_dir(root.join("checkpoints/step-0")).unwrap();
         let error = RunFolder::create(&root).unwrap_err();
         assert!(matches!(error, RunError::Exists(_)) && error.exit_code() == 2, "{error}");
         let run = RunFolder::open(&root).unwrap();

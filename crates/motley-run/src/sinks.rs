@@ -1,7 +1,7 @@
-//! Where numbers go: `metrics.jsonl`, `eval.jsonl`, TensorBoard. A sink that fails is switched off with one warning; training
-//! goes on.
+//! Where numbers go: `metrics.jsonl`, `eval.jsonl`, TensorBoard. What a file cannot take is kept and written with what comes next; a
+//! sink that fails for good is switched off. Either is one warning; training goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ pub type Lengths = BTreeMap<String, u64>;
 
 /// The beginning of the name of a TensorBoard file.
 const EVENTS: &str = "events.out.tfevents.";
+
+/// The most bytes that are kept for a file that cannot be written.
+const MOST_KEPT: usize = 64 << 20;
 
 /// Takes log points and evaluation episodes.
 pub trait Sink: Send {
@@ -57,6 +60,8 @@ pub struct Sinks {
     sinks: Vec<Box<dyn Sink>>,
     /// Lengths of sinks that were switched off, as far as they are whole.
     lost: Lengths,
+    /// Files with lines that are kept for later.
+    late: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
@@ -73,7 +78,7 @@ impl Sinks {
         if let Some(board) = TensorBoard::open(dir, with_tensorboard)? {
             sinks.push(Box::new(board));
         }
-        Ok(Self { sinks, lost: Lengths::new(), warnings: Vec::new() })
+        Ok(Self { sinks, lost: Lengths::new(), late: BTreeSet::new(), warnings: Vec::new() })
     }
 
     /// Adds a sink of one's own.
@@ -117,16 +122,35 @@ impl Sinks {
         self.warnings.append(&mut short);
     }
 
+    /// The logs of lines that lack some: of the run's record, which is then not whole.
+    pub fn incomplete(&self) -> Vec<&str> {
+        self.late.iter().chain(self.lost.keys()).filter(|name| name.ends_with(".jsonl")).map(String::as_str).collect()
+    }
+
     /// What the user should know, once.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
     fn each(&mut self, mut f: impl FnMut(&mut dyn Sink) -> io::Result<()>) {
-        let Self { sinks, lost, warnings } = self;
+        let Self { sinks, lost, late, warnings } = self;
         sinks.retain_mut(|sink| {
-            let Err(error) = f(&mut **sink) else { return true };
-            warnings.push(format!("{} is switched off, training goes on: {error}", sink.name()));
+            let done = f(&mut **sink);
+            let (name, kept) = (sink.name(), sink.file().map_or(0, |file| file.kept.len()));
+            let Err(error) = done else {
+                if kept == 0 && late.remove(&name) {
+                    warnings.push(format!("{name} is written again, with what it lacked"));
+                }
+                return true;
+            };
+            if (1..=MOST_KEPT).contains(&kept) {
+                if late.insert(name.clone()) {
+                    warnings.push(format!("{name} cannot be written, its lines are kept for later, training goes on: {error}"));
+                }
+                return true;
+            }
+            late.remove(&name);
+            warnings.push(format!("{name} is switched off, training goes on: {error}"));
             lost.extend(sink.file().map(|f| (f.name(), f.length)));
             false
         });
@@ -139,6 +163,8 @@ pub struct LogFile {
     path: PathBuf,
     file: File,
     length: u64,
+    /// Whole records that could not be written yet.
+    kept: Vec<u8>,
     /// What every file of this kind begins with.
     start: Vec<u8>,
 }
@@ -152,7 +178,7 @@ impl LogFile {
         refuse_irregular(&path).map_err(RunError::io("open", &path))?;
         let file = OpenOptions::new().append(true).create(true).open(&path).map_err(RunError::io("open", &path))?;
         let length = file.metadata().map_err(RunError::io("open", &path))?.len();
-        let mut log = Self { path, file, length, start };
+        let mut log = Self { path, file, length, kept: Vec::new(), start };
         log.begin().map_err(|e| RunError::io("write", &log.path)(e))?;
         Ok(log)
     }
@@ -173,14 +199,20 @@ impl LogFile {
     /// Appends in one write, so that readers beside the run see whole records.
     ///
     /// # Errors
-    /// The system's; then the file is cut back to its whole records where that is possible.
+    /// The system's; then the file is cut back to its whole records where that is possible, and what it lacks is kept for the next call.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(bytes) {
+        self.kept.extend_from_slice(bytes);
+        self.write_kept()
+    }
+
+    fn write_kept(&mut self) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(&self.kept) {
             // Half a record would spoil what follows after a resume.
             let _ = self.file.set_len(self.length);
             return Err(error);
         }
-        self.length += bytes.len() as u64;
+        self.length += self.kept.len() as u64;
+        self.kept.clear();
         Ok(())
     }
 
@@ -189,6 +221,7 @@ impl LogFile {
     /// # Errors
     /// The system's.
     pub fn sync(&mut self) -> io::Result<()> {
+        self.write_kept()?;
         self.file.sync_data()
     }
 
@@ -319,11 +352,11 @@ mod tests {
 
     /// P4: the disk of one log is full. No link to such a disk may stand in a run folder, so the file is put in place here.
     #[test]
-    fn a_full_log_is_switched_off_with_one_warning() {
+    fn a_full_log_keeps_its_lines_for_later() {
         let (dir, sound) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let [mut sinks, mut whole] = [&dir, &sound].map(|dir| Sinks::open(dir.path(), true).unwrap());
         let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let log = LogFile { path: dir.path().join("metrics.jsonl"), file, length: 0, start: Vec::new() };
+        let log = LogFile { path: dir.path().join("metrics.jsonl"), file, length: 0, kept: Vec::new(), start: Vec::new() };
         sinks.sinks[0] = Box::new(JsonLines { log, what: Lines::Points });
         let mut metrics = Metrics::new();
         metrics.add("a", 1.0);
@@ -336,12 +369,19 @@ mod tests {
             }
         }
         let warnings = sinks.take_warnings();
-        assert!(warnings.len() == 1 && warnings[0].starts_with("metrics.jsonl is switched off"), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].starts_with("metrics.jsonl cannot be written"), "{warnings:?}");
         let (lengths, complete) = (sinks.lengths(), whole.lengths());
         assert_eq!((lengths["metrics.jsonl"], lengths.len()), (0, 3));
+        assert_eq!(sinks.incomplete(), ["metrics.jsonl"]);
         assert_eq!(crate::logs::read_eval(&dir.path().join("eval.jsonl")).unwrap().lines.len(), 3);
         // Records of one kind have one length, whatever the time in them.
         let board = |lengths: &Lengths| lengths.iter().find(|(name, _)| name.starts_with(EVENTS)).map(|(_, length)| *length);
         assert!(board(&lengths).is_some() && board(&lengths) == board(&complete), "TensorBoard has it all");
+        // There is room again.
+        let room = OpenOptions::new().append(true).open(dir.path().join("metrics.jsonl")).unwrap();
+        sinks.sinks[0].file().unwrap().file = room;
+        assert_eq!(sinks.lengths()["metrics.jsonl"], complete["metrics.jsonl"]);
+        assert_eq!(crate::logs::read_metrics(&dir.path().join("metrics.jsonl")).unwrap().lines.len(), 3);
+        assert!(sinks.incomplete().is_empty() && sinks.take_warnings()[0].starts_with("metrics.jsonl is written again"));
     }
 }

@@ -35,7 +35,7 @@ impl Consent {
     /// # Errors
     /// [`ConfigError::Invalid`] that says what would be run, and what to do.
     pub fn ask(&self, task: &dyn Task, settings: &Settings, named: &str) -> Result<(), ConfigError> {
-        if !needed(task, settings) || self.trust || std::env::var_os(VARIABLE).is_some_and(|word| word == "1") {
+        if !needs_mark(task, settings) || self.trust || std::env::var_os(VARIABLE).is_some_and(|word| word == "1") {
             return Ok(());
         }
         let choices = choices(task, settings, |_, value| value.clone());
@@ -56,14 +56,15 @@ pub fn chosen(task: &dyn Task, settings: &Settings) -> bool {
     task.code_keys().iter().any(|key| set(key))
 }
 
-fn needed(task: &dyn Task, settings: &Settings) -> bool {
+/// Whether making a task runs code of the name's or the settings' choosing, so that a folder of it needs a mark of its user.
+pub fn needs_mark(task: &dyn Task, settings: &Settings) -> bool {
     task.runs_code() || chosen(task, settings)
 }
 
 /// The mark to write beside the name of a task, where making it runs code of the name's or the settings' choosing and this user can have a key.
 pub fn mark(task: &dyn Task, settings: &Settings) -> Option<String> {
     // As files have them: without secrets.
-    if needed(task, settings) { UserKey::find().mark(&task.name(), &choices(task, settings, masked)) } else { None }
+    if needs_mark(task, settings) { UserKey::find().mark(&task.name(), &choices(task, settings, masked)) } else { None }
 }
 
 /// A bundle with the mark of its task.

@@ -5,6 +5,9 @@ use crate::evaluate::EvalSummary;
 /// Why a run whose steps are all done is not done.
 pub const NOT_DURABLE: &str = "the last checkpoint could not be made durable";
 
+/// The same where a log lacks lines; its name follows.
+pub const NOT_LOGGED: &str = "there are lines that could not be written to";
+
 /// The same where the policy that the run is for is not in its folder.
 pub const NOT_WRITTEN: &str = "the best policy could not be written";
 
@@ -60,4 +63,6 @@ pub struct Outcome {
     pub checkpoint_failed: bool,
     /// Whether the best policy could not be written, and no better one was since.
     pub policy_failed: bool,
+    /// The logs that lack lines which could not be written.
+    pub incomplete: Vec<String>,
 }

@@ -17,11 +17,11 @@ use serde_json::{Map, Value, json};
 
 use crate::budget::{check_budget, check_memory, check_seed, stretched};
 use crate::bundle::to_bundle;
-use crate::consent::{mark, signed};
+use crate::consent::{mark, needs_mark, signed};
 use crate::crew::{Crew, How, Rollouts};
 use crate::error::TrainError;
 use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Played, behavioural_distance, evaluate_until};
-use crate::event::{Event, NOT_DURABLE, NOT_WRITTEN, Outcome};
+use crate::event::{Event, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome};
 use crate::faults::Faults;
 use crate::recovery::{panic_text, watch};
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Said on going on in a folder whose policy is gone.
 const BEST_LOST: &str =
     "the best policy is not in the folder any more: the next evaluation writes one anew, and is the best until a better comes";
+
+/// Said where a folder of a task that runs code could not be given its user's mark.
+const UNSIGNED: &str = "no key can be kept for this user (in $XDG_CONFIG_HOME/motley or ~/.config/motley), so the folder has no mark: to go on with this run, or to evaluate or draw it, say --trust or MOTLEY_TRUST=1";
 
 /// A run at work.
 pub struct Trainer {
@@ -67,6 +70,8 @@ struct Counters {
     env_steps: u64,
     updates: u64,
     best: Option<f64>,
+    /// Env steps at which it was.
+    best_at: Option<u64>,
     evaluated_at: Option<u64>,
     /// An evaluation that belongs to this step and is not done: a resumed run makes it up.
     due: Option<Due>,
@@ -111,13 +116,16 @@ impl Trainer {
             env_steps: 0,
             exact_resume: true,
             changes: Vec::new(),
+            evaluation_due: false,
             eval_env_failures: 0,
             signed: mark(&*plan.task, &plan.settings),
         };
+        let unsigned = info.signed.is_none() && needs_mark(&*plan.task, &plan.settings);
         let mut trainer = Self::build(plan, run, pool, folder, info, how.crew)?;
         let disobedient = trainer.collector.start(&mut trainer.roll)?;
         trainer.info.exact_resume = disobedient.is_empty();
         trainer.warnings.extend(disobedient);
+        trainer.warnings.extend(unsigned.then(|| UNSIGNED.to_owned()));
         trainer.warnings.extend(trainer.plan.algorithm.caveat(&trainer.plan.team, &trainer.plan.settings));
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
         trainer.folder.write_info(&trainer.info)?;
@@ -165,6 +173,7 @@ impl Trainer {
             env_steps: loaded.manifest.info.env_steps,
             updates: counters.get("updates").and_then(Value::as_u64).unwrap_or(0),
             best: counters.get("best").and_then(Value::as_f64),
+            best_at: counters.get("best_at").and_then(Value::as_u64),
             evaluated_at: counters.get("evaluated_at").and_then(Value::as_u64),
             due: counters
                 .get("evaluation_due")
@@ -173,6 +182,11 @@ impl Trainer {
         if trainer.counters.best.is_some() && !is_bundle(&trainer.folder.policy_dir()) {
             trainer.counters.best = None;
             trainer.warnings.push(BEST_LOST.into());
+        }
+        // Killed between the checkpoint of the best evaluation and its mark.
+        if trainer.counters.best_at == Some(loaded.step) && trainer.store.best().ok().flatten() != Some(loaded.step) {
+            let marked = trainer.store.mark_best(loaded.step);
+            trainer.warnings.extend(marked.err().map(|error| format!("the best checkpoint could not be marked: {error}")));
         }
         trainer.sinks.truncate_to(&loaded.manifest.info.logs);
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
@@ -199,7 +213,7 @@ impl Trainer {
         Ok(Self {
             roll: Rollout::new(Arc::clone(&plan.team), run.num_envs, steps, memory_len),
             store: CheckpointStore::new(&folder.checkpoints_dir(), log.keep, Arc::new(RealDisk)),
-            counters: Counters { env_steps: 0, updates: 0, best: None, evaluated_at: None, due: None },
+            counters: Counters { env_steps: 0, updates: 0, best: None, best_at: None, evaluated_at: None, due: None },
             last_eval: None,
             values: Values::default(),
             faults: Faults::default(),
@@ -256,16 +270,24 @@ impl Trainer {
         let result = self.watched_loop(stop, start, see);
         self.tell_warnings(see);
         let (status, reason) = match &result {
-            Ok(true) if self.checkpoint_failed => (RunStatus::Failed, Some(NOT_DURABLE.to_owned())),
+            Ok(_) if self.checkpoint_failed => (RunStatus::Failed, Some(NOT_DURABLE.to_owned())),
             Ok(true) if self.policy_failed => (RunStatus::Failed, Some(NOT_WRITTEN.to_owned())),
+            Ok(true) if !self.sinks.incomplete().is_empty() => {
+                (RunStatus::Failed, Some(format!("{NOT_LOGGED}: {}", self.sinks.incomplete().join(", "))))
+            }
             Ok(true) => (RunStatus::Done, None),
             Ok(false) => (RunStatus::Stopped, Some("a stop was asked for".to_owned())),
             Err(error) => (RunStatus::Failed, Some(error.to_string())),
         };
         (self.info.status, self.info.reason, self.info.env_steps) = (status, reason, self.counters.env_steps);
+        self.info.evaluation_due = self.counters.due.is_some();
         let written = self.folder.write_info(&self.info);
         let finished = result?;
-        written?;
+        match written {
+            // What was not saved matters more to whoever reads one line.
+            Err(error) if self.checkpoint_failed => see(&Event::Warning(error.to_string())),
+            written => written?,
+        }
         let wall_seconds = start.elapsed().as_secs_f64();
         Ok(Outcome {
             finished,
@@ -275,6 +297,7 @@ impl Trainer {
             eval: self.last_eval,
             checkpoint_failed: self.checkpoint_failed,
             policy_failed: self.policy_failed,
+            incomplete: self.sinks.incomplete().into_iter().map(str::to_owned).collect(),
         })
     }
 
@@ -362,10 +385,8 @@ impl Trainer {
                 return Err(error);
             }
         };
-        if save || improved {
-            self.checkpoint(self.counters.env_steps >= self.run.total_steps, see);
-        }
-        if improved {
+        let saved = (save || improved) && self.checkpoint(self.counters.env_steps >= self.run.total_steps, see);
+        if improved && saved {
             self.mark_best(see);
         }
         Ok(true)
@@ -459,6 +480,7 @@ impl Trainer {
         self.last_eval = Some(summary);
         let best = self.counters.best.is_none_or(|b| summary.return_mean > b);
         if best {
+            self.counters.best_at = Some(env_steps);
             let config = self.plan.settings.to_table();
             let bundle = to_bundle(&policy, self.plan.algorithm.name(), &config, env_steps, summary.return_mean)?;
             let bundle = signed(bundle, self.info.signed.as_deref());
@@ -499,7 +521,7 @@ impl Trainer {
     }
 
     /// Saves; a failure is a warning, except that the last one of a run is remembered for the exit code.
-    fn checkpoint(&mut self, last: bool, see: &mut dyn FnMut(&Event)) {
+    fn checkpoint(&mut self, last: bool, see: &mut dyn FnMut(&Event)) -> bool {
         let saved = self.save_checkpoint(true, see);
         if last {
             self.checkpoint_failed = !saved;
@@ -507,6 +529,7 @@ impl Trainer {
         if saved {
             self.tell_saved(see);
         }
+        saved
     }
 
     fn tell_saved(&mut self, see: &mut dyn FnMut(&Event)) {
@@ -537,6 +560,7 @@ impl Trainer {
         let mut counters = Map::new();
         counters.insert("updates".into(), json!(self.counters.updates));
         counters.insert("best".into(), json!(self.counters.best));
+        counters.insert("best_at".into(), json!(self.counters.best_at));
         counters.insert("evaluated_at".into(), json!(self.counters.evaluated_at));
         if let Some(due) = self.counters.due {
             counters.insert("evaluation_due".into(), json!({ "behavioural_distance": due.distance }));

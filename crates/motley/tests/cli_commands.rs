@@ -295,6 +295,7 @@ fn write_run_with(dir: &Path, config: &str, algo: &str, task: &str, seed: u64, v
         env_steps: 0,
         exact_resume: true,
         changes: Vec::new(),
+        evaluation_due: false,
         eval_env_failures: 0,
         signed: None,
     };

@@ -132,6 +132,7 @@ fn an_evaluation_that_is_cut_is_made_up() {
         let mut trainer = start(&registry, "happo", SPREAD, &[], &b).unwrap();
         let outcome = trainer.train(&stop, &mut |_| {}).unwrap();
         assert!(!outcome.finished && outcome.env_steps == step && !outcome.checkpoint_failed, "{outcome:?}");
+        assert!(trainer.folder().info().unwrap().evaluation_due);
         drop(trainer);
         assert_eq!(latest(&b).step, step);
         let logged = std::fs::read_to_string(b.join("eval.jsonl")).unwrap();
@@ -142,13 +143,36 @@ fn an_evaluation_that_is_cut_is_made_up() {
         for (run, how) in [(&b, "stopped"), (&c, "killed")] {
             let mut trainer = resume(&calm, run, &[]).unwrap();
             let outcome = train(&mut trainer, u64::MAX).0.unwrap();
-            assert!(outcome.finished && outcome.eval.is_some());
+            assert!(outcome.finished && outcome.eval.is_some() && !trainer.folder().info().unwrap().evaluation_due);
             drop(trainer);
             print(run).must_equal(&a, &format!("{how} in the evaluation at {step}"));
             let best = store(run).best().unwrap();
             assert_eq!(best, store(&dir.path().join("a")).best().unwrap(), "{how} at {step}");
         }
     }
+}
+
+/// Killed between the checkpoint of the best evaluation and its mark, a run marks it when it goes on.
+#[test]
+fn a_best_checkpoint_without_its_mark_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = start(&registry(), "ippo", SPREAD, &["eval.every=80"], dir.path()).unwrap();
+    let stop = AtomicBool::new(false);
+    let outcome = trainer.train(&stop, &mut |event| {
+        if let motley_train::Event::Evaluated { .. } = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    assert!(!outcome.unwrap().finished);
+    drop(trainer);
+    assert_eq!(
+        (latest(dir.path()).step, store(dir.path()).best().unwrap()),
+        (80, Some(80)),
+        "the first evaluation is the best so far"
+    );
+    std::fs::remove_file(dir.path().join("checkpoints/best")).unwrap();
+    resume(&registry(), dir.path(), &[]).unwrap();
+    assert_eq!(store(dir.path()).best().unwrap(), Some(80));
 }
 
 /// An environment without snapshots is brought back by its actions; one that does not obey its seed is told, and training goes on.

@@ -247,6 +247,26 @@ fn a_best_policy_that_cannot_be_written_is_not_forgotten() {
     }
 }
 
+/// A stop whose checkpoint fails has saved nothing: it is no stop that a sweep may take for one.
+#[test]
+fn a_stop_that_could_not_save_is_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let mut trainer = start(&registry(), "ippo", SPREAD, &["eval.every=100000", "log.checkpoint_every=100000"], &run).unwrap();
+    let (stop, checkpoints) = (AtomicBool::new(false), run.join("checkpoints"));
+    let outcome = trainer.train(&stop, &mut |event| {
+        if let Event::Progress { env_steps: 160, .. } = event {
+            std::fs::rename(&checkpoints, run.join("elsewhere")).unwrap();
+            std::fs::write(&checkpoints, "in the way").unwrap();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let outcome = outcome.unwrap();
+    assert!(!outcome.finished && outcome.checkpoint_failed, "{outcome:?}");
+    let info = trainer.folder().info().unwrap();
+    assert!(info.status == RunStatus::Failed && info.reason.unwrap().contains("could not be made durable"));
+}
+
 /// The command with a limit on the size of files, as on a full disk; `$1` is the run folder.
 #[cfg(target_os = "linux")]
 fn limited(words: &str, run: &Path) -> (i32, String, String) {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
 use motley_data::rollout::Rollout;
 use motley_nn::dist::KlKind;
+use motley_nn::optim::MAX_SKIPS;
 use motley_nn::{Actor, ActorRows, Cut, Pick, Pool, Source, TeamPolicy, UpdateError};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
@@ -88,6 +89,7 @@ impl AlgorithmSpec for Hatrpo {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
             trust: TrustConfig::read(settings)?,
             order: OrderConfig::read(settings)?,
+            skips: Vec::new(),
         }))
     }
 }
@@ -96,6 +98,8 @@ struct Learner {
     core: OnPolicy,
     trust: TrustConfig,
     order: OrderConfig,
+    /// Of each group: steps in a row whose gradient was not finite.
+    skips: Vec<u32>,
 }
 
 impl Algorithm for Learner {
@@ -108,7 +112,8 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, trust, order } = self;
+        let Self { core, trust, order, skips } = self;
+        skips.resize(core.actors.len(), 0);
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let order = order.draw(core.actors.len(), &context.rng.fork(0));
@@ -116,8 +121,14 @@ impl Algorithm for Learner {
         let cut = core.cut(1);
         let whole = Cut { chunk: if cut.chunk > 0 { roll.steps() } else { 0 }, ..cut };
         let whole = whole.pass(roll.envs(), roll.steps(), context.rng.fork(1))?.remove(0);
-        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |_, actor, rows, weight| {
-            Ok(trust_region_step(actor, pool, roll, rows, &whole, weight, trust))
+        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |g, actor, rows, weight| {
+            let step = trust_region_step(actor, pool, roll, rows, &whole, weight, trust);
+            let norm = step.mean("grad_norm").unwrap_or(0.0);
+            skips[g] = if norm.is_finite() { 0 } else { skips[g] + 1 };
+            if skips[g] >= MAX_SKIPS {
+                return Err(UpdateError::Diverged { network: actor.name.clone(), norm });
+            }
+            Ok(step)
         })?;
         metrics.merge("", &core.fit_critics(roll, &estimates, context)?);
         Ok(metrics)

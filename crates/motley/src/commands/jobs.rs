@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use motley_core::ConfigError;
 use motley_core::secret::{is_secret, masked};
-use motley_run::{Difference, RunStatus, RunView};
+use motley_run::{CheckpointStore, Difference, RealDisk, RunStatus, RunView};
 use motley_train::Registry;
 use motley_train::settings::differences;
 use serde_json::json;
@@ -92,8 +92,8 @@ impl Job {
         }
         let state = match info.status {
             // One that was stopped beyond what is asked for has it too.
-            RunStatus::Done | RunStatus::Stopped if info.env_steps >= total => State::Done,
-            _ if view.checkpoints_dir().join("latest").is_file() => State::Stopped,
+            RunStatus::Done | RunStatus::Stopped if info.env_steps >= total && !info.evaluation_due => State::Done,
+            _ if saved(&view) => State::Stopped,
             _ => State::New,
         };
         Ok((state, no_room))
@@ -174,9 +174,18 @@ pub(crate) fn run(
     stop: &AtomicBool,
     out: &Output,
 ) -> Result<usize, Failure> {
-    let mut open = Vec::new();
+    let (mut open, mut unreadable, told) = (Vec::new(), 0, Mutex::new(0));
     for job in jobs {
-        match job.look(registry)? {
+        let seen = match job.look(registry) {
+            // A folder that cannot be read is that run's failure, not the others'.
+            Err(failure) if failure.code == 1 => {
+                tell(job, &End::Failed(failure.message), jobs.len(), &told, out);
+                unreadable += 1;
+                continue;
+            }
+            seen => seen?,
+        };
+        match seen {
             (State::Done, _) => out.event("run", json!({ "run": job.dir.display().to_string(), "outcome": "was done" })),
             (_, Some(no_room)) => return Err(no_room.into()),
             (state, None) => open.push((job, state)),
@@ -186,9 +195,8 @@ pub(crate) fn run(
     let parallel = parallel.unwrap_or(cores).clamp(1, open.len().max(1));
     let threads = (cores / parallel).max(1);
     let each = threads_told(open.iter().map(|(job, _)| *job), threads);
-    out.note(format!("{} runs, {} done before; {parallel} at a time, {each}", jobs.len(), jobs.len() - open.len()));
-    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let told = Mutex::new(0);
+    out.note(format!("{} runs, {} done before; {parallel} at a time, {each}", jobs.len(), jobs.len() - open.len() - unreadable));
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(unreadable));
     std::thread::scope(|scope| {
         for _ in 0..parallel {
             scope.spawn(|| {
@@ -216,6 +224,11 @@ fn threads_told<'a>(jobs: impl Iterator<Item = &'a Job>, given: usize) -> String
         [one] if one == "1" => "1 thread each".into(),
         many => format!("{} threads each", many.join(" or ")),
     }
+}
+
+fn saved(view: &RunView) -> bool {
+    let store = CheckpointStore::new(&view.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk));
+    store.steps().is_ok_and(|steps| !steps.is_empty())
 }
 
 fn tell(job: &Job, end: &End, of: usize, told: &Mutex<usize>, out: &Output) {

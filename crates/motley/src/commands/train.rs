@@ -8,7 +8,7 @@ use motley_core::Settings;
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, is_bundle, utc_now};
 use motley_train::presets;
 use motley_train::settings::{preset_of, setting};
-use motley_train::{Consent, Event, How, NOT_DURABLE, NOT_WRITTEN, Outcome, Registry, Request, Trainer};
+use motley_train::{Consent, Event, How, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome, Registry, Request, Trainer};
 use serde_json::{Map, Value, json};
 
 use crate::args::TrainArgs;
@@ -59,6 +59,10 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
             trainer.folder().policy_dir().display(),
             shell::path(&run)
         )));
+    }
+    if outcome.finished && !outcome.incomplete.is_empty() {
+        let names = outcome.incomplete.join(", ");
+        return Err(Failure::run(format!("{NOT_LOGGED}: {names} (run folder: {})", run.display())));
     }
     report(out, &run, &info.algo, &info.task, info.seed, &outcome);
     Ok(if outcome.finished { 0 } else { stop.exit_code() })
