@@ -92,7 +92,9 @@ class Observed:
             self.size = int(np.prod(self.space_shape, dtype=np.int64))
             self.low = float(np.min(space.low)) if self.size else 0.0
             self.high = float(np.max(space.high)) if self.size else 0.0
-            self.shape = list(self.space_shape) if len(self.space_shape) == 3 else [self.size]
+            # Networks divide an image by 255; a grid of zeros and ones is none.
+            image = len(self.space_shape) == 3 and self.low == 0.0 and self.high == 255.0
+            self.shape = list(self.space_shape) if image else [self.size]
         elif kind == "Discrete":
             self.size, self.start = int(space.n), int(getattr(space, "start", 0))
         elif kind == "MultiDiscrete":

@@ -3,18 +3,10 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, Frame, Photo, Status, Stream, TeamSpec};
+use motley_core::{ActionSpace, Actions, ConfigError, Env, EnvError, Frame, Phase, Photo, Status, Stream, TeamSpec};
 
 use crate::link::Ask;
 use crate::pool::{Pool, Seat};
-
-/// Where an episode stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Fresh,
-    Running,
-    Over,
-}
 
 /// One copy of a foreign environment. Its worker is shared with other copies and started when it is first needed.
 #[derive(Debug)]
@@ -83,6 +75,7 @@ impl ForeignEnv {
     }
 
     fn check_actions(&self, actions: Actions<'_>) -> Result<(), EnvError> {
+        actions.checked()?;
         for (i, agent) in self.team.agents.iter().enumerate() {
             let given = actions.of(i);
             let mut mask = &self.avail[self.team.mask_range(i)];
@@ -135,11 +128,7 @@ impl Env for ForeignEnv {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
-        match self.phase {
-            Phase::Fresh => return Err(EnvError::NotRunning("before a reset")),
-            Phase::Over => return Err(EnvError::NotRunning("after the end of the episode")),
-            Phase::Running => {}
-        }
+        self.phase.running()?;
         self.check_actions(actions)?;
         self.message.clear();
         self.message.extend(actions.flat().iter().flat_map(|x| x.to_le_bytes()));

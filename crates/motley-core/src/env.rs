@@ -101,7 +101,6 @@ pub struct Actions<'a> {
 impl<'a> Actions<'a> {
     /// Over a flat array of [`TeamSpec::action_len`] entries.
     pub fn new(team: &'a TeamSpec, flat: &'a [f32]) -> Self {
-        debug_assert_eq!(flat.len(), team.action_len());
         Self { team, flat }
     }
 
@@ -113,6 +112,19 @@ impl<'a> Actions<'a> {
     /// Agent `i`'s single discrete choice.
     pub fn choice(&self, i: usize) -> usize {
         self.of(i)[0] as usize
+    }
+
+    /// The whole array, of which nothing is missing.
+    ///
+    /// # Errors
+    /// [`EnvError::Contract`] where the caller gave another number of entries.
+    pub fn checked(&self) -> Result<&'a [f32], EnvError> {
+        let (expected, found) = (self.team.action_len(), self.flat.len());
+        if found == expected {
+            return Ok(self.flat);
+        }
+        let (expected, found) = (format!("{expected} entries"), found.to_string());
+        Err(EnvError::Contract { where_: "joint action".into(), expected, found })
     }
 
     /// The whole array.

@@ -58,9 +58,10 @@ impl ObsSpace {
         if bounded { format!("{what} in {} ... {}", self.low, self.high) } else { what }
     }
 
-    /// Whether this is an image, so that a convolution makes sense.
+    /// Whether this is an image: three axes, of bytes. Networks divide its numbers by 255 and pass them through a convolution; another
+    /// array of three axes (a grid of zeros and ones) is read as the vector of its numbers.
     pub fn is_image(&self) -> bool {
-        self.shape.len() == 3
+        self.shape.len() == 3 && self.low == 0.0 && self.high == 255.0
     }
 }
 

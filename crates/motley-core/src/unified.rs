@@ -212,12 +212,14 @@ impl Lift {
     /// Those of [`UnifiedSpace::new`], and agents that observe images.
     pub fn new(team: &Arc<TeamSpec>) -> Result<Self, String> {
         for agent in &team.agents {
-            let [size] = agent.obs.shape[..] else {
+            if agent.obs.is_image() {
                 return Err(format!(
-                    "agent \"{}\" observes an array of {:?}, and observations of unlike agents are padded where they are vectors",
-                    agent.name, agent.obs.shape
+                    "agent \"{}\" observes {}, and observations of unlike agents are padded where they are vectors",
+                    agent.name,
+                    agent.obs.describe()
                 ));
-            };
+            }
+            let size = agent.obs.size();
             if size.saturating_mul(team.n()) > MOST {
                 return Err(format!("agent \"{}\" observes {size} numbers, which are too many to pad others to", agent.name));
             }

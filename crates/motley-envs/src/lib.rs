@@ -2,6 +2,7 @@
 //!
 //! [`Registry`] finds a task by name, [`check`] tries the environment contract on any environment.
 
+mod bytes;
 pub mod check;
 pub mod matrix;
 pub mod mpe;

@@ -1,4 +1,4 @@
-//! NumPy's `.npz` files, as far as recorded traces need them: arrays of numbers, truth values and short texts.
+//! NumPy's `.npz` files, as far as recorded traces need them: arrays of numbers and truth values.
 //!
 //! Format: NumPy's NEP 1 (npy), in a [`crate::zip`] file.
 
@@ -21,10 +21,8 @@ const MOST: usize = 1 << 24;
 pub struct Array {
     /// Length of each axis; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The entries, last axis fastest; empty for an array of texts.
+    /// The entries, last axis fastest.
     pub values: Vec<f64>,
-    /// The entries of an array of texts.
-    pub texts: Vec<String>,
 }
 
 /// The arrays of a file by name.
@@ -38,7 +36,8 @@ impl Npz {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read, is no zip of npy arrays, has more than 64 MiB, or holds a type of entry that is none of those above.
+    /// A file that cannot be read, is no zip of npy arrays, has more than 64 MiB, or holds a type of entry that is neither of those above
+    /// (arrays of texts are passed over).
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
         let file = |why: String| ConfigError::File { path: shown.clone(), why };
@@ -80,6 +79,12 @@ impl Npz {
 }
 
 impl Array {
+    /// Whether this is `rows` rows of `width` numbers each, whatever the axes within a row.
+    pub fn is(&self, rows: usize, width: usize) -> bool {
+        let inner = self.shape.iter().skip(1).try_fold(1_usize, |n, &axis| n.checked_mul(axis));
+        self.shape.first() == Some(&rows) && inner == Some(width) && self.values.len() == rows * width
+    }
+
     /// Row `i` of the first axis.
     pub fn row(&self, i: usize) -> &[f64] {
         let width: usize = self.shape.iter().skip(1).product();
@@ -90,18 +95,19 @@ impl Array {
 /// The arrays of a zip file.
 fn members(bytes: &[u8]) -> Result<BTreeMap<String, Array>, String> {
     let array = |(name, data): (String, Vec<u8>)| match npy(&data) {
-        Ok(array) => Ok((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array)),
-        Err(why) => Err(format!("{name}: {why}")),
+        Ok(array) => Some(Ok((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array?))),
+        Err(why) => Some(Err(format!("{name}: {why}"))),
     };
-    unzip(bytes, LARGEST)?.into_iter().map(array).collect()
+    unzip(bytes, LARGEST)?.into_iter().filter_map(array).collect()
 }
 
-/// One array with its header.
-fn npy(bytes: &[u8]) -> Result<Array, String> {
-    if slice(bytes, 0, 6)? != b"\x93NUMPY" {
+/// One array with its header; of texts, nothing.
+fn npy(bytes: &[u8]) -> Result<Option<Array>, String> {
+    let magic = slice(bytes, 0, 8)?;
+    if !magic.starts_with(b"\x93NUMPY") {
         return Err("no npy array".to_owned());
     }
-    let (length, start) = if bytes[6] == 1 { (number::<2>(bytes, 8)?, 10) } else { (number::<4>(bytes, 8)?, 12) };
+    let (length, start) = if magic[6] == 1 { (number::<2>(bytes, 8)?, 10) } else { (number::<4>(bytes, 8)?, 12) };
     let header = String::from_utf8_lossy(slice(bytes, start, length)?).into_owned();
     let field = |name: &str| {
         let at = header.find(name).map(|at| at + name.len()).ok_or_else(|| format!("no {name} in its header"))?;
@@ -116,27 +122,14 @@ fn npy(bytes: &[u8]) -> Result<Array, String> {
     let shape = axes.split(',').filter(|axis| !axis.trim().is_empty()).map(parse).collect::<Result<Vec<_>, _>>()?;
     let count = shape.iter().try_fold(1_usize, |n, &axis| n.checked_mul(axis)).filter(|n| *n <= MOST);
     let count = count.ok_or_else(|| format!("its shape ({axes}) has more than {MOST} entries"))?;
-    let size = match kind.get(1..) {
-        Some(text) if text.starts_with('U') => 4 * text[1..].parse::<usize>().map_err(|e| e.to_string())?,
-        Some(text) => text.get(1..).and_then(|n| n.parse().ok()).ok_or_else(|| format!("entries of type {kind}"))?,
-        None => return Err("its header names no type".to_owned()),
-    };
+    if kind.starts_with("<U") {
+        return Ok(None);
+    }
+    let read = reader(&kind).ok_or_else(|| format!("entries of type {kind}, expected whole numbers or floats"))?;
+    let size = kind[2..].parse::<usize>().map_err(|e| e.to_string())?;
     let total = count.checked_mul(size).ok_or("its shape is too large")?;
     let data = slice(bytes, start + length, total)?;
-    let (mut values, mut texts) = (Vec::new(), Vec::new());
-    if kind.starts_with("<U") {
-        texts = data.chunks_exact(size.max(1)).map(text).collect();
-    } else {
-        let read = reader(&kind).ok_or_else(|| format!("entries of type {kind}, expected whole numbers or floats"))?;
-        values = data.chunks_exact(size.max(1)).map(read).collect();
-    }
-    Ok(Array { shape, values, texts })
-}
-
-/// UTF-32 up to the padding.
-fn text(bytes: &[u8]) -> String {
-    let codes = bytes.as_chunks::<4>().0.iter().map(|c| u32::from_le_bytes(*c));
-    codes.take_while(|c| *c != 0).filter_map(char::from_u32).collect()
+    Ok(Some(Array { shape, values: data.chunks_exact(size).map(read).collect() }))
 }
 
 fn reader(kind: &str) -> Option<fn(&[u8]) -> f64> {
@@ -213,7 +206,8 @@ mod tests {
         let found = members(&file).unwrap();
         assert_eq!((found["a"].shape.as_slice(), found["a"].row(1)), (&[2, 2][..], &[0.25, 1e9][..]));
         assert_eq!(found["b"].values, [1.0, -1.0, 256.0]);
-        assert_eq!(found["c"].texts, ["abc", "z"]);
+        assert!(!found.contains_key("c"), "texts are passed over");
+        assert!(found["a"].is(2, 2) && !found["a"].is(4, 1) && !found["d"].is(1, 1), "{found:?}");
         assert_eq!((found["d"].shape.len(), found["d"].values.as_slice()), (0, &[7.0][..]));
     }
 
@@ -235,7 +229,13 @@ mod tests {
         let two = vec![0_u8; 40 << 20];
         let two = zip(&[("a", two.clone(), true), ("b", two, true)]);
         assert!(members(&two).unwrap_err().contains("more than 64 MiB"), "all members count");
-        let many = zip(&[("a.npy", array("<U0", "(99999999,)", &[]), false)]);
+        let many = zip(&[("a.npy", array("|u1", "(99999999,)", &[]), false)]);
+        let head = zip(&[("a.npy", b"\x93NUMPY".to_vec(), false)]);
+        assert!(members(&head).unwrap_err().contains("a.npy: the file ends too early"));
+        for kind in ["<U4611686018427387904", "<", "", "<f", "\u{e9}8"] {
+            let odd = zip(&[("a.npy", array(kind, "(2,)", &[0; 32]), false)]);
+            assert!(members(&odd).is_err() != kind.starts_with("<U"), "{kind}");
+        }
         assert!(members(&many).unwrap_err().contains("a.npy: its shape (99999999,) has more than 16777216 entries"));
         assert!(Npz::read(Path::new("/nowhere/x.npz")).unwrap_err().to_string().contains("/nowhere/x.npz"));
     }

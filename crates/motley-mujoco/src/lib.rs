@@ -8,7 +8,6 @@ pub mod engine;
 pub mod hands;
 pub mod mamujoco;
 #[cfg(feature = "engine")]
-mod phase;
 #[cfg(feature = "engine")]
 mod photo;
 #[cfg(feature = "engine")]

@@ -542,6 +542,9 @@ impl Shapes {
 /// Images pass a 3 x 3 convolution with half as many filters as the first hidden layer is wide (HARL).
 fn conv_shape(spec: &NetSpec) -> Option<ConvShape> {
     let [height, width, channels] = spec.obs.shape[..] else { return None };
+    if !spec.obs.is_image() {
+        return None;
+    }
     let filters = spec.hidden_sizes.first().map_or(8, |h| (h / 2).max(1));
     Some(ConvShape { height, width, channels, filters, activation: spec.activation })
 }

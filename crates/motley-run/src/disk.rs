@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// File operations. Every call that changes the disk either happened or returned an error.
 pub trait Disk: Send + Sync {
-    /// Makes a folder and those above it; one that exists is fine.
+    /// Makes a folder, but none above it: a run folder that was removed or renamed under its run is not made anew, with checkpoints and
+    /// nothing to read them by.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's; there is such a folder.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Writes a new file, the parts one after the other, and waits until it is on the disk.
@@ -61,7 +62,7 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        fs::create_dir(path)
     }
 
     fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {

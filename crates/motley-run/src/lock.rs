@@ -18,6 +18,30 @@ pub(crate) const NAME: &str = ".lock";
 struct Holder {
     pid: u32,
     host: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job: Option<SlurmJob>,
+}
+
+/// The job of a Slurm cluster that a process belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SlurmJob {
+    /// `SLURM_JOB_ID`: of an array, each task has its own.
+    id: String,
+    /// `SLURM_RESTART_COUNT`: how often it went back into the queue; not set before the first time.
+    restarts: u64,
+}
+
+impl SlurmJob {
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let restarts = variable("SLURM_RESTART_COUNT").and_then(|n| n.parse().ok()).unwrap_or(0);
+        Some(Self { id: variable("SLURM_JOB_ID")?, restarts })
+    }
+
+    /// Whether this is `other` out of the queue again: Slurm requeues a job only when none of its processes is left, also that of a
+    /// node that failed.
+    fn follows(&self, other: &Self) -> bool {
+        self.id == other.id && self.restarts > other.restarts
+    }
 }
 
 /// A held lock; dropping it, or the end of the process however it comes, lets it go.
@@ -40,6 +64,11 @@ impl Drop for Lock {
 impl Lock {
     /// Takes the lock of the folder `dir`.
     pub(crate) fn take(dir: &Path) -> Result<Self, RunError> {
+        let job = SlurmJob::of(|name| std::env::var(name).ok());
+        Self::take_as(dir, Holder { pid: std::process::id(), host: platform::host(), job })
+    }
+
+    fn take_as(dir: &Path, me: Holder) -> Result<Self, RunError> {
         let path = dir.join(NAME);
         let fail = |what, e| RunError::io(what, &path)(e);
         refuse_irregular(&path).map_err(|e| fail("open", e))?;
@@ -50,22 +79,22 @@ impl Lock {
         // Unreadable content is as good as none: the system's lock decides.
         let _ = (&file).take(4096).read_to_string(&mut text);
         let holder: Option<Holder> = serde_json::from_str(&text).ok();
-        let here = platform::host();
+        let requeued = |h: &Holder| me.job.as_ref().zip(h.job.as_ref()).is_some_and(|(mine, its)| mine.follows(its));
         match (&system, &holder) {
             (Err(TryLockError::WouldBlock), _) => return Err(locked(dir, holder.as_ref(), "")),
+            (_, Some(h)) if requeued(h) => {}
             // Where the file system's locks do not reach other hosts (or do not work at all), only the content can tell.
-            (Ok(()), Some(h)) if h.host != here => {
+            (Ok(()), Some(h)) if h.host != me.host => {
                 let mend = format!("; if that host is gone, delete {}", path.display());
                 return Err(locked(dir, Some(h), &mend));
             }
-            (Err(TryLockError::Error(_)), Some(h)) if h.host != here || platform::is_alive(h.pid) => {
+            (Err(TryLockError::Error(_)), Some(h)) if h.host != me.host || platform::is_alive(h.pid) => {
                 let mend = format!("; if that process is gone, delete {}", path.display());
                 return Err(locked(dir, Some(h), &mend));
             }
             _ => {}
         }
         let warning = holder.map(|h| format!("process {} ended without letting go of {}; taken over", h.pid, dir.display()));
-        let me = Holder { pid: std::process::id(), host: here };
         write(&mut file, &me).map_err(|e| fail("write", e))?;
         Ok(Self { file, warning })
     }
@@ -106,7 +135,7 @@ mod tests {
         let mut process = std::process::Command::new("true").spawn().unwrap();
         let pid = process.id();
         process.wait().unwrap();
-        let holder = Holder { pid, host: platform::host() };
+        let holder = Holder { pid, host: platform::host(), job: None };
         std::fs::write(dir.path().join(NAME), serde_json::to_string(&holder).unwrap()).unwrap();
         let lock = Lock::take(dir.path()).unwrap();
         assert!(lock.warning.as_ref().unwrap().contains(&pid.to_string()));
@@ -121,5 +150,28 @@ mod tests {
         assert!(text.contains("elsewhere") && text.contains("delete"), "{text}");
         std::fs::write(dir.path().join(NAME), "torn {").unwrap();
         assert!(Lock::take(dir.path()).is_ok());
+    }
+
+    /// Slurm runs a job anew, on another node, after its node failed: that node's process let nothing go.
+    #[test]
+    fn a_requeued_job_takes_over_from_the_node_that_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let holder = |host: &str, id: &str, restarts: Option<&str>| Holder {
+            pid: 1,
+            host: host.into(),
+            job: SlurmJob::of(|name| if name == "SLURM_JOB_ID" { Some(id.into()) } else { restarts.map(Into::into) }),
+        };
+        let failed = serde_json::to_string(&holder("node1", "77", Some("1"))).unwrap();
+        // Another job, the same one twice on two nodes, and one that does not know its job.
+        for other in [holder("node2", "78", Some("2")), holder("node2", "77", Some("1")), holder("node2", "77", None)] {
+            std::fs::write(dir.path().join(NAME), &failed).unwrap();
+            assert!(Lock::take_as(dir.path(), other).unwrap_err().to_string().contains("node1"));
+        }
+        let lock = Lock::take_as(dir.path(), holder("node2", "77", Some("2"))).unwrap();
+        assert!(lock.warning.as_ref().unwrap().contains("taken over"));
+        assert!(
+            Lock::take_as(dir.path(), holder("node3", "77", Some("3"))).is_err(),
+            "where the system's lock reaches, it decides"
+        );
     }
 }

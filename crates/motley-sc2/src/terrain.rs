@@ -48,8 +48,9 @@ pub fn ground(start: &StartRaw) -> Result<(Ground, [f32; 2]), GameError> {
         height[if from_north { SIZE - 1 - y } else { y }] = *cells;
     }
     let area = start.playable_area.as_ref().and_then(|area| Some((area.p0.as_ref()?, area.p1.as_ref()?)));
-    let extent = area.map(|(low, high)| {
-        [high.x.unwrap_or(0) - low.x.unwrap_or(0), high.y.unwrap_or(0) - low.y.unwrap_or(0)].map(|side| side as f32)
+    let extent = area.and_then(|(low, high)| {
+        let side = |low: Option<i32>, high: Option<i32>| high.unwrap_or(0).checked_sub(low.unwrap_or(0)).map(|side| side as f32);
+        Some([side(low.x, high.x)?, side(low.y, high.y)?])
     });
     match extent {
         Some(extent) if extent.iter().all(|side| *side > 0.0) => Ok((Ground::seen(walk, height), extent)),

@@ -6,7 +6,7 @@ use motley_envs::skirmish::view;
 use crate::game::GameError;
 use crate::proto::Unit;
 
-/// Owner of the team's units, and of the foes'.
+/// Owner of the team's units.
 pub const TEAM: i32 = 1;
 /// Owner of the foes.
 pub const OPPONENT: i32 = 2;

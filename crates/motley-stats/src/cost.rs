@@ -22,7 +22,7 @@ pub struct Growth {
     pub step: Option<f64>,
 }
 
-/// The growth of every algorithm on tasks that are the same but for their number of agents, three sizes at least.
+/// The growth of every algorithm on tasks that are the same but for their number of agents, three sizes at least, of which all tell a cost.
 pub fn growth(rows: &[TaskRow]) -> Vec<Growth> {
     let mut sizes: BTreeMap<(&str, &str), Vec<(u64, &TaskRow)>> = BTreeMap::new();
     for row in rows {
@@ -44,7 +44,8 @@ pub fn growth(rows: &[TaskRow]) -> Vec<Growth> {
             step: law(&|r| r.steps_per_second.map(|s| 1.0 / s)),
         }
     };
-    sizes.into_iter().filter(|(_, rows)| rows.len() >= FEWEST_SIZES).map(fit).collect()
+    let fitted = sizes.into_iter().filter(|(_, rows)| rows.len() >= FEWEST_SIZES).map(fit);
+    fitted.filter(|growth| growth.update.is_some() || growth.step.is_some()).collect()
 }
 
 /// The task and its number of agents where that is all that tells it from its variants, as in `mpe/spread [task.num_agents=6]`.

@@ -2,7 +2,7 @@
 //! (Agarwal et al. 2021, figure 7).
 
 use crate::StatsError;
-use crate::aggregate::{average, interquartile_mean};
+use crate::aggregate::{average, iqm_of};
 use crate::bootstrap::{Bootstrap, Estimate};
 
 /// A point of a curve over env steps.
@@ -44,8 +44,8 @@ pub fn sample_efficiency(tasks: &[Vec<Curve>], bootstrap: &Bootstrap) -> Result<
     let all: Vec<Vec<usize>> = values.iter().map(|runs| (0..runs.len()).collect()).collect();
     let of = |picks: &[Vec<usize>]| -> Vec<f64> {
         let at = |k: usize| {
-            let picked = values.iter().zip(picks).flat_map(|(runs, picks)| picks.iter().map(move |i| runs[*i][k]));
-            interquartile_mean(picked)
+            let task = |(runs, picks): (&Vec<Vec<f64>>, &Vec<usize>)| picks.iter().map(|i| runs[*i][k]).collect();
+            iqm_of(&values.iter().zip(picks).map(task).collect::<Vec<Vec<f64>>>())
         };
         (0..steps.len()).map(at).collect()
     };

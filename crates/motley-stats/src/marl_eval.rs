@@ -27,19 +27,17 @@ const ABSOLUTE: &str = "absolute_metrics";
 /// numbers of evaluations, algorithms or tasks of one environment with unlike seeds, tasks of one with unlike algorithms: the tools
 /// would misread all of these, or stop at them.
 pub fn to_json(runs: &[RunRecord]) -> Result<Value, StatsError> {
-    let lengths: Vec<usize> = runs.iter().map(|r| r.evaluations.len()).collect();
-    let (least, most) = (lengths.iter().min().copied().unwrap_or(0), lengths.iter().max().copied().unwrap_or(0));
-    if least != most {
-        return Err(StatsError::Format(format!(
-            "runs have {least} to {most} evaluations: marl-eval needs as many of each, so train and evaluate them alike"
-        )));
-    }
     one_shape(runs)?;
-    let won = runs.iter().all(|r| r.evaluations.iter().chain(&r.absolute).all(|e| !e.won.is_empty()));
+    let mut won: BTreeMap<String, bool> = BTreeMap::new();
+    for run in runs {
+        let of_run = run.evaluations.iter().chain(&run.absolute).all(|e| !e.won.is_empty());
+        *won.entry(environment(run)).or_insert(true) &= of_run;
+    }
     let mut root: Named<Named<Named<Named<Value>>>> = BTreeMap::new();
     for run in runs {
-        let (env, task) = run.task.split_once('/').unwrap_or(("task", &run.task));
-        let of_task = root.entry(env.to_lowercase()).or_default().entry(task.to_lowercase()).or_default();
+        let (env, task) = (environment(run), run.task.split_once('/').map_or(run.task.as_str(), |(_, task)| task));
+        let won = won.get(&env).copied().unwrap_or(false);
+        let of_task = root.entry(env).or_default().entry(task.to_lowercase()).or_default();
         let of_algo = of_task.entry(run.algo.to_uppercase()).or_default();
         let seed = format!("seed_{}", run.seed);
         if of_algo.contains_key(&seed) {
@@ -50,13 +48,26 @@ pub fn to_json(runs: &[RunRecord]) -> Result<Value, StatsError> {
     Ok(json!(root))
 }
 
+/// What the tools put together: the suite.
+fn environment(run: &RunRecord) -> String {
+    run.task.split_once('/').map_or("task", |(env, _)| env).to_lowercase()
+}
+
 /// The tools stack the runs of an environment into one matrix of seeds and tasks an algorithm.
 fn one_shape(runs: &[RunRecord]) -> Result<(), StatsError> {
     let mut envs: Named<Named<Named<BTreeSet<u64>>>> = BTreeMap::new();
+    let mut lengths: Named<BTreeSet<usize>> = BTreeMap::new();
     for run in runs {
-        let env = run.task.split_once('/').map_or("task", |(env, _)| env).to_lowercase();
-        let of_task = envs.entry(env).or_default().entry(run.task.clone()).or_default();
+        let of_task = envs.entry(environment(run)).or_default().entry(run.task.clone()).or_default();
         of_task.entry(run.algo.clone()).or_default().insert(run.seed);
+        lengths.entry(environment(run)).or_default().insert(run.evaluations.len());
+    }
+    for (env, lengths) in &lengths {
+        if let (Some(least), Some(most)) = (lengths.first(), lengths.last().filter(|_| lengths.len() > 1)) {
+            return Err(StatsError::Format(format!(
+                "runs on {env} have {least} to {most} evaluations: marl-eval needs as many of each, so train and evaluate them alike"
+            )));
+        }
     }
     let listed = |seeds: &BTreeSet<u64>| seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     for tasks in envs.values() {
@@ -86,6 +97,12 @@ fn one_run(run: &RunRecord, won: bool) -> Result<Map<String, Value>, StatsError>
             run.algo, run.task, run.seed
         )));
     };
+    if let Some(e) = run.evaluations.iter().chain([absolute]).find(|e| e.returns.iter().any(|r| !r.is_finite())) {
+        let (algo, task, seed, at) = (&run.algo, &run.task, run.seed, e.env_steps);
+        return Err(StatsError::Format(format!(
+            "{algo} on {task}, seed {seed}: a return after {at} env steps is no number, and JSON has none"
+        )));
+    }
     let metrics = |e: &Evaluation| {
         let mut fields = Map::new();
         fields.insert(RETURN.into(), json!(e.returns));
@@ -138,7 +155,9 @@ fn read_run(env: &str, task: &str, algo: &str, name: &str, run: &Value) -> Resul
         let count = fields.get("step_count").and_then(Value::as_f64).filter(|c| *c >= 0.0);
         e.env_steps = count.ok_or_else(|| StatsError::Format(format!("{place}: no step_count")))? as u64;
         e.seconds = fields.get("elapsed_time").and_then(Value::as_f64);
-        steps.insert(e.env_steps, e);
+        if let Some(other) = steps.insert(e.env_steps, e) {
+            return Err(StatsError::Format(format!("{place}: another step has its step_count, {}", other.env_steps)));
+        }
     }
     let evaluations: Vec<Evaluation> = steps.into_values().collect();
     let last = evaluations.last();
@@ -255,7 +274,10 @@ mod tests {
         };
         refused(&[run("a", "s/t", 0, &[1.0])], "--absolute");
         refused(&[measured("a", 0), measured("a", 0)], "seed 0");
-        refused(&[measured("a", 0), run("a", "s/t", 1, &[1.0])], "1 to 2 evaluations");
+        refused(&[measured("a", 0), run("a", "mpe/simple_spread_v3", 1, &[1.0])], "runs on mpe have 1 to 2 evaluations");
+        let mut lost = measured("a", 0);
+        lost.evaluations[1].returns = vec![1.0, f64::NAN];
+        refused(&[lost], "a on mpe/simple_spread_v3, seed 0: a return after 200 env steps is no number");
         let on = |algo: &str, task: &str, seed: u64| RunRecord { task: task.into(), ..measured(algo, seed) };
         refused(
             &[on("happo", "s/t", 0), on("happo", "s/t", 1), on("mappo", "s/t", 0)],
@@ -271,6 +293,13 @@ mod tests {
         );
         let apart = [on("happo", "s/t", 0), on("mappo", "other/t", 1)];
         assert!(to_json(&apart).is_ok(), "environments are read one by one");
+        let mut unwinnable = RunRecord { absolute: measured("a", 0).absolute, ..run("a", "mpe/x", 0, &[1.0, 2.0, 3.0]) };
+        unwinnable.absolute.iter_mut().for_each(|e| e.won.clear());
+        let both = to_json(&[on("a", "smac/3m", 0), unwinnable]).unwrap();
+        let first = |env: &str, task: &str| both[env][task]["A"]["seed_0"]["step_0"].clone();
+        assert!(first("smac", "3m").get(WIN_RATE).is_some() && first("mpe", "x").get(WIN_RATE).is_none(), "{both}");
+        let twice = r#"{"a": {"b": {"c": {"seed_1": {"step_0": {"step_count": 1, "return": 1}, "step_1": {"step_count": 1, "return": 2}}}}}}"#;
+        assert!(from_json(&serde_json::from_str(twice).unwrap()).unwrap_err().to_string().contains("step_count, 1"));
         for text in
             ["[]", r#"{"a": {"b": {"c": {"seed_x": {}}}}}"#, r#"{"a": {"b": {"c": {"seed_1": {"step_0": {"step_count": 1}}}}}}"#]
         {

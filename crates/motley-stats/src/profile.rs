@@ -1,14 +1,12 @@
 //! Performance profiles: the share of runs above each threshold (Agarwal et al. 2021, section 4.3; Dolan and More 2002).
 
-use crate::aggregate::Scores;
+use crate::aggregate::{Scores, average};
 use crate::bootstrap::{Bootstrap, Estimate};
 
-/// Share of runs, of all tasks pooled, that score strictly above each of `thresholds`.
+/// Share of runs that score strictly above each of `thresholds`, averaged over tasks.
 pub fn profile(scores: &Scores, thresholds: &[f64]) -> Vec<f64> {
-    let mut rising: Vec<f64> = scores.pooled().collect();
-    rising.sort_by(f64::total_cmp);
-    let above = |t: &f64| rising.len() - rising.partition_point(|x| x <= t);
-    thresholds.iter().map(|t| above(t) as f64 / rising.len() as f64).collect()
+    let above = |runs: &Vec<f64>, t: f64| runs.iter().filter(|x| **x > t).count() as f64 / runs.len() as f64;
+    thresholds.iter().map(|t| average(&scores.tasks().iter().map(|runs| above(runs, *t)).collect::<Vec<_>>())).collect()
 }
 
 /// [`profile`] with a pointwise interval at each threshold.

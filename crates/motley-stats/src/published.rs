@@ -46,6 +46,9 @@ pub enum Reading {
     Maximum,
 }
 
+/// The part of the budget that [`Reading::Plateau`] is about.
+const LAST: f64 = 0.1;
+
 /// How the seeds become one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -79,6 +82,8 @@ pub struct Published {
     pub preset: Option<String>,
     /// Where the paper's claim is that its algorithm is better than this one on the same budget: all numbers are then differences.
     pub against: Option<String>,
+    /// Runs of each algorithm that a claim takes.
+    pub seeds: usize,
     /// Env steps.
     pub steps: u64,
     /// What is compared.
@@ -121,6 +126,8 @@ struct Table {
     /// Of every row that names none.
     #[serde(default)]
     preset: Option<String>,
+    #[serde(default)]
+    seeds: usize,
     steps: u64,
     #[serde(default = "returns")]
     metric: Metric,
@@ -194,6 +201,7 @@ fn entries(file: File) -> Vec<Published> {
                 settings: [table.settings.as_slice(), &row.settings].concat(),
                 preset: row.preset.clone().or_else(|| table.preset.clone()),
                 against: row.against.clone(),
+                seeds: table.seeds,
                 steps: row.steps.unwrap_or(table.steps),
                 metric: table.metric,
                 reading: table.reading,
@@ -230,6 +238,17 @@ pub enum Verdict {
     Unknown,
 }
 
+/// What keeps a claim from being judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecided {
+    /// Both win rates are 0: where nobody wins there is no better one.
+    NobodyWins,
+    /// Both win rates are 1.
+    EverybodyWins,
+    /// Fewer runs of either than the claim is about.
+    FewSeeds,
+}
+
 /// A published number beside what was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
@@ -239,8 +258,8 @@ pub struct Comparison {
     pub published: Option<f64>,
     /// The band around it, from low to high.
     pub band: Option<(f64, f64)>,
-    /// Both sides of a claim have a win rate of 0: where nobody wins there is no better one.
-    pub at_floor: bool,
+    /// Why a claim is not judged, where it could be.
+    pub undecided: Option<Undecided>,
     /// The verdict on the point estimate.
     pub verdict: Verdict,
     /// Whether the whole interval lies on the side of the verdict.
@@ -270,17 +289,43 @@ impl Published {
             [own, other] => over(own) - over(other),
             tasks => tasks.first().map_or(f64::NAN, |own| over(own)),
         });
-        let nothing_won = || scores.tasks().iter().all(|side| over(side) <= 0.0);
-        let at_floor = self.against.is_some() && self.metric == Metric::WinRate && nothing_won();
+        let all = |is: fn(f64) -> bool| scores.tasks().iter().all(|side| is(over(side)));
+        let wins = self.metric == Metric::WinRate;
+        let undecided = match () {
+            () if self.against.is_none() => None,
+            () if scores.tasks().iter().any(|side| side.len() < self.seeds) => Some(Undecided::FewSeeds),
+            () if wins && all(|rate| rate <= 0.0) => Some(Undecided::NobodyWins),
+            () if wins && all(|rate| rate >= 1.0) => Some(Undecided::EverybodyWins),
+            () => None,
+        };
         let (published, band) = self.at(steps).unzip();
-        let (verdict, clear) = self.judged(&ours, band.filter(|_| self.source.judges() && !at_floor));
-        Ok(Comparison { ours, published, band, at_floor, verdict, clear })
+        let luck = self.luck(&own);
+        let (verdict, clear) = self.judged(&ours, luck, band.filter(|_| self.source.judges() && undecided.is_none()));
+        Ok(Comparison { ours, published, band, undecided, verdict, clear })
+    }
+
+    /// The standard error of what was read that is due to the episodes of evaluations, from how neighbouring evaluations of a run differ
+    /// (half the mean square of their differences, so that learning counts little). `None` where no run has two.
+    fn luck(&self, runs: &[&RunRecord]) -> Option<f64> {
+        const NEIGHBOURS: usize = 10;
+        let (mut squares, mut read) = (Vec::new(), 0);
+        for run in runs {
+            let curve = run.curve(self.metric);
+            let late = &curve[curve.len().saturating_sub(NEIGHBOURS + 1)..];
+            squares.extend(late.windows(2).map(|pair| (pair[1].1 - pair[0].1).powi(2) / 2.0));
+            read += match self.reading {
+                Reading::Plateau => run.late(self.metric, LAST).len(),
+                Reading::Maximum => 1,
+            };
+        }
+        (!squares.is_empty()).then(|| (average(&squares) / read.max(1) as f64).sqrt())
     }
 
     /// The verdict on an estimate, and whether its whole interval agrees.
-    fn judged(&self, ours: &Estimate, band: Option<(f64, f64)>) -> (Verdict, bool) {
-        // By more than what the episodes of an evaluation may be luckier than others.
-        if self.limit.is_some_and(|limit| ours.low > limit + 0.02 * limit.abs()) {
+    fn judged(&self, ours: &Estimate, luck: Option<f64>, band: Option<(f64, f64)>) -> (Verdict, bool) {
+        // Evaluations are of some episodes, and those may be lucky ones.
+        let beyond = |limit: f64| luck.is_some_and(|error| ours.low > limit + 0.02 * limit.abs() + 3.0 * error);
+        if self.limit.is_some_and(beyond) {
             return (Verdict::Impossible, true);
         }
         let Some((floor, ceiling)) = band else { return (Verdict::Unknown, true) };
@@ -290,7 +335,7 @@ impl Published {
         let surpasses = |x: f64| x > ceiling && !is_claim;
         match ours.value {
             x if surpasses(x) => (Verdict::Above, surpasses(ours.low)),
-            x if reaches(x) => (Verdict::Reached, reaches(ours.low)),
+            x if reaches(x) => (Verdict::Reached, reaches(ours.low) && !surpasses(ours.high)),
             _ => (Verdict::Missed, !reaches(ours.high)),
         }
     }
@@ -313,7 +358,7 @@ impl Published {
     fn read(&self, runs: &[&RunRecord]) -> Result<Vec<f64>, StatsError> {
         let nothing = || StatsError::Empty(format!("{} (no run with an evaluation)", self.id));
         match self.reading {
-            Reading::Plateau => runs.iter().map(|r| r.plateau(self.metric, 0.1).ok_or_else(nothing)).collect(),
+            Reading::Plateau => runs.iter().map(|r| r.plateau(self.metric, LAST).ok_or_else(nothing)).collect(),
             Reading::Maximum => {
                 let curves: Vec<_> = runs.iter().map(|r| r.curve(self.metric)).collect();
                 let points = curves.iter().map(Vec::len).min().unwrap_or(0);
@@ -374,6 +419,7 @@ mod tests {
         let verdict = |values: &[f64]| (compare(values).verdict, compare(values).clear);
         assert_eq!(verdict(&[-63.0, -62.0, -64.0]), (Verdict::Reached, true));
         assert_eq!(verdict(&[-64.0, -50.0, -80.0]), (Verdict::Reached, false));
+        assert_eq!(verdict(&[-66.0, -58.0, -63.0]), (Verdict::Reached, false), "some of the interval lies above the band");
         assert_eq!(verdict(&[-90.0, -91.0, -92.0]), (Verdict::Missed, true));
         assert_eq!(verdict(&[-50.0, -51.0, -52.0]), (Verdict::Above, true));
         assert_eq!(verdict(&[-50.0, -51.0, -70.0]), (Verdict::Above, false));
@@ -432,7 +478,7 @@ mod tests {
     /// U-QMIX 0.9 and 0.7, QMIX 0.5 and 0.6: better by 0.25 in the mean.
     #[test]
     fn a_claim_against_another_is_a_difference() {
-        let p = all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap();
+        let p = &Published { seeds: 1, ..all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap().clone() };
         assert_eq!(p.against.as_deref(), Some("qmix"));
         assert!(
             all().iter().all(|p| (p.source == Source::Claim) == p.against.is_some()),
@@ -451,25 +497,34 @@ mod tests {
     /// A claim says better: what is as good has not reached it, and where nobody wins nothing can be told.
     #[test]
     fn a_claim_is_not_reached_by_a_draw() {
-        let p = all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap();
-        let of = |ours: [f64; 2], theirs: [f64; 2]| {
-            let side = |algo: &'static str, rates: [f64; 2]| (0..2).map(move |k| won(algo, p, k as u64, rates[k]));
+        let shipped = all().iter().find(|p| p.id == "uas-6m2m_15m/u-qmix").unwrap();
+        assert_eq!(shipped.seeds, 5);
+        let judged = |p: &Published, ours: [f64; 2], theirs: [f64; 2]| {
+            let side = |algo: &'static str, rates: [f64; 2]| (0..2).map(move |k| won(algo, shipped, k as u64, rates[k]));
             let runs: Vec<RunRecord> = side("u-qmix", ours).chain(side("qmix", theirs)).collect();
             let c = p.compare(&runs, p.steps, &bootstrap()).unwrap();
-            (c.verdict, c.clear, c.at_floor)
+            (c.verdict, c.clear, c.undecided)
         };
-        assert_eq!(of([0.0; 2], [0.0; 2]), (Verdict::Unknown, true, true));
-        assert_eq!(of([0.5; 2], [0.5; 2]), (Verdict::Missed, true, false));
-        assert_eq!(of([0.5, 0.7], [0.5; 2]), (Verdict::Reached, false, false), "a resample of the first seed alone is a draw");
-        assert_eq!(of([0.5, 0.7], [0.4; 2]), (Verdict::Reached, true, false));
-        assert_eq!(of([0.0; 2], [0.0, 0.2]), (Verdict::Missed, true, false));
+        let p = &Published { seeds: 2, ..shipped.clone() };
+        let of = |ours, theirs| judged(p, ours, theirs);
+        assert_eq!(of([0.0; 2], [0.0; 2]), (Verdict::Unknown, true, Some(Undecided::NobodyWins)));
+        assert_eq!(of([1.0; 2], [1.0; 2]), (Verdict::Unknown, true, Some(Undecided::EverybodyWins)));
+        assert_eq!(of([0.5; 2], [0.5; 2]), (Verdict::Missed, true, None));
+        assert_eq!(of([0.5, 0.7], [0.5; 2]), (Verdict::Reached, false, None), "a resample of the first seed alone is a draw");
+        assert_eq!(of([0.5, 0.7], [0.4; 2]), (Verdict::Reached, true, None));
+        assert_eq!(of([0.0; 2], [0.0, 0.2]), (Verdict::Missed, true, None));
+        assert_eq!(judged(shipped, [0.9; 2], [0.1; 2]), (Verdict::Unknown, true, Some(Undecided::FewSeeds)));
     }
 
     #[test]
     fn better_than_possible_is_an_error() {
         let p = Published { limit: Some(-60.0), ..spread() };
-        let of = |v: f64| p.compare(&seeds(&[v; 3]), p.steps, &bootstrap()).unwrap().verdict;
-        assert_eq!((of(-50.0), of(-59.5)), (Verdict::Impossible, Verdict::Above));
+        let runs = |values: &[f64]| (0..3).map(|k| run("happo", "mpe/simple_spread_v3", k, values)).collect::<Vec<_>>();
+        let of = |values: &[f64]| p.compare(&runs(values), p.steps, &bootstrap()).unwrap().verdict;
+        assert_eq!((of(&[-50.0; 3]), of(&[-59.5; 3])), (Verdict::Impossible, Verdict::Above));
+        // One evaluation after the other differs by four: three lucky ones at the end are no error.
+        assert_eq!(of(&[-62.0, -58.0, -62.0, -57.0]), Verdict::Above);
+        assert_eq!(of(&[-50.0]), Verdict::Above, "of one evaluation nobody knows how lucky it was");
     }
 
     #[test]

@@ -110,11 +110,15 @@ impl RunRecord {
     /// The mean of the metric over the evaluations of the last `part` (0 to 1) of the env steps evaluated, one at least: what
     /// is read off the plateau of a published curve.
     pub fn plateau(&self, metric: Metric, part: f64) -> Option<f64> {
+        let late = self.late(metric, part);
+        (!late.is_empty()).then(|| average(&late))
+    }
+
+    /// The evaluations that [`RunRecord::plateau`] is the mean of.
+    pub(crate) fn late(&self, metric: Metric, part: f64) -> Vec<f64> {
         let curve = self.curve(metric);
-        let from = curve.last()?.0 * (1.0 - part);
-        let late: Vec<f64> =
-            curve.iter().enumerate().filter(|(k, p)| p.0 > from || k + 1 == curve.len()).map(|(_, p)| p.1).collect();
-        Some(average(&late))
+        let from = curve.last().map_or(0.0, |last| last.0 * (1.0 - part));
+        curve.iter().enumerate().filter(|(k, p)| p.0 > from || k + 1 == curve.len()).map(|(_, p)| p.1).collect()
     }
 
     /// The first of the evaluations with the highest metric: whose parameters the absolute metric is about.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::aggregate::{Scores, average, iqm, mean, median, middle, optimality_gap};
+use crate::aggregate::{Scores, average, exact_p, iqm, mean, median, middle, optimality_gap};
 use crate::bootstrap::{Bootstrap, Estimate};
 use crate::bounds::Bounds;
 use crate::cost::{Growth, growth};
@@ -94,6 +94,8 @@ pub struct Improvement {
     pub y: String,
     /// P(x > y), averaged over the tasks of this pair.
     pub probability: Estimate,
+    /// Of one task: the exact two-sided p-value of the Mann-Whitney test, where there are not too many runs for it.
+    pub p_value: Option<f64>,
     /// How many tasks both were run on.
     pub tasks: usize,
     /// Tasks that only one of them was run on.
@@ -219,10 +221,15 @@ fn improvements(groups: &Groups<'_>, bootstrap: &Bootstrap) -> Result<Vec<Improv
             let scores = |runs: &BTreeMap<&str, Vec<(&RunRecord, f64)>>| {
                 Scores::new(both.iter().map(|t| runs[t].iter().map(|r| r.1).collect()).collect())
             };
+            let (left, right) = (scores(left)?, scores(right)?);
             found.push(Improvement {
                 x: (**x).to_owned(),
                 y: (**y).to_owned(),
-                probability: bootstrap.improvement(&scores(left)?, &scores(right)?)?,
+                probability: bootstrap.improvement(&left, &right)?,
+                p_value: match (left.tasks(), right.tasks()) {
+                    ([x], [y]) => exact_p(x, y),
+                    _ => None,
+                },
                 tasks: both.len(),
                 left_out: one.into_iter().map(ToOwned::to_owned).collect(),
             });

@@ -24,34 +24,55 @@ pub(crate) fn check_memory(plan: &Plan, run: &RunConfig, steps: usize, memory_le
     }
 }
 
-/// Refuses networks that memory cannot hold, before any of them is made. Of the actor of each group the parameters between its hidden
-/// layers are counted, and no critic, input or output: nothing that fits is refused.
+/// Refuses networks that memory cannot hold, before any of them is made. Of each network the parameters between the layers of which the
+/// settings name both widths are counted, and no other input or output: nothing that fits is refused.
 pub(crate) fn check_networks(team: &TeamSpec, settings: &Settings, available: Option<u64>) -> Result<(), ConfigError> {
     // The parameters, the kernels' own order of them, and the optimiser's two moments, in f32.
     const BYTES: u64 = 4 * 4;
-    let key = "net.hidden_sizes";
-    let (Ok(sizes), Some(available)) = (settings.get::<Vec<usize>>(key), available) else { return Ok(()) };
-    let between: u64 = sizes.windows(2).map(|pair| pair[0] as u64 * pair[1] as u64).sum();
-    let recurrent = settings.get("net.recurrent").unwrap_or(false);
-    // Three gates, each of its input and of its memory.
-    let memory = sizes.last().filter(|_| recurrent).map_or(0, |width| 6 * (*width as u64).pow(2));
-    let central = settings.get::<String>("algo.actor").is_ok_and(|actor| actor == "central");
-    let share = settings.get::<Share>("net.share").ok().filter(|_| !central);
-    let groups = share.and_then(|share| team.groups(&share).ok()).map_or(1, |groups| groups.len() as u64);
-    let needed = (between + memory).saturating_mul(groups).saturating_mul(BYTES);
-    if needed <= available {
-        return Ok(());
-    }
+    let Some(available) = available else { return Ok(()) };
+    let parts = parameters(team, settings);
+    let needed = parts.iter().fold(0_u64, |sum, (_, n)| sum.saturating_add(*n)).saturating_mul(BYTES);
+    let Some((key, _)) = parts.into_iter().max_by_key(|(_, n)| *n).filter(|_| needed > available) else { return Ok(()) };
+    let found = settings.get::<Vec<usize>>(key).map(|sizes| format!("{sizes:?}"));
+    let found = found.or_else(|_| settings.get::<usize>(key).map(|size| size.to_string()))?;
     let gib = |b: u64| b as f64 / f64::from(1 << 30);
     Err(ConfigError::Room {
         key: key.into(),
-        found: format!("{sizes:?}"),
+        found,
         why: format!(
-            "the actors alone need {:.1} GiB of memory ({needed} bytes) to learn, {:.1} GiB are available: make them narrower",
+            "the networks need at least {:.1} GiB of memory ({needed} bytes) to learn, {:.1} GiB are available: make them narrower",
             gib(needed),
             gib(available)
         ),
     })
+}
+
+/// By the setting that names their widths, how many parameters a team's networks have at least.
+fn parameters(team: &TeamSpec, settings: &Settings) -> Vec<(&'static str, u64)> {
+    let widths = |key: &str| settings.get::<Vec<usize>>(key).unwrap_or_default();
+    let width = |key: &str| settings.get::<usize>(key).unwrap_or(0) as u64;
+    let is = |key: &str| settings.get(key).unwrap_or(false);
+    let between = |sizes: &[usize]| sizes.windows(2).map(|pair| pair[0] as u64 * pair[1] as u64).sum::<u64>();
+    let last = |sizes: &[usize]| sizes.last().map_or(0, |width| *width as u64);
+    // Three gates, each of its input and of its memory.
+    let gates = |sizes: &[usize], recurrent: bool| if recurrent { 6 * last(sizes).pow(2) } else { 0 };
+    let central = settings.get::<String>("algo.actor").is_ok_and(|actor| actor == "central");
+    let share = settings.get::<Share>("net.share").ok().filter(|_| !central);
+    let groups = share.and_then(|share| team.groups(&share).ok()).map_or(1, |groups| groups.len() as u64);
+    let (hidden, critic) = (widths("net.hidden_sizes"), widths("net.critic_hidden_sizes"));
+    let hyper = settings.get::<Vec<usize>>("algo.hyper_sizes").ok();
+    let sends = settings.get::<String>("net.trunk").is_ok_and(|trunk| trunk == "gnn");
+    let embed = width("algo.mixer_embed");
+    vec![
+        ("net.hidden_sizes", groups * (between(&hidden) + gates(&hidden, is("net.recurrent")))),
+        ("net.critic_hidden_sizes", between(&critic) + gates(&critic, is("net.recurrent") && is("net.critic_recurrent"))),
+        ("net.message_width", if sends { groups * width("net.message_width").pow(2) } else { 0 }),
+        // A stream for the value and one for the advantages.
+        ("algo.stream_size", groups * 2 * last(&hidden) * width("algo.stream_size")),
+        ("algo.hyper_sizes", hyper.as_deref().map_or(0, between)),
+        // QMIX's hypernetwork makes a weight for each agent and unit; QTRAN's networks have two layers of that width.
+        ("algo.mixer_embed", hyper.map_or(embed.pow(2), |hyper| last(&hyper) * team.n() as u64 * embed)),
+    ]
 }
 
 /// Refuses a budget that was changed to less than a run has done already. What its own budget was rounded up to is none.
@@ -98,12 +119,13 @@ mod tests {
     /// C5: layers whose parameters nobody has room for; at the very bound they are taken.
     #[test]
     fn networks_beyond_memory_are_refused_with_their_bytes() {
-        let check = |words: &[&str], available: Option<u64>| {
+        let of = |algo: &str, words: &[&str], available: Option<u64>| {
             let overrides = ["preset=none"].iter().chain(words).map(ToString::to_string).collect();
-            let request = Request { algo: "happo".into(), task: "mpe/simple_spread_v3".into(), overrides, ..Request::default() };
+            let request = Request { algo: algo.into(), task: "mpe/simple_spread_v3".into(), overrides, ..Request::default() };
             let (plan, _) = request.plan_anywhere(&Registry::builtin()).unwrap();
             check_networks(&plan.team, &plan.settings, available).map_err(|e| e.to_string())
         };
+        let check = |words: &[&str], available| of("happo", words, available);
         let wide = "net.hidden_sizes=[65536,65536]";
         let text = check(&[wide, "net.share=none"], Some(64 << 30)).unwrap_err();
         for part in ["net.hidden_sizes = [65536, 65536]", "192.0 GiB", "206158430208 bytes", "64.0 GiB are available"] {
@@ -114,6 +136,18 @@ mod tests {
         assert!(check(&["net.hidden_sizes=[65536]", "net.recurrent=true"], Some(64 << 30)).is_err());
         assert_eq!(check(&[wide], None), Ok(()), "where the system does not tell");
         assert_eq!(check(&["net.recurrent=true"], Some(1 << 30)), Ok(()));
+        let others: [(&str, &[&str], &str); 6] = [
+            ("happo", &["net.critic_hidden_sizes=[65536,65536]"], "net.critic_hidden_sizes = [65536, 65536]"),
+            ("mappo", &["net.critic_hidden_sizes=[65536]", "net.recurrent=true"], "net.critic_hidden_sizes = [65536]"),
+            ("gppo", &["net.message_width=65536"], "net.message_width = 65536"),
+            ("had3qn", &["net.hidden_sizes=[32768]", "algo.stream_size=65536"], "algo.stream_size = 65536"),
+            ("qmix", &["algo.hyper_sizes=[65536]", "algo.mixer_embed=65536"], "algo.mixer_embed = 65536"),
+            ("qtran", &["algo.mixer_embed=65536"], "algo.mixer_embed = 65536"),
+        ];
+        for (algo, words, named) in others {
+            let text = of(algo, words, Some(32 << 30)).unwrap_err();
+            assert!(text.contains(named), "{algo}: {text}");
+        }
     }
 
     #[test]

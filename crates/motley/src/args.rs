@@ -91,6 +91,9 @@ pub(crate) enum BenchCommand {
     },
 }
 
+/// Seconds between SIGTERM and the end: Slurm and Kubernetes send SIGKILL 30 seconds after it.
+pub(crate) const GRACE: u64 = 25;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct TrainArgs {
     /// ALGO TASK [key=value ...]; with --resume only key=value.
@@ -108,6 +111,9 @@ pub(crate) struct TrainArgs {
     /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
     #[arg(long, requires = "resume")]
     pub(crate) trust: bool,
+    /// After SIGTERM, end by then also in the midst of an update: the last checkpoint stands (exit code 75 all the same).
+    #[arg(long, value_name = "SECONDS", default_value_t = GRACE)]
+    pub(crate) grace: u64,
 }
 
 /// Which policy of a run.

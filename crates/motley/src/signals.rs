@@ -1,7 +1,9 @@
-//! Stopping well: the first signal asks training to finish its update and checkpoint, a second Ctrl-C ends at once.
+//! Stopping well: the first signal asks training to finish its update and checkpoint, a second Ctrl-C ends at once, and after SIGTERM
+//! there is only so much time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -49,8 +51,38 @@ impl Stop {
         Ok(stop)
     }
 
+    /// Ends the process so long after a SIGTERM, whatever it does by then: who sent it sends SIGKILL next, and then nobody learns that
+    /// the run may go back into the queue. `farewell` is its last word. Nothing durable is lost: a checkpoint is whole or not there.
+    #[cfg(unix)]
+    pub(crate) fn end_within(&self, grace: Duration, farewell: String) -> Result<(), Failure> {
+        use std::io::Write;
+
+        let failed = |e| Failure::run(format!("signals cannot be handled: {e}"));
+        let mut signals = signal_hook::iterator::Signals::new([SIGTERM]).map_err(failed)?;
+        let sent = self.asked.load(Ordering::Relaxed) && !self.interrupted();
+        let wait = move || {
+            if sent || signals.forever().next().is_some() {
+                std::thread::sleep(grace);
+                let _ = writeln!(std::io::stderr().lock(), "warning: {farewell}");
+                signal_hook::low_level::exit(i32::from(REQUEUE));
+            }
+        };
+        std::thread::Builder::new().name("grace".into()).spawn(wait).map(drop).map_err(failed)
+    }
+
+    /// There is no SIGTERM.
+    #[cfg(not(unix))]
+    pub(crate) fn end_within(&self, _: Duration, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Whether Ctrl-C was among the signals.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
     /// The exit code of a run that stopped as asked.
     pub(crate) fn exit_code(&self) -> u8 {
-        if self.interrupted.load(Ordering::Relaxed) { INTERRUPTED } else { REQUEUE }
+        if self.interrupted() { INTERRUPTED } else { REQUEUE }
     }
 }

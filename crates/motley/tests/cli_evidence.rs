@@ -486,10 +486,14 @@ fn verdicts_have_exit_codes() {
     info["env_steps"] = 20_000_000.into();
     std::fs::write(run.join("run.json"), info.to_string()).unwrap();
     let mut line: Value = serde_json::from_str(read("eval.jsonl").lines().next().unwrap()).unwrap();
-    line["env_steps"] = 20_000_000.into();
+    // Two evaluations: how lucky a single one was nobody knows, so it is never impossible.
     let mut judged = |value: Value| {
         line["return"] = value;
-        std::fs::write(run.join("eval.jsonl"), format!("{line}\n")).unwrap();
+        let lines = [19_000_000, 20_000_000].map(|steps: u64| {
+            line["env_steps"] = steps.into();
+            format!("{line}\n")
+        });
+        std::fs::write(run.join("eval.jsonl"), lines.concat()).unwrap();
         motley(dir.path(), &format!("{} --json", words("1")))
     };
     for (value, code, verdict) in [(48.0, 0, "reached"), (20.0, 4, "missed"), (100.0, 0, "above"), (300.0, 4, "impossible")] {

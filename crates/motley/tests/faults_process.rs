@@ -296,6 +296,27 @@ fn signals_stop_after_a_checkpoint() {
     print(&b).must_equal(&print(&a), "after three signals");
 }
 
+/// P1: an update that outlasts the grace period is left, and what goes on from the last checkpoint is the run never stopped.
+#[cfg(unix)]
+#[test]
+fn the_end_of_the_grace_period_does_not_wait_for_the_update() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    // Updates of a good part of a second.
+    let slow = ["num_envs=8", "algo.rollout_steps=100", "algo.ppo_epochs=200", "total_steps=4000", "log.checkpoint_every=800"];
+    assert_eq!(ends(train_command("happo", &slow, &a)).0, 0);
+    let mut command = train_command("happo", &slow, &b);
+    let mut child = command.args(["--grace", "0"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(at_work(&mut child, &b, 1), "the run ended before it was stopped");
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(75));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains(&format!("go on with: motley train --resume {}", b.display())), "{told}");
+    assert_eq!(ends(resume_command(&b, &[])).0, 0);
+    print(&b).must_equal(&print(&a), "after the end of the grace period");
+}
+
 /// P4: the terminal goes, training stays. A stopped run says how it goes on.
 #[cfg(unix)]
 #[test]

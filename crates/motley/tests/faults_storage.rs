@@ -221,6 +221,26 @@ fn a_vanished_folder_does_not_stop_training() {
     assert!(warnings.iter().any(|w| w.contains("checkpoint at 1200 steps failed")), "{warnings:?}");
 }
 
+/// K10: a run folder that is renamed under a run takes the logs along; that nothing is saved any more is told, and no half of a run
+/// folder is left in the old place.
+#[test]
+fn a_renamed_run_folder_is_told() {
+    let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
+    let (run, moved) = (dir.path().join("run"), dir.path().join("moved"));
+    let mut trainer = start(&registry, "ippo", SPREAD, &[], &run).unwrap();
+    let mut warnings = Vec::new();
+    let outcome = trainer.train(&AtomicBool::new(false), &mut |event| match event {
+        Event::Progress { env_steps: 960.., .. } if run.exists() => std::fs::rename(&run, &moved).unwrap(),
+        Event::Warning(text) => warnings.push(text.clone()),
+        _ => {}
+    });
+    assert!(outcome.is_err() || outcome.is_ok_and(|o| o.env_steps == 2000 && o.checkpoint_failed));
+    assert!(warnings.iter().any(|w| w.contains("checkpoint at 1200 steps failed")), "{warnings:?}");
+    drop(trainer);
+    assert!(!run.exists(), "{:?}", files(&run));
+    assert_eq!(latest(&moved).step, 800);
+}
+
 /// A best policy that cannot be written is none: the next one is tried again, and a run that ends without it is not done.
 #[test]
 fn a_best_policy_that_cannot_be_written_is_not_forgotten() {

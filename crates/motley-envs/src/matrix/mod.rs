@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionMeaning, ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, Key, Kind, ObsSpace, RewardKind, Scene,
-    Shape, Status, Stream, Task, TaskOptions, TeamSpec,
+    ActionMeaning, ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, Key, Kind, ObsSpace, Phase, RewardKind,
+    Scene, Shape, Status, Stream, Task, TaskOptions, TeamSpec,
 };
 
 type Table = [[f64; 3]; 3];
@@ -45,14 +45,6 @@ impl Payoff {
     }
 }
 
-/// Where an episode stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Fresh,
-    Running,
-    Over,
-}
-
 /// One copy of a matrix game.
 #[derive(Debug)]
 struct MatrixGame {
@@ -80,13 +72,7 @@ impl MatrixGame {
     }
 
     fn check_actions(&self, actions: Actions<'_>) -> Result<(), EnvError> {
-        if actions.flat().len() != self.spec.action_len() {
-            return Err(EnvError::Contract {
-                where_: "joint action".into(),
-                expected: format!("{} entries", self.spec.action_len()),
-                found: actions.flat().len().to_string(),
-            });
-        }
+        actions.checked()?;
         for (agent, &given) in self.spec.agents.iter().zip(actions.flat()) {
             let (fits, expected) = match agent.action {
                 ActionSpace::Discrete(n) => {
@@ -115,11 +101,7 @@ impl Env for MatrixGame {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
-        match self.phase {
-            Phase::Fresh => return Err(EnvError::NotRunning("before a reset")),
-            Phase::Over => return Err(EnvError::NotRunning("after the end of the episode")),
-            Phase::Running => {}
-        }
+        self.phase.running()?;
         self.check_actions(actions)?;
         let reward = self.payoff.of(actions.flat());
         out.obs.fill(1.0);
@@ -150,10 +132,10 @@ impl Env for MatrixGame {
             [phase, a, b, c, d] => (*phase, u32::from_le_bytes([*a, *b, *c, *d])),
             _ => (u8::MAX, 0),
         };
-        self.phase = match phase {
-            0 => Phase::Fresh,
-            1 if played < self.steps => Phase::Running,
-            2 if played == self.steps => Phase::Over,
+        self.phase = match Phase::from_byte(phase) {
+            Some(Phase::Fresh) => Phase::Fresh,
+            Some(Phase::Running) if played < self.steps => Phase::Running,
+            Some(Phase::Over) if played == self.steps => Phase::Over,
             _ => return Err(EnvError::Failed(format!("these bytes are no snapshot of {}", self.spec.task))),
         };
         self.played = played;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionMeaning, ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Scene, Status, Stream,
+    ActionMeaning, ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Phase, Scene, Status, Stream,
     TaskOptions, TeamSpec,
 };
 
@@ -11,6 +11,7 @@ use super::numpy_rng::{NumpyRng, SAVED};
 use super::scenario::{Count, Row, Scenario};
 use super::world::{Flavour, Vec2, World};
 use super::{Replay, scene};
+use crate::bytes::take;
 
 /// Moves of a body: stay, left, right, down, up.
 const MOVES: usize = 5;
@@ -18,14 +19,6 @@ const MOVES: usize = 5;
 const SAYS: usize = 16;
 /// First number that means a move and an utterance at once.
 const BOTH: usize = 256;
-
-/// Where an episode stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Fresh,
-    Running,
-    Over,
-}
 
 /// What changes during an episode, as recorded from or given to an environment.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,13 +112,7 @@ impl<S: Scenario> Particles<S> {
     }
 
     fn check_actions(&self, actions: Actions<'_>) -> Result<(), EnvError> {
-        if actions.flat().len() != self.spec.action_len() {
-            return Err(EnvError::Contract {
-                where_: "joint action".into(),
-                expected: format!("{} entries", self.spec.action_len()),
-                found: actions.flat().len().to_string(),
-            });
-        }
+        actions.checked()?;
         for (i, agent) in self.spec.agents.iter().enumerate() {
             let given = actions.of(i);
             let fits = match agent.action {
@@ -224,11 +211,7 @@ impl<S: Scenario> Env for Particles<S> {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
-        match self.phase {
-            Phase::Fresh => return Err(EnvError::NotRunning("before a reset")),
-            Phase::Over => return Err(EnvError::NotRunning("after the end of the episode")),
-            Phase::Running => {}
-        }
+        self.phase.running()?;
         self.check_actions(actions)?;
         self.apply(actions);
         self.world.advance(self.flavour);
@@ -277,12 +260,7 @@ impl<S: Scenario> Env for Particles<S> {
 impl<S: Scenario> Particles<S> {
     fn load(&mut self, mut bytes: &[u8]) -> Option<()> {
         let (rest, numbers) = (&mut bytes, 4 * self.world.bodies.len() + self.world.comm.len());
-        let phase = match take::<1>(rest)? {
-            [0] => Phase::Fresh,
-            [1] => Phase::Running,
-            [2] => Phase::Over,
-            _ => return None,
-        };
+        let phase = Phase::from_byte(take::<1>(rest)?[0])?;
         let won = take::<1>(rest)? == [1];
         let steps = usize::try_from(u64::from_le_bytes(take(rest)?)).ok()?;
         let rng = NumpyRng::load(&take::<SAVED>(rest)?)?;
@@ -305,13 +283,6 @@ impl<S: Scenario> Particles<S> {
         (self.rng, self.steps, self.won, self.phase) = (rng, steps, won, phase);
         Some(())
     }
-}
-
-/// Takes the first `N` bytes off.
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*first)
 }
 
 impl<S: Scenario> Replay for Particles<S> {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionMeaning, ActionSpace, Actions, AgentSpec, EnvError, Frame, ObsSpace, RewardKind, StateSpace, Status, Stream, TeamSpec,
+    ActionMeaning, ActionSpace, Actions, AgentSpec, EnvError, Frame, ObsSpace, Phase, RewardKind, StateSpace, Status, Stream,
+    TeamSpec,
 };
 
 use super::ground::Ground;
@@ -22,17 +23,6 @@ pub(super) const KILL: f64 = 10.0;
 const SCALE: f64 = 20.0;
 /// How far a move order leads, in cells.
 pub const STRIDE: f32 = 2.0;
-
-/// Where an episode stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Never reset.
-    Fresh,
-    /// Under way.
-    Running,
-    /// Ended.
-    Over,
-}
 
 /// How a battle ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,11 +180,7 @@ impl Contract {
     /// # Errors
     /// No episode under way, an action outside its space or mask.
     pub fn choose(&mut self, actions: Actions<'_>, orders: &mut Vec<Command>) -> Result<(), EnvError> {
-        match self.course.phase {
-            Phase::Fresh => return Err(EnvError::NotRunning("before a reset")),
-            Phase::Over => return Err(EnvError::NotRunning("after the end of the episode")),
-            Phase::Running => {}
-        }
+        self.course.phase.running()?;
         self.check_actions(actions)?;
         orders.clear();
         for i in 0..self.spec.n() {
@@ -208,13 +194,7 @@ impl Contract {
     }
 
     fn check_actions(&self, actions: Actions<'_>) -> Result<(), EnvError> {
-        if actions.flat().len() != self.spec.action_len() {
-            return Err(EnvError::Contract {
-                where_: "joint action".into(),
-                expected: format!("{} entries", self.spec.action_len()),
-                found: actions.flat().len().to_string(),
-            });
-        }
+        actions.checked()?;
         for (i, agent) in self.spec.agents.iter().enumerate() {
             let given = actions.of(i)[0];
             let choice = given as usize; // saturates, and is 0 for what is no number

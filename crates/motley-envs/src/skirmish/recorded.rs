@@ -103,8 +103,7 @@ impl Sizes<'_> {
 
     /// An array has `rows` rows of `width` numbers.
     fn hold(&self, key: &str, array: &Array, rows: usize, width: usize) -> Result<(), ConfigError> {
-        let (found, inner) = (array.shape.first().copied(), array.shape.iter().skip(1).product::<usize>());
-        if found != Some(rows) || inner != width || array.values.len() != rows * width {
+        if !array.is(rows, width) {
             let (shape, numbers) = (&array.shape, array.values.len());
             let expected = format!("{rows} rows of {width} numbers");
             return Err(self.wrong(key, &format!("shape {shape:?} and {numbers} numbers"), &expected));

@@ -1,12 +1,13 @@
 //! Snapshots of a battle as bytes: the start of each unit is implied by its kind, everything that changes is written.
 
-use motley_core::Stream;
 use motley_core::rng::StreamState;
+use motley_core::{Phase, Stream};
 
-use super::contract::{Course, Phase};
+use super::contract::Course;
 use super::hidden::Hidden;
 use super::units::Kind;
 use super::world::{NOBODY, Order, World};
+use crate::bytes::take;
 
 const KINDS: [Kind; 10] = [
     Kind::Marine,
@@ -67,13 +68,6 @@ pub(super) fn save(world: &World, course: &Course) -> Vec<u8> {
         out.extend(hidden.open.iter().map(|bit| u8::from(*bit)));
     }
     out
-}
-
-/// Takes the first `N` bytes off.
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*first)
 }
 
 fn long(bytes: &mut &[u8]) -> Option<u64> {
@@ -153,12 +147,7 @@ fn sights(rest: &mut &[u8], hidden: &mut Hidden, agents: usize) -> Option<()> {
 /// Brings a snapshot back; `None` where the bytes are none of a battle of this size.
 pub(super) fn load(mut bytes: &[u8], world: &mut World, course: &mut Course, actions: usize) -> Option<()> {
     let rest = &mut bytes;
-    let phase = match take::<1>(rest)? {
-        [0] => Phase::Fresh,
-        [1] => Phase::Running,
-        [2] => Phase::Over,
-        _ => return None,
-    };
+    let phase = Phase::from_byte(take::<1>(rest)?[0])?;
     let won = take::<1>(rest)? == [1];
     let (key, pos) = (long(rest)?, long(rest)?);
     let steps = usize::try_from(long(rest)?).ok()?;

@@ -97,6 +97,13 @@ impl Scenario for Discovery {
 
     fn read(options: &TaskOptions) -> Result<Self, ConfigError> {
         let set = Options::read(options)?;
+        if set.agents_per_target > set.n_agents {
+            return Err(ConfigError::Value {
+                key: "task.agents_per_target".into(),
+                expected: format!("at most task.n_agents = {}: nobody could ever cover a target", set.n_agents),
+                found: set.agents_per_target.to_string(),
+            });
+        }
         Ok(Self {
             targets: Lidar::new(15, 0.0, TAU, set.lidar_range),
             robots: Lidar::new(12, 0.05, TAU + 0.05, set.lidar_range),

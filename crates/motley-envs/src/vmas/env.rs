@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Scene, Status, Stream, StreamState,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Phase, Scene, Status, Stream, StreamState,
     TaskOptions, TeamSpec,
 };
 
@@ -11,17 +11,10 @@ use super::scenario::{Row, Scenario, read_suite};
 use super::scene;
 use super::shape::Vec2;
 use super::world::World;
+use crate::bytes::take;
 
 /// Choices of an axis in discrete control: none, less, more.
 const CHOICES: usize = 3;
-
-/// Where an episode stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Fresh,
-    Running,
-    Over,
-}
 
 /// One copy of a robots environment.
 #[derive(Debug)]
@@ -56,13 +49,7 @@ impl<S: Scenario> Robots<S> {
     }
 
     fn check_actions(&self, actions: Actions<'_>) -> Result<(), EnvError> {
-        if actions.flat().len() != self.spec.action_len() {
-            return Err(EnvError::Contract {
-                where_: "joint action".into(),
-                expected: format!("{} entries", self.spec.action_len()),
-                found: actions.flat().len().to_string(),
-            });
-        }
+        actions.checked()?;
         let range = self.scenario.action_range();
         for (i, agent) in self.spec.agents.iter().enumerate() {
             let given = actions.of(i);
@@ -148,11 +135,7 @@ impl<S: Scenario> Env for Robots<S> {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
-        match self.phase {
-            Phase::Fresh => return Err(EnvError::NotRunning("before a reset")),
-            Phase::Over => return Err(EnvError::NotRunning("after the end of the episode")),
-            Phase::Running => {}
-        }
+        self.phase.running()?;
         self.check_actions(actions)?;
         self.control(actions);
         self.world.advance();
@@ -201,12 +184,7 @@ impl<S: Scenario> Env for Robots<S> {
 impl<S: Scenario> Robots<S> {
     fn load(&mut self, mut bytes: &[u8]) -> Option<()> {
         let rest = &mut bytes;
-        let phase = match take::<1>(rest)? {
-            [0] => Phase::Fresh,
-            [1] => Phase::Running,
-            [2] => Phase::Over,
-            _ => return None,
-        };
+        let phase = Phase::from_byte(take::<1>(rest)?[0])?;
         let won = take::<1>(rest)? == [1];
         let steps = usize::try_from(u64::from_le_bytes(take(rest)?)).ok()?;
         let rng = StreamState { key: u64::from_le_bytes(take(rest)?), pos: u64::from_le_bytes(take(rest)?) };
@@ -228,11 +206,4 @@ impl<S: Scenario> Robots<S> {
         (self.rng, self.steps, self.won, self.phase) = (Stream::from_state(rng), steps, won, phase);
         Some(())
     }
-}
-
-/// Takes the first `N` bytes off.
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*first)
 }

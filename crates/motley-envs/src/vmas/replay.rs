@@ -117,28 +117,31 @@ impl<'a> Trace<'a> {
             mass: npz.get("mass")?,
             drives: npz.get("drives").ok(),
         };
-        let mut sizes = vec![
-            ("columns", columns, COLUMNS),
-            ("entities", bodies, env.world().bodies.len()),
-            ("masses", trace.mass.values.len(), bodies),
-            ("rewards", trace.rewards.values.len(), steps * envs * n),
-            ("dones", trace.dones.values.len(), steps * envs),
+        let told = |name: &str, shape: &[usize], expected: String| {
+            let task = &spec.task;
+            let text =
+                format!("this trace is not one of {task} with these settings: {name} of shape {shape:?}, expected {expected}");
+            ConfigError::Invalid(text)
+        };
+        if steps == 0 || bodies != env.world().bodies.len() || columns != COLUMNS {
+            let expected = format!("two or more times, {} entities and {COLUMNS} columns", env.world().bodies.len());
+            return Err(told("states", &trace.states.shape, expected));
+        }
+        let mut arrays = vec![
+            ("states".to_owned(), trace.states, rows, envs * env.world().bodies.len() * COLUMNS),
+            ("rewards".to_owned(), trace.rewards, steps, envs * n),
+            ("dones".to_owned(), trace.dones, steps, envs),
+            ("mass".to_owned(), trace.mass, bodies, 1),
         ];
-        if let Some(drives) = trace.drives {
-            sizes.push(("scripted forces", drives.values.len(), steps * envs * bodies * 2));
-        }
+        arrays.extend(trace.drives.map(|drives| ("drives".to_owned(), drives, steps, envs * bodies * 2)));
         for (i, agent) in spec.agents.iter().enumerate() {
-            sizes.push(("observations", trace.obs[i].values.len(), rows * envs * agent.obs.size()));
-            sizes.push(("actions", trace.actions[i].values.len(), steps * envs * 2));
+            arrays.push((format!("obs_{i}"), trace.obs[i], rows, envs * agent.obs.size()));
+            arrays.push((format!("act_{i}"), trace.actions[i], steps, envs * 2));
         }
-        for (what, found, expected) in sizes {
-            if found != expected || steps == 0 {
-                let task = &spec.task;
-                let text = format!("this trace is not one of {task} with these settings: {found} {what}, expected {expected}");
-                return Err(ConfigError::Invalid(text));
-            }
+        match arrays.into_iter().find(|(_, array, rows, width)| !array.is(*rows, *width)) {
+            Some((name, array, rows, width)) => Err(told(&name, &array.shape, format!("{rows} rows of {width} numbers"))),
+            None => Ok(trace),
         }
-        Ok(trace)
     }
 
     fn state(&self, t: usize, env: usize) -> &[f64] {
@@ -278,4 +281,46 @@ fn start(name: &str, options: &TaskOptions, trace: &Trace<'_>) -> Result<Vec<Box
         Ok(env)
     };
     (0..trace.envs).map(make).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arrays of the right number of entries in other rows, and arrays that are shorter, are refused by name.
+    #[test]
+    fn traces_of_other_shapes_are_refused() {
+        let registry = crate::Registry::builtin();
+        let name = "vmas/wheel";
+        let options = crate::registry::options(&*registry.get(name).unwrap(), &[]).unwrap();
+        let mut env = super::super::open(name, &options).unwrap();
+        let (spec, bodies) = (env.spec().clone(), env.world().bodies.len());
+        let filled = |shape: &[usize]| Array { shape: shape.to_vec(), values: vec![1.0; shape.iter().product()] };
+        let mut shapes = vec![
+            ("states".to_owned(), vec![3, 2, bodies, COLUMNS]),
+            ("rewards".to_owned(), vec![2, 2, spec.n()]),
+            ("dones".to_owned(), vec![2, 2]),
+            ("mass".to_owned(), vec![bodies]),
+            ("drives".to_owned(), vec![2, 2, bodies, 2]),
+        ];
+        for (i, agent) in spec.agents.iter().enumerate() {
+            shapes.push((format!("obs_{i}"), vec![3, 2, agent.obs.size()]));
+            shapes.push((format!("act_{i}"), vec![2, 2, 2]));
+        }
+        let whole = shapes.iter().fold(Npz::default(), |npz, (name, shape)| npz.with(name.clone(), filled(shape)));
+        assert!(check_trace(name, &options, &whole).is_ok());
+        for (array, shape) in &shapes {
+            let flat = vec![shape.iter().product()];
+            let fewer = [vec![shape[0] - 1], shape[1..].to_vec()].concat();
+            let short = Array { shape: shape.clone(), values: Vec::new() };
+            for other in [filled(&[flat, vec![1]].concat()), filled(&fewer), short] {
+                // One axis of masses is one column of them.
+                if array == "mass" && other.is(bodies, 1) {
+                    continue;
+                }
+                let text = check_trace(name, &options, &whole.clone().with(array.clone(), other)).unwrap_err().to_string();
+                assert!(text.contains("trace"), "{array}: {text}");
+            }
+        }
+    }
 }

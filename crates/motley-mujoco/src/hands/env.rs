@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Photo, RewardKind, Scene, StateSpace, Status,
-    Stream, TeamSpec,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Phase, Photo, RewardKind, Scene, StateSpace,
+    Status, Stream, TeamSpec,
 };
 
 use super::model::{SIDES, SUBSTEPS, solid, text};
@@ -12,7 +12,6 @@ use super::observe::{Hand, JOINTS, MOTORISED, MOTORS, Things, WRENCH, action_wid
 use super::rules::{Quat, scale, tumbled, wrench};
 use super::task::{Base, Play, Seen, Thing};
 use crate::engine::{Sim, model};
-use crate::phase::Phase;
 use crate::photo::{self, Camera, Look};
 use crate::view::{self, View};
 
@@ -105,6 +104,7 @@ impl HandsEnv {
     }
 
     fn check(&self, actions: Actions<'_>) -> Result<(), EnvError> {
+        actions.checked()?;
         for (i, agent) in self.spec.agents.iter().enumerate() {
             let given = actions.of(i);
             if !given.iter().all(|x| (-1.0..=1.0).contains(x)) {

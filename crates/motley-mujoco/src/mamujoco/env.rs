@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use motley_core::{
-    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Photo, RewardKind, Scene, StateSpace, Status,
-    Stream, TeamSpec,
+    ActionSpace, Actions, AgentSpec, ConfigError, Env, EnvError, Frame, ObsSpace, Phase, Photo, RewardKind, Scene, StateSpace,
+    Status, Stream, TeamSpec,
 };
 use mujoco_rs::prelude::MjModel;
 
@@ -14,7 +14,6 @@ use super::options::{ActionMap, Observe, Options};
 use super::robots::Robot;
 use super::rules::Rules;
 use crate::engine::{Sim, model};
-use crate::phase::Phase;
 use crate::photo::{self, Camera, Look};
 use crate::view::{self, View};
 

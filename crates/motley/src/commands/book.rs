@@ -320,13 +320,14 @@ mod tests {
     #[test]
     fn claims_stand_on_the_page() {
         let registry = Registry::builtin();
-        let run = |algo: &str, rate: f64| -> RunRecord {
+        let run = |algo: &str, rate: f64, seed: u64| -> RunRecord {
             let text = format!(
-                r#"{{"algo": "{algo}", "task": "skirmish/6m2m_15m", "seed": 0, "env_steps": 2000000, "config": {{"seed": 0}},
+                r#"{{"algo": "{algo}", "task": "skirmish/6m2m_15m", "seed": {seed}, "env_steps": 2000000, "config": {{"seed": {seed}}},
                 "evaluations": [{{"env_steps": 2000000, "returns": [1.0], "won": [{rate}]}}]}}"#
             );
             serde_json::from_str(&text).unwrap()
         };
+        let five = |algo: &str, rate: f64| (0..5).map(|seed| run(algo, rate, seed)).collect::<Vec<_>>();
         let options = Options {
             metric: Metric::Return,
             absolute: false,
@@ -341,15 +342,25 @@ mod tests {
             let line = text.lines().find_map(|line| line.strip_prefix(claim)).map(str::to_owned);
             line.unwrap_or(text)
         };
-        assert_eq!(cells(&[run("u-mappo", 0.75), run("mappo", 0.25)]), " 0.500: reached | 1 | 2,000,000 |");
-        assert_eq!(cells(&[run("u-mappo", 0.0), run("mappo", 0.0)]), " 0.000: no verdict | 1 | 2,000,000 |");
-        assert_eq!(cells(&[run("u-mappo", 0.75)]), "  |  |  |");
+        assert_eq!(
+            cells(&[five("u-mappo", 0.75), five("mappo", 0.25)].concat()),
+            " 0.500 [0.500, 0.500]: reached | 5 | 2,000,000 |"
+        );
+        assert_eq!(
+            cells(&[five("u-mappo", 0.0), five("mappo", 0.0)].concat()),
+            " 0.000 [0.000, 0.000]: no verdict | 5 | 2,000,000 |"
+        );
+        assert_eq!(
+            cells(&[run("u-mappo", 0.75, 0), run("mappo", 0.25, 0)]),
+            " 0.500: no verdict | 1 | 2,000,000 |",
+            "too few seeds"
+        );
+        assert_eq!(cells(&five("u-mappo", 0.75)), "  |  |  |");
         assert_eq!(cells(&[]), "  |  |  |");
         // Two forms of the algorithm are two lines that can be told apart.
-        let form =
-            "| uas-6m2m_15m/u-mappo | skirmish/6m2m_15m | u-mappo [algo.cgi_coef=0] | mappo | 2,000,000 | 0.500: reached |";
-        let text = page(&[run("u-mappo", 0.5), run("u-mappo [algo.cgi_coef=0]", 0.75), run("mappo", 0.25)]);
-        assert!(text.contains(form) && text.contains(&format!("{claim} 0.250: reached |")), "{text}");
+        let form = "| uas-6m2m_15m/u-mappo | skirmish/6m2m_15m | u-mappo [algo.cgi_coef=0] | mappo | 2,000,000 | 0.500 [0.500, 0.500]: reached |";
+        let text = page(&[five("u-mappo", 0.5), five("u-mappo [algo.cgi_coef=0]", 0.75), five("mappo", 0.25)].concat());
+        assert!(text.contains(form) && text.contains(&format!("{claim} 0.250 [0.250, 0.250]: reached |")), "{text}");
     }
 
     #[test]

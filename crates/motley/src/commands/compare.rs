@@ -146,13 +146,11 @@ fn show(report: &Report, out: &Output) {
         show_aggregates(report, out);
     }
     if !report.improvements.is_empty() {
-        let mut rows = vec![["X", "Y", "P(X > Y)", "TASKS", "LEFT OUT"].map(str::to_owned)];
-        rows.extend(
-            report
-                .improvements
-                .iter()
-                .map(|i| [i.x.clone(), i.y.clone(), interval(&i.probability, 3), i.tasks.to_string(), i.left_out.join(", ")]),
-        );
+        let mut rows = vec![["X", "Y", "P(X > Y)", "EXACT P", "TASKS", "LEFT OUT"].map(str::to_owned)];
+        rows.extend(report.improvements.iter().map(|i| {
+            let p_value = i.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
+            [i.x.clone(), i.y.clone(), interval(&i.probability, 3), p_value, i.tasks.to_string(), i.left_out.join(", ")]
+        }));
         out.line("");
         table(out, &rows);
     }
@@ -241,7 +239,7 @@ fn events(report: &Report, out: &Output) {
         }
     }
     for i in &report.improvements {
-        let mut fields = json!({ "x": i.x, "y": i.y, "tasks": i.tasks, "left_out": i.left_out.join(", ") });
+        let mut fields = json!({ "x": i.x, "y": i.y, "tasks": i.tasks, "left_out": i.left_out.join(", "), "p_value": i.p_value });
         put(&mut fields, "probability", &i.probability);
         out.event("improvement", fields);
     }

@@ -38,7 +38,11 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
     let played = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
     played.warnings().iter().for_each(|warning| out.warning(warning));
     let summary = EvalSummary::of(&played);
-    let distance = diversity(&loaded, args.seed, &pool)?;
+    // What was played is told whatever becomes of this.
+    let distance = diversity(&loaded, args.seed, &pool).unwrap_or_else(|failure| {
+        out.warning(format!("the behavioural distance could not be measured: {}", failure.message));
+        None
+    });
     let apart = distance.map_or_else(String::new, |d| format!("; behavioural distance {d:.3}"));
     out.line(format!("{} on {}: {}{apart}", loaded.algo, loaded.task, describe(&summary)));
     let mut all = fields(&args.from, &loaded.algo, &loaded.task, &summary);
@@ -51,14 +55,14 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
 
 /// How unlike an unshared team behaves, on what it meets in a few short episodes.
 fn diversity(loaded: &Loaded, seed: u64, pool: &Pool) -> Result<Option<f64>, Failure> {
-    const ENVS: usize = 4;
     const STEPS: usize = 50;
     if loaded.policy.groups().len() < 2 {
         return Ok(None);
     }
     let team = Arc::clone(loaded.policy.team());
-    let mut roll = Rollout::new(Arc::clone(&team), ENVS, STEPS, loaded.policy.memory_len());
-    let mut collector = Collector::new(team, Arc::clone(&loaded.make), seed, ENVS, 100)?;
+    let envs = if (loaded.make)()?.heavy() { 1 } else { 4 };
+    let mut roll = Rollout::new(Arc::clone(&team), envs, STEPS, loaded.policy.memory_len());
+    let mut collector = Collector::new(team, Arc::clone(&loaded.make), seed, envs, 100)?;
     collector.start(&mut roll).map_err(Failure::run)?;
     collector.collect(&loaded.policy, &mut roll, pool).map_err(Failure::run)?;
     Ok(behavioural_distance(&loaded.policy, &roll))

@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use motley_core::ConfigError;
@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::commands::config::request;
 use crate::error::Failure;
 use crate::output::Output;
+use crate::signals::Stop;
 
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(100);
@@ -171,7 +172,7 @@ pub(crate) fn run(
     parallel: Option<usize>,
     registry: &Registry,
     start: &[OsString],
-    stop: &AtomicBool,
+    stop: &Stop,
     out: &Output,
 ) -> Result<usize, Failure> {
     let (mut open, mut unreadable, told) = (Vec::new(), 0, Mutex::new(0));
@@ -201,7 +202,7 @@ pub(crate) fn run(
         for _ in 0..parallel {
             scope.spawn(|| {
                 while let Some((job, state)) =
-                    open.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop.load(Ordering::Relaxed))
+                    open.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop.asked.load(Ordering::Relaxed))
                 {
                     let end = one(job, start, *state, threads, stop);
                     failed.fetch_add(usize::from(matches!(end, End::Failed(_))), Ordering::Relaxed);
@@ -251,7 +252,7 @@ fn tell(job: &Job, end: &End, of: usize, told: &Mutex<usize>, out: &Output) {
     out.event("run", json!({ "run": dir, "outcome": outcome, "reason": reason }));
 }
 
-fn one(job: &Job, start: &[OsString], state: State, threads: usize, stop: &AtomicBool) -> End {
+fn one(job: &Job, start: &[OsString], state: State, threads: usize, stop: &Stop) -> End {
     let mut child = match job.start(start, state, threads) {
         Ok(child) => child,
         Err(error) => return End::Failed(format!("it could not be started: {error}")),
@@ -271,8 +272,8 @@ fn one(job: &Job, start: &[OsString], state: State, threads: usize, stop: &Atomi
             }
             Ok(None) => {}
         }
-        if stop.load(Ordering::Relaxed) && !std::mem::replace(&mut asked, true) {
-            ask_to_stop(&mut child);
+        if stop.asked.load(Ordering::Relaxed) && !std::mem::replace(&mut asked, true) {
+            ask_to_stop(&mut child, stop);
         }
         std::thread::sleep(LOOK);
     }
@@ -280,14 +281,17 @@ fn one(job: &Job, start: &[OsString], state: State, threads: usize, stop: &Atomi
 
 /// Asks a training to finish its update and checkpoint.
 #[cfg(unix)]
-fn ask_to_stop(child: &mut Child) {
-    // A process that is gone already needs no asking.
-    let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).stderr(Stdio::null()).status();
+fn ask_to_stop(child: &mut Child, stop: &Stop) {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    // After Ctrl-C a signal without a limit of time. A process that is gone already needs no asking.
+    let signal = if stop.interrupted() { Signal::USR1 } else { Signal::TERM };
+    let _ = kill_process(Pid::from_child(child), signal);
 }
 
 /// There is no gentle signal: the last checkpoint stands.
 #[cfg(not(unix))]
-fn ask_to_stop(child: &mut Child) {
+fn ask_to_stop(child: &mut Child, _: &Stop) {
     let _ = child.kill();
 }
 

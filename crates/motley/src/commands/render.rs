@@ -8,6 +8,7 @@ use motley_core::guard::check_frame;
 use motley_core::{Actions, Env, Frame, FrameBuf, Photo, Purpose, Scene, Shape, Status, Stream, TeamSpec};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy};
 use motley_train::Registry;
+use motley_train::evaluate::EvalError;
 use motley_train::recovery::reset_with_retries;
 use motley_view::{Image, MAX_SIDE, file, gif, html, png, raster};
 use serde_json::json;
@@ -240,6 +241,9 @@ fn play(loaded: &Loaded, seed: u64, k: usize, mode: Mode, keep: Keep) -> Result<
         let batch = ObsBatch { envs: 1, obs: &buf.obs, avail: &buf.avail };
         let rng = [stream(Purpose::EvalAct).fork(step as u64 - 1)];
         loaded.policy.act(batch, &mut memory, mode, &rng, &mut decision, &mut scratch).map_err(|e| failed(step, &e))?;
+        if let Some(agent) = decision.not_finite.take() {
+            return Err(failed(step, &EvalError::NotFinite { agent }));
+        }
         let status = advance(&mut *env, team, &decision.env, &mut buf).map_err(|e| failed(step, &e))?;
         episode.team_return += team.team_reward(&buf.rewards);
         episode.see(&mut *env, loaded, k, keep, status.done())?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use motley_core::ConfigError;
 use motley_core::error::nearest;
 use motley_envs::registry::options;
-use motley_stats::published::{self, Comparison, Published, Source, Verdict};
+use motley_stats::published::{self, Comparison, Published, Source, Undecided, Verdict};
 use motley_stats::{Estimate, FEWEST_SEEDS, RunRecord};
 use motley_train::Registry;
 use motley_train::presets::Preset;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &ReproduceArgs, registry: &Registry, start: &[OsString],
         _ => {}
     }
     let stop = Stop::listen()?;
-    let failed = jobs::run(&jobs, args.parallel, registry, start, &stop.asked, out)?;
+    let failed = jobs::run(&jobs, args.parallel, registry, start, &stop, out)?;
     if failed > 0 {
         return Err(Failure::run(format!("{failed} of {} runs failed: no verdict; give the command again to go on", jobs.len())));
     }
@@ -286,7 +286,11 @@ fn unjudged(result: &Published, c: &Comparison, form: &Form) -> Option<String> {
         (Verdict::Unknown, Some(_)) if !result.source.judges() => {
             Some(format!("the published value is {}", source(result.source)))
         }
-        (Verdict::Unknown, Some(_)) if c.at_floor => Some("both win rates are 0, so there is nothing to tell apart".into()),
+        (Verdict::Unknown, Some(_)) if c.undecided.is_some() => c.undecided.map(|why| match why {
+            Undecided::NobodyWins => "both win rates are 0, so there is nothing to tell apart".into(),
+            Undecided::EverybodyWins => "both win rates are 1, so there is nothing to tell apart".into(),
+            Undecided::FewSeeds => format!("the claim takes {} seeds of either algorithm", result.seeds),
+        }),
         (Verdict::Unknown, Some(_)) if form.is_untuned() => Some("defaults were trained, no preset is made for this task".into()),
         _ => None,
     }
@@ -386,7 +390,7 @@ mod tests {
 
     fn compared(verdict: Verdict) -> Comparison {
         let ours = Estimate { value: -70.0, low: -72.0, high: -68.0 };
-        Comparison { ours, published: Some(-71.0), band: Some((-75.0, -67.0)), at_floor: false, verdict, clear: true }
+        Comparison { ours, published: Some(-71.0), band: Some((-75.0, -67.0)), undecided: None, verdict, clear: true }
     }
 
     /// One seed has no interval, and that of a few is no more than rough.
@@ -418,7 +422,7 @@ mod tests {
     fn why_nothing_is_judged_is_told() {
         let claim = find("uas-6m2m_15m/u-qmix").unwrap();
         let form = Form { tuned: true, own: false, text: String::new() };
-        let idle = Comparison { at_floor: true, ..compared(Verdict::Unknown) };
+        let idle = Comparison { undecided: Some(Undecided::NobodyWins), ..compared(Verdict::Unknown) };
         assert!(unjudged(claim, &idle, &form).unwrap().contains("both win rates are 0"));
         assert_eq!(unjudged(claim, &compared(Verdict::Reached), &form), None);
     }

@@ -8,7 +8,7 @@ use motley_train::Registry;
 use motley_view::file;
 use serde_json::json;
 
-use crate::args::{SweepArgs, TrainArgs};
+use crate::args::{GRACE, SweepArgs, TrainArgs};
 use crate::commands::jobs::{self, Job, State};
 use crate::commands::plot::drawn;
 use motley_run::shell;
@@ -52,7 +52,7 @@ fn local(
     out: &Output,
 ) -> Result<u8, Failure> {
     let stop = Stop::listen()?;
-    let failed = jobs::run(jobs, args.parallel, registry, start, &stop.asked, out)?;
+    let failed = jobs::run(jobs, args.parallel, registry, start, &stop, out)?;
     let mut done = 0;
     for job in jobs {
         done += usize::from(job.state(registry)? == State::Done);
@@ -115,7 +115,7 @@ fn train_args(job: &Job, state: State) -> TrainArgs {
         State::Stopped => (Some(job.dir.clone()), job.again(), None),
         _ => (None, job.words.clone(), Some(job.dir.clone())),
     };
-    TrainArgs { words, resume, config: None, out, trust: false }
+    TrainArgs { words, resume, config: None, out, trust: false, grace: GRACE }
 }
 
 /// Writes the script of a job array beside the runs.

@@ -30,6 +30,12 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
     };
     let run = trainer.folder().root().to_owned();
     let info = trainer.folder().info()?;
+    let farewell = format!(
+        "an update was still at work {} s after SIGTERM: the last checkpoint stands (go on with: motley train --resume {})",
+        args.grace,
+        shell::path(&run)
+    );
+    stop.end_within(Duration::from_secs(args.grace), farewell)?;
     let total: u64 = trainer.total_steps();
     let asked = args.resume.is_none() || args.words.iter().any(|word| word.starts_with("total_steps"));
     if asked && trainer.last_step() > total {

@@ -69,8 +69,8 @@ fn made() -> Npz {
         vec![STEPS],
     ];
     let names = ["ticks", "obs", "state", "avail", "actions", "reward", "done"];
-    let arrays = lists.into_iter().zip(shapes).map(|(values, shape)| Array { shape, values, texts: Vec::new() });
-    let file = Npz::default().with("ep0_battle_won", Array { shape: Vec::new(), values: vec![0.0], texts: Vec::new() });
+    let arrays = lists.into_iter().zip(shapes).map(|(values, shape)| Array { shape, values });
+    let file = Npz::default().with("ep0_battle_won", Array { shape: Vec::new(), values: vec![0.0] });
     names.into_iter().zip(arrays).fold(file, |file, (name, array)| file.with(format!("ep0_{name}"), array))
 }
 

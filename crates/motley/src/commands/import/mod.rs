@@ -134,6 +134,9 @@ pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Resul
     let (algo, config) = (plan.algorithm.name(), plan.settings.to_table());
     let bundle = to_bundle(&policy, algo, &config, 0, summary.return_mean).map_err(Failure::run)?;
     let bundle = signed(bundle, mark(&*plan.task, &plan.settings).as_deref());
+    if let Some(above) = dir.parent() {
+        std::fs::create_dir_all(above).map_err(|e| Failure::run(format!("{}: {e}", above.display())))?;
+    }
     write_bundle(&RealDisk, &dir, &bundle)?;
     out.line(format!("written: {} ({algo} on {}): {}", args.out.display(), plan.team.task, describe(&summary)));
     let mut fields = Map::new();

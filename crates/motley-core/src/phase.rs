@@ -1,10 +1,10 @@
-//! Where an episode stands.
+//! Where an episode stands: what environments keep to refuse steps outside one.
 
-use motley_core::EnvError;
+use crate::error::EnvError;
 
 /// Before a reset, under way, or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Not reset yet.
     Fresh,
     /// Under way.
@@ -15,7 +15,7 @@ pub(crate) enum Phase {
 
 impl Phase {
     /// From what `as u8` gave.
-    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+    pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Fresh, Self::Running, Self::Over].into_iter().find(|phase| *phase as u8 == byte)
     }
 
@@ -23,7 +23,7 @@ impl Phase {
     ///
     /// # Errors
     /// [`EnvError::NotRunning`] where not.
-    pub(crate) fn running(self) -> Result<(), EnvError> {
+    pub fn running(self) -> Result<(), EnvError> {
         match self {
             Self::Fresh => Err(EnvError::NotRunning("before a reset")),
             Self::Over => Err(EnvError::NotRunning("after the end of the episode")),
