@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use motley_core::guard::{check_frame, out_of_bounds};
+use motley_core::spec::check_names;
 use motley_core::{
     ActionMeaning, ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, TeamSpec,
 };
@@ -238,9 +239,10 @@ impl Trial<'_> {
         let spec = self.copy()?.spec;
         ensure(spec.n() > 0, || "the team has no agents".into())?;
         ensure(spec.state.row() > 0, || "the state is empty".into())?;
-        for (i, agent) in spec.agents.iter().enumerate() {
+        check_names(&spec.agents)?;
+        for agent in &spec.agents {
             let name = &agent.name;
-            ensure(spec.agents[..i].iter().all(|a| a.name != *name), || format!("two agents are called \"{name}\""))?;
+            agent.check()?;
             ensure(agent.obs.size() > 0, || format!("agent \"{name}\" observes nothing"))?;
             ensure(agent.obs.low <= agent.obs.high, || format!("agent \"{name}\": its observation bounds are reversed"))?;
             let actions = agent.action.mask_len();
@@ -257,10 +259,9 @@ impl Trial<'_> {
             let said = |(k, m): (usize, &ActionMeaning)| *m != ActionMeaning::Never && agent.meaning[..k].contains(m);
             let twice = agent.meaning.iter().enumerate().position(said);
             ensure(twice.is_none(), || format!("agent \"{name}\": action {} means what one before it does", twice.unwrap_or(0)))?;
-            ensure(agent.noop.is_none_or(|a| a < actions), || format!("agent \"{name}\": its no-op is not among its actions"))?;
             for range in [&agent.position, &agent.velocity].into_iter().flatten() {
-                ensure(range.start < range.end && range.end <= agent.obs.size(), || {
-                    format!("agent \"{name}\": entries {range:?} lie outside an observation of {}", agent.obs.size())
+                ensure(!range.is_empty(), || {
+                    format!("agent \"{name}\": its position or velocity is no entry of its observation")
                 })?;
             }
         }

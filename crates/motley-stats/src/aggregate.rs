@@ -8,6 +8,8 @@ use crate::StatsError;
 pub struct Scores(Vec<Vec<f64>>);
 
 impl Scores {
+    /// A table of one list of runs a task.
+    ///
     /// # Errors
     /// [`StatsError::Empty`], [`StatsError::NotFinite`].
     pub fn new(tasks: Vec<Vec<f64>>) -> Result<Self, StatsError> {

@@ -38,6 +38,8 @@ const KNOWN: [(&str, Option<bool>, Rules, f64, f64); 8] = [
 const NON_MONOTONIC_RANDOM: f64 = (8.0 - 4.0 * 12.0) / 9.0;
 
 impl Bounds {
+    /// The values that are scored 0 and 1.
+    ///
     /// # Errors
     /// [`StatsError::Parameter`] unless both are finite and `low < high`.
     pub fn new(low: f64, high: f64) -> Result<Self, StatsError> {

@@ -2,7 +2,8 @@
 //!
 //! Everything here is enumerated or solved in f64, nothing is sampled but the games themselves: values come from a linear
 //! solve, expectations from sums over all joint actions. What the papers state as theorems are inequalities between numbers
-//! that this crate computes, and its tests hold them to be so.
+//! that this crate computes, and its tests hold them to be so: several quantities (credit assignment, what sharing costs, the bilinear
+//! game) are here for those tests and for whoever wants to compute them; `motley theory` reports on the others.
 //!
 //! Sources: Kuba et al., "Trust Region Policy Optimisation in Multi-Agent Reinforcement Learning" (ICLR 2022); Kuba et al.,
 //! "Heterogeneous-Agent Mirror Learning" (2022); Zhong et al., "Heterogeneous-Agent Reinforcement Learning" (JMLR 2024,

@@ -103,10 +103,11 @@ impl<'a> Page<'a> {
         self.runs.iter().filter(|r| r.task == row.task && r.algo == row.algo).collect()
     }
 
-    /// The rows that a published result is about: of its metric, rules and algorithm, or the other one of its claim.
+    /// The rows that a published result is about: of its metric, rules and algorithm, or the other one of its claim, which is told in its
+    /// own metric.
     fn beside(&self, p: &Published, algo: &str) -> Vec<&TaskRow> {
         let same = |row: &&TaskRow| self.of_row(row).first().is_some_and(|r| beside::is_same(r, p, algo, self.registry));
-        self.rows().iter().filter(|_| p.metric == self.metric).filter(same).collect()
+        self.rows().iter().filter(|_| p.metric == self.metric || p.against.is_some()).filter(same).collect()
     }
 
     /// The value and the verdict that `motley reproduce` would tell of the runs of these rows.
@@ -168,7 +169,7 @@ impl<'a> Page<'a> {
             return lines;
         }
         format!(
-            "## What is claimed\n\nThat one algorithm is better than another on the same budget. A blank means that not both were trained here, \
+            "## What is claimed\n\nThat one algorithm is better than another on the same budget; the difference is of what the claim is about, win rates so far. A blank means that not both were trained here, \
              with the same rules.\n\n\
              | claim | task | algorithm | better than | at env steps | difference | seeds | env steps |\n\
              |---|---|---|---|---|---|---|---|\n{lines}\n"
