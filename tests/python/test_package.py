@@ -1,11 +1,14 @@
 """The package `motley`: PettingZoo's own tests on every native task, shared arrays, training, acting."""
 
+import dataclasses
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 import warnings
@@ -321,8 +324,6 @@ def test_a_mask_is_kept_and_bad_input_is_named(trained):
 
 
 def test_fault_half_a_line_and_no_line_of_a_run_at_work_are_borne(trained, tmp_path):
-    import shutil
-
     folder = shutil.copytree(trained[0].path, tmp_path / "run")
     with open(folder / "metrics.jsonl", "a") as log:
         log.write('{"env_steps": 12')
@@ -478,9 +479,21 @@ except KeyboardInterrupt as stop:
     assert run.info["env_steps"] >= goal and run.info["status"] == "done"
 
 
-def test_long_calls_leave_the_interpreter_to_others():
-    import threading
+def test_teams_are_compared_and_hashed():
+    teams = [motley.make("mpe/simple_tag_v3", continuous=flag).team for flag in (True, True, False)]
+    assert teams[0] == teams[1] != teams[2] and len({*teams}) == 2
+    assert len({agent for team in teams for agent in team.agents}) == 2 * len(teams[0].agents)
+    bounds = ((-1.0,) * 2000, (1.0,) * 2000)
+    wide = dataclasses.replace(teams[0].agents[0], action=("box", *bounds))
+    off = dataclasses.replace(wide, action=("box", bounds[0], (*bounds[1][:1000], 2.0, *bounds[1][1001:])))
+    mine, theirs = (dataclasses.replace(teams[0], agents=(agent, *teams[0].agents[1:])) for agent in (wide, off))
+    policy = types.SimpleNamespace(team=mine)
+    motley.Policy.check(policy, mine)
+    with pytest.raises(ValueError, match="adversary_0"):
+        motley.Policy.check(policy, theirs)
 
+
+def test_long_calls_leave_the_interpreter_to_others():
     envs = motley.make_vec("mpe/simple_world_comm_v3", 4000, threads=1)
     envs.reset(seed=0)
     ticks, running = [], True

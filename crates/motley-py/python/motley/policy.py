@@ -36,7 +36,7 @@ class Policy:
     def check(self, team: Team) -> None:
         """Refuses a team other than the one that this was trained for; the text names the difference."""
         if (self.team.task, self.team.version) == (team.task, team.version) and self.team.names == team.names:
-            mine, theirs = ([(a.obs_shape, str(a.action)) for a in t.agents] for t in (self.team, team))
+            mine, theirs = ([(a.obs_shape, a.action) for a in t.agents] for t in (self.team, team))
             odd = next((k for k, (a, b) in enumerate(zip(mine, theirs)) if a != b), None)
             if odd is None:
                 return

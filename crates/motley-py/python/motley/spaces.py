@@ -22,4 +22,7 @@ def action_space(agent: Agent) -> spaces.Space:
     kind = agent.action[0]
     if kind == "discrete":
         return spaces.Discrete(agent.action[1])
-    return spaces.MultiDiscrete(agent.action[1]) if kind == "multi" else spaces.Box(agent.action[1], agent.action[2], dtype=np.float32)
+    if kind == "multi":
+        return spaces.MultiDiscrete(agent.action[1])
+    low, high = (np.array(bounds, np.float32) for bounds in agent.action[1:])
+    return spaces.Box(low, high, dtype=np.float32)

@@ -11,7 +11,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Agent:
-    """One agent: what it observes and what it can do. `action` is `("discrete", n)`, `("multi", [n, ...])` or `("box", low, high)`."""
+    """One agent: what it observes and what it can do. `action` is `("discrete", n)`, `("multi", (n, ...))` or
+    `("box", low, high)` with tuples of bounds."""
 
     name: str
     kind: str
@@ -20,9 +21,10 @@ class Agent:
     obs_high: float
     action: tuple[Any, ...]
     noop: int | None
-    obs: slice = field(repr=False)
-    mask: slice = field(repr=False)
-    act: slice = field(repr=False)
+    # Slices have no hash before Python 3.12.
+    obs: slice = field(repr=False, hash=False)
+    mask: slice = field(repr=False, hash=False)
+    act: slice = field(repr=False, hash=False)
 
     @property
     def discrete(self) -> bool:
@@ -53,10 +55,9 @@ class Team:
             if kind == "Discrete":
                 action, mask, width = ("discrete", value), value, 1
             elif kind == "MultiDiscrete":
-                action, mask, width = ("multi", value), sum(value), len(value)
+                action, mask, width = ("multi", tuple(value)), sum(value), len(value)
             else:
-                low, high = (np.array(value[k], np.float32) for k in ("low", "high"))
-                action, mask, width = ("box", low, high), 0, len(low)
+                action, mask, width = ("box", tuple(value["low"]), tuple(value["high"])), 0, len(value["low"])
             sizes = (int(np.prod(obs["shape"])), mask, width)
             spans = [slice(start, start + size) for start, size in zip(at, sizes)]
             at = [start + size for start, size in zip(at, sizes)]
