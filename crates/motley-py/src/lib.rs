@@ -13,9 +13,10 @@ use motley_train::Registry;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-pyo3::create_exception!(_native, Error, PyRuntimeError, "A run or an environment that failed.");
-pyo3::create_exception!(_native, ConfigError, PyValueError, "A name or a setting that cannot be used.");
-pyo3::create_exception!(_native, MissingError, PyRuntimeError, "A part outside Motley that is missing, with the mend.");
+// Named after the package, where pickles look for them.
+pyo3::create_exception!(motley, Error, PyRuntimeError, "A run or an environment that failed.");
+pyo3::create_exception!(motley, ConfigError, PyValueError, "A name or a setting that cannot be used.");
+pyo3::create_exception!(motley, MissingError, PyRuntimeError, "A part outside Motley that is missing, with the mend.");
 
 fn config_error(error: motley_core::ConfigError) -> PyErr {
     match error {
