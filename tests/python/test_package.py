@@ -479,6 +479,38 @@ except KeyboardInterrupt as stop:
     assert run.info["env_steps"] >= goal and run.info["status"] == "done"
 
 
+def test_draws_depend_on_the_seed_and_on_the_calls_before(trained):
+    obs, _ = motley.make("mpe/simple_spread_v3").reset(seed=0)
+
+    def draws(policy, seed, calls=30):
+        return [tuple(policy.act(obs, deterministic=False, seed=seed)[0].values()) for _ in range(calls)]
+
+    policy = motley.load(trained[0])
+    seventh = draws(policy, 7)
+    assert len(set(seventh)) > 1, "the steps of an episode differ"
+    assert draws(policy, 8) != seventh and draws(policy, 7) == seventh, "another seed starts its own count"
+    assert draws(policy, 7) != seventh and draws(motley.load(trained[0]), 7) == seventh
+    assert draws(policy, None) != draws(motley.load(trained[0]), None)
+    before = draws(policy, 9, 10)
+    policy.act(obs)
+    draws(policy, None, 3)
+    assert before + draws(policy, 9, 20) == draws(motley.load(trained[0]), 9), "other calls do not count"
+
+
+def test_memory_of_one_batch_size_is_kept(trained):
+    policy = motley.load(trained[0])
+    for size in (1, 5, 3):
+        policy.act({name: np.zeros((size, 18), np.float32) for name in policy.team.names})
+    assert list(policy._rooms) == [3]
+
+
+def test_fault_numbers_of_the_network_that_are_not_finite_are_an_error(trained):
+    policy = motley.load(trained[0])
+    obs = {name: np.full(18, 3e38, np.float32) for name in policy.team.names}
+    with pytest.raises(motley.Error, match='network of agent "agent_0" puts out is not finite'):
+        policy.act(obs, state=np.full(policy.act({k: np.zeros(18) for k in obs})[1].shape, 3e38))
+
+
 def test_teams_are_compared_and_hashed():
     teams = [motley.make("mpe/simple_tag_v3", continuous=flag).team for flag in (True, True, False)]
     assert teams[0] == teams[1] != teams[2] and len({*teams}) == 2

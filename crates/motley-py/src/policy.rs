@@ -7,6 +7,7 @@ use motley_core::{Purpose, Stream};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy as _, TeamPolicy};
 use motley_run::{RealDisk, RunView, is_bundle, neither, read_bundle};
 use motley_train::bundle::{PolicyInfo, from_bundle};
+use motley_train::evaluate::EvalError;
 use pyo3::prelude::*;
 
 use crate::array::Array;
@@ -90,6 +91,9 @@ impl Policy {
             let batch = ObsBatch { envs: room.envs, obs: obs.f32(), avail };
             let mode = if greedy { Mode::Greedy } else { Mode::Sample };
             self.policy.act(batch, memory.f32(), mode, &rng, decision, scratch).map_err(failed)?;
+            if let Some(agent) = decision.not_finite.take() {
+                return Err(failed(EvalError::NotFinite { agent }));
+            }
             room.actions.get().lock().f32().copy_from_slice(&decision.env);
             room.log_probs.get().lock().f32().copy_from_slice(&decision.log_probs);
             Ok(())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +17,43 @@ if TYPE_CHECKING:
 
 
 class Policy:
-    """What a run learned, ready to act. It holds no episode: recurrent memory goes in and comes out."""
+    """What a run learned, ready to act. It holds no episode: recurrent memory goes in and comes out.
+
+    A pickle or a `copy.deepcopy` of it reads the same folder anew.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._engine = _native.Policy(os.fspath(path))
+        self._path = os.path.abspath(path)
+        self._engine = _native.Policy(self._path)
         self.team = Team.parse(self._engine.team)
         self.algo, self.task, self.env_steps, self.eval_return_mean, self.config = self._engine.info
+        # Batches as a rule are of one size.
         self._rooms: dict[int, tuple[Any, ...]] = {}
-        self._acts = 0
+        # What names the draws: a seed and how many calls have drawn with it; the own one is that of calls without a seed.
+        self._own_seed, self._own_draws = secrets.randbits(63), 0
+        self._seed: int | None = None
+        self._draws = 0
         # Calls of one batch size share arrays.
         self._lock = threading.Lock()
 
     def _room(self, envs: int) -> tuple[Any, ...]:
         if envs not in self._rooms:
             room = self._engine.room(envs)
-            self._rooms[envs] = (room, *(np.asarray(array) for array in room.arrays))
+            self._rooms = {envs: (room, *(np.asarray(array) for array in room.arrays))}
         return self._rooms[envs]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._path,)
+
+    def _drawing(self, seed: int | None) -> tuple[int, int]:
+        """What names the draws of the next call."""
+        if seed is None:
+            self._own_draws += 1
+            return self._own_seed, self._own_draws - 1
+        if seed != self._seed:
+            self._seed, self._draws = seed, 0
+        self._draws += 1
+        return seed, self._draws - 1
 
     def check(self, team: Team) -> None:
         """Refuses a team other than the one that this was trained for; the text names the difference."""
@@ -60,6 +82,11 @@ class Policy:
         `obs`: agent to its observation, or to `[batch, *obs_shape]`; a dictionary with `observation` and `action_mask` is
         taken apart. `mask`: agent to its available choices. `state`: the recurrent memory that the last call returned, none at
         the start of an episode. Agents that are not in `obs` are dead. Returns the actions of those that are, and the memory.
+
+        `deterministic`: the likeliest action of each agent; without it actions are drawn from what the policy thinks of them.
+        `seed`: draws depend on it, on how many calls of this policy in turn have drawn with it, and on the place in the batch: given
+        with every call of an episode, the steps differ and the episode can be repeated. Another seed starts its own count; to repeat
+        the same one, load the policy anew. Without a seed draws are other ones in each process.
         """
         for what, given in (("obs", obs), ("mask", mask or {})):
             unknown = [name for name in given if name not in self.team.names]
@@ -87,12 +114,7 @@ class Policy:
                 if not given.any(axis=1).all():
                     raise ValueError(f"action mask of agent {agent.name!r}: no action is available")
                 avail[:, agent.mask] = given
-        if seed is None:
-            seed, step = 0, self._acts
-            self._acts += 1
-        else:
-            step = 0
-        self._engine.act(room, deterministic, seed, step)
+        self._engine.act(room, deterministic, *((0, 0) if deterministic else self._drawing(seed)))
         chosen = {}
         for agent in (a for a in self.team.agents if a.name in obs):
             numbers = actions[:, agent.act].copy()
