@@ -1,5 +1,6 @@
 """The package `motley`: PettingZoo's own tests on every native task, shared arrays, training, acting."""
 
+import copy
 import dataclasses
 import os
 import pathlib
@@ -479,6 +480,24 @@ except KeyboardInterrupt as stop:
     assert run.info["env_steps"] >= goal and run.info["status"] == "done"
 
 
+def test_exceptions_and_environments_and_policies_survive_a_pickle(trained):
+    import cloudpickle  # Gymnasium brings it.
+
+    copies = [copy.deepcopy, *(lambda thing, by=by: by.loads(by.dumps(thing)) for by in (pickle, cloudpickle))]
+    env, policy = motley.make("mpe/simple_tag_v3", render_mode="rgb_array", continuous=True), motley.load(trained[0])
+    obs, _ = motley.make("mpe/simple_spread_v3").reset(seed=0)
+    expected = env.reset(seed=4)[0]
+    for again in copies:
+        for kind in (motley.Error, motley.ConfigError, motley.MissingError):
+            error = again(kind("why"))
+            assert type(error) is kind and error.args == ("why",)
+        other = again(env)
+        assert (other.team, other.render_mode, other.agents) == (env.team, "rgb_array", [])
+        assert other.reset(seed=4)[0].keys() == expected.keys() and env.agents
+        np.testing.assert_array_equal(other.state(), env.state())
+        assert again(policy).act(obs)[0] == policy.act(obs)[0]
+
+
 def test_draws_depend_on_the_seed_and_on_the_calls_before(trained):
     obs, _ = motley.make("mpe/simple_spread_v3").reset(seed=0)
 
@@ -523,6 +542,43 @@ def test_teams_are_compared_and_hashed():
     motley.Policy.check(policy, mine)
     with pytest.raises(ValueError, match="adversary_0"):
         motley.Policy.check(policy, theirs)
+
+
+def test_actions_of_another_shape_are_refused():
+    envs = motley.make_vec("mpe/simple_spread_v3", 4)
+    envs.reset(seed=0)
+    for odd in (1, np.ones(3), np.ones((1, 3)), np.ones((4, 1))):
+        with pytest.raises(ValueError, match=r"expected shape \(4, 3\)"):
+            envs.step(odd)
+    envs.step(np.ones((4, 3), int))
+
+
+def test_episodes_without_a_seed_differ_also_after_a_state_was_set():
+    seen = []
+    for _ in range(2):
+        env = motley.make("mpe/simple_spread_v3")
+        env.reset(seed=0)
+        state = env.get_state()
+        env = motley.make("mpe/simple_spread_v3")
+        env.set_state(state)
+        env.reset()
+        seen.append(env.state())
+    assert (seen[0] != seen[1]).any()
+    envs = [motley.make_vec("mpe/simple_v3", 2, autoreset_mode="Disabled") for _ in range(2)]
+    for env in envs:
+        env.reset(options={"reset_mask": np.array([True, False])})
+        env.reset(options={"reset_mask": np.array([False, True])})
+    assert (envs[0].state != envs[1].state).any(axis=1).all()
+
+
+def test_options_that_a_reset_does_not_know_warn():
+    env = motley.make("mpe/simple_v3")
+    with pytest.warns(UserWarning, match="no options 'numpy_sed'"):
+        env.reset(options={"numpy_sed": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.reset(options={})
+        env.reset(options={"numpy_seed": 1})
 
 
 def test_long_calls_leave_the_interpreter_to_others():

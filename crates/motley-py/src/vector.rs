@@ -249,9 +249,17 @@ fn parts<'a, T>(mut all: &'a mut [T], len: usize) -> impl FnMut() -> &'a mut [T]
 
 #[pymethods]
 impl Vector {
-    /// `n` copies of the task, not yet reset; `settings` are `key=value` without `task.`.
+    /// `n` copies of the task, not yet reset; `settings` are `key=value` without `task.`, `seed` names their streams until a reset does.
     #[new]
-    fn new(py: Python<'_>, task: &str, settings: Vec<String>, n: usize, autoreset: &str, threads: usize) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        task: &str,
+        settings: Vec<String>,
+        n: usize,
+        autoreset: &str,
+        threads: usize,
+        seed: u64,
+    ) -> PyResult<Self> {
         let autoreset = match autoreset {
             "SameStep" => Autoreset::SameStep,
             "NextStep" => Autoreset::NextStep,
@@ -270,7 +278,7 @@ impl Vector {
                         Held::Any(known.make(&options)?)
                     };
                     let (was_alive, error) = (Vec::new(), None);
-                    copies.push(Copy { held, seed: 0, episode: 0, index, over: true, steps: 0, was_alive, error });
+                    copies.push(Copy { held, seed, episode: 0, index, over: true, steps: 0, was_alive, error });
                 }
                 let team = match copies.first_mut() {
                     Some(copy) => TeamSpec::clone(copy.held.env().spec()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -15,11 +16,15 @@ from .vector import VectorEnv
 
 
 class ParallelEnv(Base):
-    """One copy of a task. The dead leave `agents`; the final observation of an ended episode is the true one."""
+    """One copy of a task. The dead leave `agents`; the final observation of an ended episode is the true one.
+
+    A pickle or a `copy.deepcopy` of it is another copy of the same task with the same settings, before its first reset.
+    """
 
     def __init__(self, task: str, *, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode not in (None, "rgb_array", "human"):
             raise ValueError(f"render_mode {render_mode!r}: rgb_array, or human in a notebook")
+        self._made = functools.partial(type(self), task, render_mode=render_mode, **settings)
         self._envs = VectorEnv(task, 1, autoreset_mode="Disabled", threads=1, **settings)
         self.team, self.render_mode = self._envs.team, render_mode
         self.possible_agents = self.team.names
@@ -29,6 +34,9 @@ class ParallelEnv(Base):
         self.action_spaces = {a.name: action_space(a) for a in self.team.agents}
         self.state_space = spaces.Box(-np.inf, np.inf, (self.team.state_size,), np.float32)
         self._agents = {a.name: (i, a) for i, a in enumerate(self.team.agents)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._made, ()
 
     def observation_space(self, agent: str) -> spaces.Space:
         return self.observation_spaces[agent]
@@ -47,10 +55,14 @@ class ParallelEnv(Base):
         return seen
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """A new episode. `options={"numpy_seed": s}` starts that of mpe2's `reset(seed=s)` (`mpe/...` only)."""
+        """A new episode. `options={"numpy_seed": s}` starts that of mpe2's `reset(seed=s)` (`mpe/...` only); other options warn."""
+        known = dict(options or {})
+        numpy_seed = known.pop("numpy_seed", None)
+        if known:
+            warnings.warn(f"{self.team.task}: reset knows no options {', '.join(map(repr, known))}; there is numpy_seed", stacklevel=2)
         self._envs.reset(seed=seed)
-        if options and "numpy_seed" in options:
-            self._envs._engine.reset_from(0, int(options["numpy_seed"]))
+        if numpy_seed is not None:
+            self._envs._engine.reset_from(0, int(numpy_seed))
         self.agents = [name for name, (i, _) in self._agents.items() if self._envs.alive[0, i]]
         return self._seen(self.agents), {name: {} for name in self.agents}
 

@@ -31,7 +31,8 @@ class VectorEnv:
         if mode not in AUTORESET:
             raise ValueError(f"autoreset_mode {autoreset_mode!r}: one of {', '.join(AUTORESET)}")
         written = [setting(name, value) for name, value in settings.items()]
-        self._engine = _native.Vector(task, written, num_envs, mode, threads)
+        # Who names no seed gets other episodes each time.
+        self._engine = _native.Vector(task, written, num_envs, mode, threads, secrets.randbits(63))
         self.team = Team.parse(self._engine.team)
         self.num_envs, self.agents = num_envs, self.team.names
         self.metadata = {"autoreset_mode": mode, "render_modes": ["rgb_array"]}
@@ -84,13 +85,12 @@ class VectorEnv:
         return self._actions
 
     def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """Starts episodes in all copies, or in those of `options["reset_mask"]`. An integer seed names copy k's streams seed, k."""
+        """Starts episodes in all copies, or in those of `options["reset_mask"]`. An integer seed names copy k's streams seed, k;
+        where none ever was given, episodes are other ones each time."""
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), dtype=bool)
         if mask.shape != (self.num_envs,):
             raise ValueError(f"reset_mask: expected shape ({self.num_envs},), found {mask.shape}")
         seeds: list[int] | None = None
-        if seed is None and not self._started:
-            seed = secrets.randbits(63)
         if isinstance(seed, (int, np.integer)):
             seeds = [int(seed)] * self.num_envs
         elif seed is not None:
@@ -112,7 +112,10 @@ class VectorEnv:
                     raise ValueError(f"{self.team.task}: no action for agent {agent.name!r}")
                 write_actions(self.team, agent, actions[agent.name], self._actions[:, agent.act])
         elif actions is not None and actions is not self._actions:
-            self._actions[...] = actions
+            array = np.asarray(actions, np.float32)
+            if array.shape != self._actions.shape:
+                raise ValueError(f"{self.team.task}: actions: expected shape {self._actions.shape}, found {array.shape}")
+            self._actions[...] = array
         self._engine.step()
         return self.obs, self._rewards, self._status == 1, self._status == 2, self._infos()
 
