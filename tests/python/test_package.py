@@ -480,6 +480,28 @@ except KeyboardInterrupt as stop:
     assert run.info["env_steps"] >= goal and run.info["status"] == "done"
 
 
+def test_workers_find_modules_where_this_process_does(tmp_path):
+    place, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    place.mkdir()
+    elsewhere.mkdir()
+    (place / "conveyor.py").write_text("from mpe2 import simple_v3\n\ndef make():\n    return simple_v3.parallel_env()\n")
+    (place / "run.py").write_text(
+        "import conveyor, motley\n"
+        "settings = {'preset': 'none', 'num_envs': 2, 'algo.rollout_steps': 25, 'eval.episodes': 1}\n"
+        "run = motley.train('ippo', conveyor.make, settings, total_steps=50, out='run', progress=False)\n"
+        "print(run.info['task'], len(motley.make('py:conveyor:make').possible_agents))\n"
+    )
+    given = {k: v for k, v in os.environ.items() if k not in ("MOTLEY_PYTHON", "VIRTUAL_ENV")}
+    done = subprocess.run([sys.executable, place / "run.py"], cwd=elsewhere, env=given, capture_output=True, text=True)
+    assert done.stdout.split() == ["py:conveyor:make", "1"], done.stderr
+    # Another interpreter has modules of its own.
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    done = subprocess.run([sys.executable, place / "run.py"], cwd=elsewhere, env={**given, "MOTLEY_PYTHON": str(other)}, capture_output=True, text=True)
+    assert 'MissingError: the Python module "conveyor" is missing' in done.stderr
+
+
 def test_exceptions_and_environments_and_policies_survive_a_pickle(trained):
     import cloudpickle  # Gymnasium brings it.
 

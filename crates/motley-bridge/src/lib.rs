@@ -16,7 +16,9 @@ mod python;
 mod spec;
 mod told;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 #[cfg(unix)]
 pub use env::ForeignEnv;
@@ -31,4 +33,20 @@ pub fn interpreter() -> PathBuf {
     }
     let active = std::env::var_os("VIRTUAL_ENV").map(|root| PathBuf::from(root).join("bin").join("python"));
     active.filter(|python| python.exists()).unwrap_or_else(|| "python3".into())
+}
+
+/// An interpreter, and what its workers are given as PYTHONPATH.
+static FOLDERS: Mutex<Option<(PathBuf, OsString)>> = Mutex::new(None);
+
+/// Has workers of `interpreter` look for modules in `folders` (as PYTHONPATH has them) first: a program in that interpreter finds
+/// modules beside its script, say, where a worker would not. Workers of any other interpreter are not told.
+pub fn look_in(interpreter: PathBuf, folders: OsString) {
+    *FOLDERS.lock().unwrap_or_else(PoisonError::into_inner) = Some((interpreter, folders));
+}
+
+/// Where workers of this interpreter look first.
+#[cfg(unix)]
+fn folders_of(interpreter: &std::path::Path) -> Option<OsString> {
+    let told = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    told.as_ref().filter(|(named, _)| named == interpreter).map(|(_, folders)| folders.clone())
 }

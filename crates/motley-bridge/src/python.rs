@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use crate::interpreter;
 use crate::spec::ADAPTERS;
+use crate::{folders_of, interpreter};
 
 /// Ends the worker when Motley has gone.
 const GUARD: &str = include_str!("../python/guard.py");
@@ -17,7 +17,11 @@ const WORKER: &str = include_str!("../python/worker.py");
 /// # Errors
 /// What the system says.
 pub(crate) fn start(link: OwnedFd) -> std::io::Result<Child> {
-    let mut command = Command::new(interpreter());
+    let interpreter = interpreter();
+    let mut command = Command::new(&interpreter);
+    if let Some(folders) = folders_of(&interpreter) {
+        command.env("PYTHONPATH", folders);
+    }
     command.arg("-c").arg(format!("{GUARD}\n{ADAPTERS}\n{WORKER}"));
     // Nothing is written to its standard output: the guard sees there that this end has gone.
     command.stdin(Stdio::from(link)).stdout(Stdio::piped()).stderr(Stdio::inherit());

@@ -9,7 +9,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::train::told;
-use crate::{config_error, failed};
+use crate::{config_error, failed, share_path};
 
 /// Some of a run's environments; the learner's bytes go in, its own come out.
 #[pyclass(frozen)]
@@ -37,6 +37,7 @@ impl Worker {
         end: usize,
         threads: usize,
     ) -> PyResult<Self> {
+        share_path(py)?;
         let job = Job { algo, task, config };
         let worker = py.detach(|| motley_train::crew::Worker::new(&Registry::builtin(), &job, first..end, threads));
         Ok(Self { worker: Mutex::new(worker.map_err(refused)?) })

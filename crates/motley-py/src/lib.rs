@@ -8,6 +8,7 @@ mod train;
 mod vector;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use motley_train::Registry;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -32,6 +33,19 @@ fn run_error(error: motley_run::RunError) -> PyErr {
 
 fn failed(error: impl std::fmt::Display) -> PyErr {
     Error::new_err(error.to_string())
+}
+
+/// Environments by name are made in workers: what this process can import by now they can too, where they run in this interpreter.
+fn share_path(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    // No interpreter is named where Python is part of another program.
+    let Ok(interpreter) = sys.getattr("executable")?.extract::<PathBuf>() else { return Ok(()) };
+    let entries = sys.getattr("path")?.try_iter()?.filter_map(|entry| entry.ok()?.extract::<PathBuf>().ok());
+    // The folder that it was started in comes first there too; one with a colon in its name cannot be told.
+    let usable = entries.filter(|entry| !entry.as_os_str().is_empty() && std::env::join_paths([entry]).is_ok());
+    let folders = std::env::join_paths(usable.filter_map(|entry| std::path::absolute(entry).ok())).map_err(failed)?;
+    motley_bridge::look_in(interpreter, folders);
+    Ok(())
 }
 
 /// Runs the command line with these words; the exit code.

@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::array::Array;
 use crate::crew::PyCrew;
-use crate::{config_error, failed, run_error};
+use crate::{config_error, failed, run_error, share_path};
 
 /// An environment whose adapter Python makes, in this process.
 struct LocalTask {
@@ -200,6 +200,7 @@ pub(crate) fn train(
     retune: bool,
     trust: bool,
 ) -> PyResult<(PathBuf, bool, u64, f64, Option<f64>)> {
+    share_path(py)?;
     let mut registry = Registry::builtin();
     if let Some(make) = make {
         registry = registry.with_task(LocalTask { name: task.clone(), make });

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::array::Array;
-use crate::{config_error, failed};
+use crate::{config_error, failed, share_path};
 
 /// One environment; the particles can also be put into a state.
 enum Held {
@@ -260,6 +260,7 @@ impl Vector {
         threads: usize,
         seed: u64,
     ) -> PyResult<Self> {
+        share_path(py)?;
         let autoreset = match autoreset {
             "SameStep" => Autoreset::SameStep,
             "NextStep" => Autoreset::NextStep,
