@@ -480,6 +480,22 @@ except KeyboardInterrupt as stop:
     assert run.info["env_steps"] >= goal and run.info["status"] == "done"
 
 
+@pytest.mark.parametrize(("name", "said"), [("checkpoints", "could not be made durable"), ("policy", "best policy could not be written")])
+def test_fault_what_could_not_be_saved_is_an_error(tmp_path, name, said):
+    out, told = tmp_path / "run", []
+
+    def see(event):
+        told.append(event["event"])
+        if event["event"] == "progress" and not (out / name).is_file():
+            shutil.rmtree(out / name, ignore_errors=True)
+            (out / name).write_text("in the way")
+
+    settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 25, "eval.episodes": 1}
+    with pytest.raises(motley.Error, match=f"{said}.*run folder"):
+        motley.train("ippo", "mpe/simple_v3", settings, total_steps=150, out=out, progress=see)
+    assert "warning" in told and motley.run(out).info["status"] == "failed"
+
+
 def test_workers_find_modules_where_this_process_does(tmp_path):
     place, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     place.mkdir()

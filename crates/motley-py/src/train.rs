@@ -234,16 +234,25 @@ pub(crate) fn train(
                 raise(error);
             }
         };
-        let outcome = trainer.train(&stop, see);
+        let outcome = trainer.train(&stop, see).map_err(|e| format!("{e} (run folder: {})", dir.display()));
+        let outcome = outcome.and_then(|outcome: Outcome| match motley::unsaved(&outcome, trainer.folder()) {
+            Some(what) => Err(what),
+            None => Ok(outcome),
+        });
         Ok::<_, PyErr>((dir, outcome))
     };
-    let (dir, outcome) = py.detach(|| watched(work, raise))?;
-    let shown = dir.display();
-    let outcome: Outcome = outcome.map_err(|e| failed(format!("{e} (run folder: {shown})")))?;
-    match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
-            Err(PyKeyboardInterrupt::new_err(format!("stopped after a checkpoint; go on with motley.train(resume={dir:?})")))
-        }
+    let result = py.detach(|| watched(work, raise));
+    let raised = raised.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if raised.as_ref().is_some_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+        return Err(PyKeyboardInterrupt::new_err(match result {
+            Ok((dir, Ok(_))) => format!("stopped after a checkpoint; go on with motley.train(resume={dir:?})"),
+            Ok((_, Err(what))) => format!("stopped: {what}"),
+            Err(error) => format!("stopped: {}", error.value(py)),
+        }));
+    }
+    let (dir, outcome) = result?;
+    let outcome = outcome.map_err(failed)?;
+    match raised {
         Some(error) => Err(error),
         None => Ok((dir, outcome.finished, outcome.env_steps, outcome.wall_seconds, outcome.eval.map(|e| e.return_mean))),
     }

@@ -12,6 +12,7 @@ mod error;
 mod output;
 mod signals;
 
+pub use commands::unsaved;
 pub use motley_train::Registry;
 
 use std::ffi::OsString;

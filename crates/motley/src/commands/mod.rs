@@ -24,6 +24,8 @@ mod sweep;
 mod theory;
 mod train;
 
+pub use train::unsaved;
+
 use std::ffi::OsString;
 
 use motley_train::Registry;

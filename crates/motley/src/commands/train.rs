@@ -53,25 +53,34 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
         let failure = Failure::from(error);
         Failure { message: format!("{} (run folder: {})", failure.message, run.display()), ..failure }
     })?;
-    if outcome.checkpoint_failed {
-        let what = format!("{NOT_DURABLE}, {} env steps were done (run folder: {})", outcome.env_steps, run.display());
-        return Err(Failure::run(format!("{what}: {}", way_on(trainer.folder()))));
-    }
-    if outcome.finished && outcome.policy_failed {
-        return Err(Failure::run(format!(
-            "{NOT_WRITTEN}, {} env steps were done (run folder: {}): make way for {}; what was learned is in the checkpoints (motley eval {} --checkpoint latest)",
-            outcome.env_steps,
-            run.display(),
-            trainer.folder().policy_dir().display(),
-            shell::path(&run)
-        )));
-    }
-    if outcome.finished && !outcome.incomplete.is_empty() {
-        let names = outcome.incomplete.join(", ");
-        return Err(Failure::run(format!("{NOT_LOGGED}: {names} (run folder: {})", run.display())));
+    if let Some(what) = unsaved(&outcome, trainer.folder()) {
+        return Err(Failure::run(what));
     }
     report(out, &run, &info.algo, &info.task, info.seed, &outcome);
     Ok(if outcome.finished { 0 } else { stop.exit_code() })
+}
+
+/// What of a training that ended is not in its folder, with the way on: it is no success then.
+pub fn unsaved(outcome: &Outcome, folder: &RunFolder) -> Option<String> {
+    let run = folder.root();
+    if outcome.checkpoint_failed {
+        let what = format!("{NOT_DURABLE}, {} env steps were done (run folder: {})", outcome.env_steps, run.display());
+        return Some(format!("{what}: {}", way_on(folder)));
+    }
+    if outcome.finished && outcome.policy_failed {
+        return Some(format!(
+            "{NOT_WRITTEN}, {} env steps were done (run folder: {}): make way for {}; what was learned is in the checkpoints (motley eval {} --checkpoint latest)",
+            outcome.env_steps,
+            run.display(),
+            folder.policy_dir().display(),
+            shell::path(run)
+        ));
+    }
+    if outcome.finished && !outcome.incomplete.is_empty() {
+        let names = outcome.incomplete.join(", ");
+        return Some(format!("{NOT_LOGGED}: {names} (run folder: {})", run.display()));
+    }
+    None
 }
 
 /// What can be done after checkpoints failed.
