@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import os
 import pathlib
+import pickle
 import re
 import shutil
 import signal
@@ -494,6 +495,156 @@ def test_fault_what_could_not_be_saved_is_an_error(tmp_path, name, said):
     with pytest.raises(motley.Error, match=f"{said}.*run folder"):
         motley.train("ippo", "mpe/simple_v3", settings, total_steps=150, out=out, progress=see)
     assert "warning" in told and motley.run(out).info["status"] == "failed"
+
+
+def test_without_progress_warnings_are_shown_all_the_same(tmp_path):
+    settings = {"preset": "none", "num_envs": 2, "algo.rollout_steps": 25, "eval.episodes": 1}
+    with pytest.warns(RuntimeWarning, match="60 is rounded up to 100"):
+        motley.train("ippo", "mpe/simple_v3", settings, total_steps=60, out=tmp_path / "run", progress=False)
+
+
+class Belt:
+    """PettingZoo's interface: an agent at a belt that runs for five steps. `log` is told of every call."""
+
+    possible_agents = ["a"]
+
+    def __init__(self, log=None):
+        from gymnasium.spaces import Box, Discrete
+
+        self.box, self.choice, self.log = Box(-1, 1, (2,)), Discrete(2), log or (lambda env, call: None)
+        self.log(self, "make")
+
+    def observation_space(self, agent):
+        return self.box
+
+    def action_space(self, agent):
+        return self.choice
+
+    def reset(self, seed=None, options=None):
+        self.log(self, "reset")
+        self.t, self.agents = 0, ["a"]
+        return {"a": np.zeros(2, np.float32)}, {"a": {}}
+
+    def step(self, actions):
+        self.log(self, "step")
+        self.t += 1
+        self.agents = ["a"] if self.t < 5 else []
+        return {"a": np.zeros(2, np.float32)}, {"a": 0.0}, {"a": self.t == 5}, {"a": False}, {"a": {}}
+
+    def close(self):
+        self.log(self, "close")
+
+
+BELT = {"preset": "none", "num_envs": 4, "threads": 2, "algo.rollout_steps": 10, "eval.episodes": 2}
+
+
+def test_environments_of_this_process_are_called_one_at_a_time(tmp_path):
+    inside, most, threads = [], [], set()
+
+    def log(env, call):
+        inside.append(call)
+        time.sleep(1e-4)  # Others get the interpreter.
+        most.append(len(inside))
+        threads.add(threading.get_ident())
+        inside.pop()
+
+    motley.train("ippo", lambda: Belt(log), BELT, total_steps=200, out=tmp_path / "run", progress=False)
+    assert set(most) == {1} and len(most) > 200
+    assert threading.get_ident() not in threads
+
+
+def test_fault_environments_of_this_process_are_closed_and_made_anew_after_a_failure(tmp_path):
+    calls, envs, left = {}, [], [150, 170]
+
+    def log(env, call):
+        envs.append(env)  # Kept, else another one may get its id.
+        calls.setdefault(id(env), []).append(call)
+        if call == "step" and left and len(envs) > left[0]:
+            calls[id(env)].append("fail")
+            left.pop(0)
+            raise RuntimeError("the belt snapped")
+
+    with pytest.warns(RuntimeWarning, match="the belt snapped"):
+        motley.train("ippo", lambda: Belt(log), BELT, total_steps=200, out=tmp_path / "run", progress=False)
+    failed = [made for made in calls.values() if "fail" in made]
+    assert len(failed) == 2 and all(made[made.index("fail") + 1 :] == ["close"] for made in failed)
+    for made in calls.values():
+        assert made[0] == "make" and made.count("close") == 1 and made[-1] == "close", made
+
+
+def test_fault_an_environment_that_cannot_be_closed_warns(tmp_path):
+    def log(env, call):
+        if call == "close":
+            raise RuntimeError("the door is stuck")
+
+    with pytest.warns(RuntimeWarning, match="could not be closed.*the door is stuck"):
+        motley.train("ippo", lambda: Belt(log), BELT, total_steps=40, out=tmp_path / "run", progress=False)
+
+
+def test_fault_a_factory_that_fails_is_named_with_its_place(tmp_path):
+    from motley.training import adapters
+
+    def broken():
+        raise KeyError("no belt")
+
+    def lacking():
+        raise adapters().Missing("the belt", "buy one")
+
+    with pytest.raises(motley.ConfigError, match=r"no belt.*test_package.py:\d+, in broken"):
+        motley.train("ippo", broken, BELT, out=tmp_path / "run", progress=False)
+    with pytest.raises(motley.MissingError, match="the belt is missing: buy one"):
+        motley.train("ippo", lacking, BELT, out=tmp_path / "run", progress=False)
+
+    class Twins(Belt):
+        possible_agents = ["a", "a"]
+
+    calls = []
+    with pytest.raises(motley.ConfigError, match="a"):
+        motley.train("ippo", lambda: Twins(lambda env, call: calls.append(call)), BELT, out=tmp_path / "run", progress=False)
+    assert calls[0] == "make" and calls[-1] == "close", "what is refused is closed too"
+
+
+@pytest.mark.parametrize(
+    ("after", "hang", "interrupts", "code"),
+    [(0, "while True: pass", 2, 42), (300, "while True: pass", 2, 42), (300, "time.sleep(600)", 3, -signal.SIGINT)],
+)
+def test_fault_ctrl_c_again_leaves_an_environment_that_hangs(tmp_path, after, hang, interrupts, code):
+    script = tmp_path / "hanging.py"
+    script.write_text(f"""
+import signal, sys, time
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+import motley
+from test_package import BELT, Belt
+
+calls = 0
+
+def log(env, call):
+    global calls
+    calls += 1
+    if call == "step" and calls > {after}:
+        print("hangs", flush=True)
+        {hang}
+
+try:
+    motley.train("ippo", lambda: Belt(log), BELT, total_steps=10**9, out={str(tmp_path / "run")!r}, progress=False)
+except KeyboardInterrupt as stop:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    print("stopped:", stop)
+    sys.exit(42)
+""")
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    try:
+        while process.stdout.readline().strip() != "hangs":
+            assert process.poll() is None
+        for _ in range(interrupts):
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            time.sleep(1.0)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == code and (code < 0 or "interrupted" in said), said
+    assert after == 0 or (tmp_path / "run" / "checkpoints" / "latest").exists()
 
 
 def test_workers_find_modules_where_this_process_does(tmp_path):

@@ -24,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 pub use env::ForeignEnv;
 pub use family::{ForeignTask, families};
 pub use spec::{ADAPTERS, SpecError, team};
-pub use told::told;
+pub use told::{refused, told};
 
 /// The interpreter: `MOTLEY_PYTHON`, else that of the active virtual environment, else `python3` on the path.
 pub fn interpreter() -> PathBuf {

@@ -14,7 +14,6 @@ use serde_json::json;
 use crate::interpreter;
 use crate::link::{Ask, CallError, Link};
 use crate::spec;
-use crate::told::Told;
 
 const PROTOCOL: u32 = 1;
 /// Workers of one task that may hang before no more are started: then a reset fails, and the run stops with a checkpoint.
@@ -208,8 +207,7 @@ impl Pool {
         let invalid = |text: String| ConfigError::Invalid(format!("{task}: {text}"));
         let mut team = match said {
             Ok(json) => spec::team(task, json).map_err(|e| invalid(e.to_string()))?,
-            Err(CallError::Told(Told::Missing { what, mend })) => return Err(ConfigError::Missing { what, mend }),
-            Err(CallError::Told(told)) => return Err(invalid(EnvError::from(told).to_string())),
+            Err(CallError::Told(told)) => return Err(told.refusal(task)),
             Err(CallError::Died(how)) => {
                 return Err(invalid(format!(
                     "{} ended before it described the environment: {how}; what it printed stands above",

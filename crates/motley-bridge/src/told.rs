@@ -1,6 +1,6 @@
 //! What the Python side says of an error.
 
-use motley_core::EnvError;
+use motley_core::{ConfigError, EnvError};
 use serde::Deserialize;
 
 /// What a worker says when it cannot do as asked.
@@ -42,8 +42,29 @@ impl From<Told> for EnvError {
     }
 }
 
+impl Told {
+    /// Why an environment of `task` cannot be made.
+    pub(crate) fn refusal(self, task: &str) -> ConfigError {
+        match self {
+            Self::Missing { what, mend } => ConfigError::Missing { what, mend },
+            told => ConfigError::Invalid(format!("{task}: {}", EnvError::from(told))),
+        }
+    }
+}
+
+/// Why an environment of `task` cannot be made, by the adapters' account (JSON).
+pub fn refused(task: &str, account: &str) -> ConfigError {
+    match serde_json::from_str::<Told>(account) {
+        Ok(told) => told.refusal(task),
+        Err(e) => ConfigError::Invalid(format!("{task}: {}", unreadable(&e))),
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> String {
+    format!("an account of an error cannot be read: {error}")
+}
+
 /// The error that the adapters' account (JSON) tells of.
 pub fn told(account: &str) -> EnvError {
-    serde_json::from_str::<Told>(account)
-        .map_or_else(|e| EnvError::Failed(format!("an account of an error cannot be read: {e}")), Into::into)
+    serde_json::from_str::<Told>(account).map_or_else(|e| EnvError::Failed(unreadable(&e)), Into::into)
 }

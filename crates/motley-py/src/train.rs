@@ -20,17 +20,21 @@ use crate::{config_error, failed, run_error, share_path};
 /// An environment whose adapter Python makes, in this process.
 struct LocalTask {
     name: String,
-    /// Makes an adapter: `spec` (JSON), `reset(seed, out)`, `step(actions, out)`.
+    /// Makes an adapter: `json` (its team), `bind(arrays)`, `reset(seed)`, `step()`, `close()`. It sees to it that one is called at a time.
     make: Py<PyAny>,
 }
 
 /// How long Ctrl-C may wait to be noticed.
 const NOTICE: Duration = Duration::from_millis(50);
 
-/// An exception as an error of the environment: the adapters' account of it, where they gave one.
+/// The adapters' account of an exception, where they gave one.
+fn account(py: Python<'_>, error: &PyErr) -> Option<String> {
+    error.value(py).getattr("account").and_then(|account| account.extract()).ok()
+}
+
+/// An exception as an error of the environment.
 fn environment_error(py: Python<'_>, error: &PyErr) -> EnvError {
-    let account = error.value(py).getattr("account").and_then(|account| account.extract::<String>());
-    account.map_or_else(|_| EnvError::Failed(told(py, error)), |json| motley_bridge::told(&json))
+    account(py, error).map_or_else(|| EnvError::Failed(told(py, error)), |json| motley_bridge::told(&json))
 }
 
 /// What an exception says.
@@ -56,8 +60,8 @@ impl Task for LocalTask {
     fn make(&self, _options: &TaskOptions) -> Result<Box<dyn Env>, Config> {
         Python::attach(|py| {
             let build = || -> PyResult<LocalEnv> {
-                let adapter = self.make.call0(py)?;
-                let json: String = adapter.getattr(py, "json")?.extract(py)?;
+                let adapter = Adapter(self.make.call0(py)?);
+                let json: String = adapter.0.getattr(py, "json")?.extract(py)?;
                 let team = motley_bridge::team(&self.name, json.as_bytes()).map_err(failed)?;
                 let frame = [
                     Array::f32(py, vec![team.obs_len()], true)?,
@@ -67,12 +71,15 @@ impl Task for LocalTask {
                     Array::bytes(py, vec![team.n()], true)?,
                     Array::f32(py, vec![team.action_len()], true)?,
                 ];
-                adapter.call_method1(py, "bind", (frame.each_ref().map(|a| a.clone_ref(py)),))?;
+                adapter.0.call_method1(py, "bind", (frame.each_ref().map(|a| a.clone_ref(py)),))?;
                 Ok(LocalEnv { adapter, team: Arc::new(team), frame, phase: Phase::Fresh, won: false })
             };
             match build() {
                 Ok(env) => Ok(Box::new(env) as Box<dyn Env>),
-                Err(error) => Err(Config::Invalid(format!("{}: {}", self.name, told(py, &error)))),
+                Err(error) => Err(account(py, &error).map_or_else(
+                    || Config::Invalid(format!("{}: {}", self.name, told(py, &error))),
+                    |json| motley_bridge::refused(&self.name, &json),
+                )),
             }
         })
     }
@@ -85,9 +92,23 @@ enum Phase {
     Over,
 }
 
+/// One that `make` made; it is closed with this.
+struct Adapter(Py<PyAny>);
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        // An interpreter that ends has no more calls to give.
+        Python::try_attach(|py| {
+            if let Err(error) = self.0.call_method0(py, "close") {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}
+
 /// One copy; its arrays are obs, state, rewards, avail, alive, actions.
 struct LocalEnv {
-    adapter: Py<PyAny>,
+    adapter: Adapter,
     team: Arc<TeamSpec>,
     frame: [Py<Array>; 6],
     phase: Phase,
@@ -114,7 +135,7 @@ impl Env for LocalEnv {
     fn reset(&mut self, mut stream: Stream, out: &mut Frame<'_>) -> Result<(), EnvError> {
         (self.phase, self.won) = (Phase::Fresh, false);
         let seed = stream.next_u32() >> 1;
-        Python::attach(|py| self.adapter.call_method1(py, "reset", (seed,)).map_err(|e| environment_error(py, &e)))?;
+        Python::attach(|py| self.adapter.0.call_method1(py, "reset", (seed,)).map_err(|e| environment_error(py, &e)))?;
         self.read(out);
         self.phase = Phase::Running;
         Ok(())
@@ -129,7 +150,7 @@ impl Env for LocalEnv {
         self.phase = Phase::Fresh;
         self.frame[5].get().lock().f32().copy_from_slice(actions.flat());
         let (status, won): (u8, bool) = Python::attach(|py| {
-            let told = self.adapter.call_method0(py, "step").and_then(|told| told.extract(py));
+            let told = self.adapter.0.call_method0(py, "step").and_then(|told| told.extract(py));
             told.map_err(|e: PyErr| environment_error(py, &e))
         })?;
         self.won = won;
@@ -181,10 +202,11 @@ fn plan(
 }
 
 /// Trains, or goes on with `resume` (with `retune`, under other settings of the algorithm). `see` is told of every event; Ctrl-C stops
-/// after a checkpoint. With `crew` the environments lie in other processes. `trust` lets a run folder of somebody else's run code.
+/// after a checkpoint, and each further one calls `hurry`. With `crew` the environments lie in other processes. `trust` lets a run
+/// folder of somebody else's run code.
 /// Returns (run folder, finished, env steps, seconds, mean return of the last evaluation).
 #[pyfunction]
-#[pyo3(signature = (algo, task, config, overrides, out, resume, make, see, crew=None, retune=false, trust=false))]
+#[pyo3(signature = (algo, task, config, overrides, out, resume, make, see, hurry, crew=None, retune=false, trust=false))]
 #[allow(clippy::too_many_arguments, clippy::type_complexity, reason = "called in one place of the package, by name")]
 pub(crate) fn train(
     py: Python<'_>,
@@ -196,6 +218,7 @@ pub(crate) fn train(
     resume: Option<PathBuf>,
     make: Option<Py<PyAny>>,
     see: Py<PyAny>,
+    hurry: Py<PyAny>,
     crew: Option<Py<PyAny>>,
     retune: bool,
     trust: bool,
@@ -241,7 +264,7 @@ pub(crate) fn train(
         });
         Ok::<_, PyErr>((dir, outcome))
     };
-    let result = py.detach(|| watched(work, raise));
+    let result = py.detach(|| watched(work, raise, &hurry));
     let raised = raised.into_inner().unwrap_or_else(PoisonError::into_inner);
     if raised.as_ref().is_some_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
         return Err(PyKeyboardInterrupt::new_err(match result {
@@ -259,8 +282,8 @@ pub(crate) fn train(
 }
 
 /// Runs `work` on a thread of its own while this one looks out for signals: Python raises Ctrl-C in its first thread alone, wherever that
-/// is, and there an environment of this process would take it for a failure of its own.
-fn watched<T: Send>(work: impl FnOnce() -> PyResult<T> + Send, raise: impl Fn(PyErr)) -> PyResult<T> {
+/// is, and there an environment of this process would take it for a failure of its own. After the first Ctrl-C each one calls `hurry`.
+fn watched<T: Send>(work: impl FnOnce() -> PyResult<T> + Send, raise: impl Fn(PyErr), hurry: &Py<PyAny>) -> PyResult<T> {
     std::thread::scope(|scope| {
         let (done, over) = channel::<()>();
         let worker = scope.spawn(move || {
@@ -268,10 +291,18 @@ fn watched<T: Send>(work: impl FnOnce() -> PyResult<T> + Send, raise: impl Fn(Py
             drop(done);
             result
         });
+        let mut interrupted = false;
         while over.recv_timeout(NOTICE) == Err(RecvTimeoutError::Timeout) {
-            if let Err(error) = Python::attach(|py| py.check_signals()) {
+            Python::attach(|py| {
+                let Err(error) = py.check_signals() else { return };
+                if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+                    if interrupted && let Err(error) = hurry.call0(py) {
+                        error.write_unraisable(py, None);
+                    }
+                    interrupted = true;
+                }
                 raise(error);
-            }
+            });
         }
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -70,6 +70,7 @@ def train(
     resume: str | os.PathLike[str] | None,
     make: Callable[[], Any] | None,
     see: Callable[[dict[str, Any]], None],
+    hurry: Callable[[], None],
     crew: Any = None,
     retune: bool = False,
     trust: bool = False,

@@ -27,7 +27,7 @@ from typing import Any
 
 from . import _native
 from .runs import Run
-from .training import _Bar
+from .training import shown
 from .training import train as _train_here
 
 try:
@@ -246,7 +246,6 @@ def train(
         raise ValueError("motley.ray.train needs an algorithm, the name of a task and out=FOLDER, or resume=RUN")
     folder = os.path.abspath(resume.path if isinstance(resume, Run) else resume if resume is not None else out)  # type: ignore[arg-type]
     workers, cpus = _shape(workers, cpus)
-    see: Tell = progress if callable(progress) else _Bar() if progress else (lambda event: None)
     begin = {"algo": algo, "task": task, "config": config, "seed": seed, "total_steps": total_steps, "out": folder}
     # What was begun here is taken up again wherever the learner goes, also where its user has another key.
     again = {
@@ -255,7 +254,7 @@ def train(
     how, lost = (again if resume is not None else begin), 0
     # A run that was there before is neither taken up unasked nor removed: to begin there is refused.
     taken = resume is None and bool(_written(folder))
-    try:
+    with shown(progress) as see:
         while True:
             try:
                 return Run(_watch(workers, cpus, patience, how, see, placed))
@@ -269,9 +268,6 @@ def train(
                     how = again if _can_resume(folder) else begin
                 told = str(error).strip().splitlines()[0]
                 see({"event": "warning", "text": f"the learner was lost ({told}); it is started again from its last checkpoint"})
-    finally:
-        if isinstance(see, _Bar):
-            see.close()
 
 
 def _shape(workers: int | None, cpus: int | None) -> tuple[int, int]:

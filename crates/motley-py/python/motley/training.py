@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import sys
+import threading
 import types
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,34 +39,55 @@ def train(
 ) -> Run:
     """Trains a team and returns its run.
 
-    `task` is a name, or something to call that returns a PettingZoo, Gymnasium or SMAC-like environment. What can be imported
-    by name runs in worker processes; a lambda, a local function or what was defined in a notebook runs in this process, one
-    step at a time (`in_process` chooses). `config` holds settings, nested or dotted: `{"algo.lr": 3e-4, "num_envs": 40}`.
+    `task` is a name, or something to call that returns a new PettingZoo, Gymnasium or SMAC-like environment. What can be imported
+    by name runs in worker processes, which find modules where this process does; a lambda, a local function or what was defined in a
+    notebook runs in this process (`in_process` chooses): its copies are made, reset, stepped and closed one at a time, on threads of
+    the engine, never on the one that called. `config` holds settings, nested or dotted: `{"algo.lr": 3e-4, "num_envs": 40}`.
     `resume` goes on with a run; with `retune` settings of the algorithm (`algo.*`) may change, and are recorded. `progress` shows a
-    bar, or is told of every event. Ctrl-C stops after a checkpoint. `crew` keeps the environments in other processes: `motley.ray`.
+    bar, or is told of every event, on a thread of the engine; with `False` warnings alone are shown, as `RuntimeWarning`. Ctrl-C stops
+    after a checkpoint; a second one raises KeyboardInterrupt in an environment of this process that hangs, and a third ends the
+    process. `crew` keeps the environments in other processes: `motley.ray`. A run that fails, or could not save all that it should,
+    is `motley.Error`.
     A run folder whose task runs code (`py:`, `gym/`, `football/`) is taken up where Motley wrote it for you on this machine, or with
     `trust`.
     """
     words = [f"preset={value}" if name == "preset" else setting(name, value) for name, value in _leaves(config or {})]
     words += [setting(name, value) for name, value in (("seed", seed), ("total_steps", total_steps)) if value is not None]
-    make, name = None, task
+    here, name = None, task
     if callable(task):
         path = _importable(task)
         local = path is None if in_process is None else in_process
         if not local and path is None:
             raise ValueError(f"{task!r} cannot be imported by name, so no worker can make it: leave out in_process=False")
         name = f"local/{getattr(task, '__name__', type(task).__name__)}" if local else f"py:{path}"
-        make = (lambda: _Local(task)) if local else None
+        here = _Here(task) if local else None
     elif resume is None and not (isinstance(algo, str) and isinstance(task, str)):
         raise ValueError("motley.train needs an algorithm and a task, or resume=RUN")
     folder = os.fspath(resume.path if isinstance(resume, Run) else resume) if resume is not None else None
-    see = progress if callable(progress) else _Bar() if progress else (lambda event: None)
-    try:
-        done = _native.train(algo or "", name or "", None, words, os.fspath(out) if out is not None else None, folder, make, see, crew, retune, trust)
-    finally:
-        if isinstance(see, _Bar):
-            see.close()
+    place = os.fspath(out) if out is not None else None
+    with shown(progress) as see, _hurry(here) as hurry:
+        done = _native.train(algo or "", name or "", None, words, place, folder, here, see, hurry, crew, retune, trust)
     return Run(done[0])
+
+
+@contextlib.contextmanager
+def _hurry(here: _Here | None) -> Iterator[Callable[[], None]]:
+    """What a second Ctrl-C does: an environment of this process is interrupted, and Ctrl-C is the system's again, for what does not heed that."""
+    before = signal.getsignal(signal.SIGINT)
+    changed = False
+
+    def hurry() -> None:
+        nonlocal changed
+        changed = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if here is not None:
+            here.interrupt()
+
+    try:
+        yield hurry
+    finally:
+        if changed:
+            signal.signal(signal.SIGINT, before)
 
 
 def _leaves(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -101,31 +126,104 @@ def adapters() -> types.ModuleType:
     return _adapters
 
 
-class _Local:
-    """An environment of this process, behind the engine's own arrays."""
+class _Here:
+    """The environments of a run that live in this process. The engine has many threads, which take turns in them: an environment is
+    not written for others beside it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        self.adapter = adapters().adapt(make())
-        self.json = json.dumps(self.adapter.spec)
+        self.make = make
+        self.lock = threading.Lock()
+        # Who is in one of them now.
+        self.thread: int | None = None
+        self.interrupted = False
+
+    def __call__(self) -> _Local:
+        return _Local(self)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Waits for a turn; what is raised in it becomes the adapters' account of it."""
+        with self.lock:
+            self.thread = threading.get_ident()
+            try:
+                yield
+            except (Exception, SystemExit) as error:
+                raise _Failed(json.dumps(adapters().told(error))) from error
+            finally:
+                self.thread = None
+
+    def adapter(self) -> Any:
+        """A new environment's."""
+        self.go_on()
+        return adapters().adapt(self.make())
+
+    def go_on(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt("the environments were interrupted")
+
+    def interrupt(self) -> None:
+        """Raises KeyboardInterrupt in the environment that has its turn, once its Python code goes on, and in whatever is asked of any later."""
+        self.interrupted = True
+        thread = self.thread
+        if thread is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+
+
+class _Local:
+    """An environment of this process, behind the engine's own arrays. One that fails is closed, and another made at the next reset."""
+
+    def __init__(self, here: _Here) -> None:
+        self.here = here
+        with here.turn():
+            self.adapter = here.adapter()
+            self.json = json.dumps(self.adapter.spec)
 
     def bind(self, arrays: list[Any]) -> None:
         obs, state, rewards, avail, alive, self.actions = (np.asarray(array) for array in arrays)
         self.out = adapters().Views(obs, state, rewards, avail, alive)
 
-    def _prepare(self) -> None:
+    @contextlib.contextmanager
+    def _playing(self) -> Iterator[None]:
         self.out.avail[:], self.out.alive[:], self.out.rewards[:] = 1, 1, 0.0
+        with self.here.turn():
+            try:
+                self.here.go_on()
+                yield
+            except (Exception, SystemExit):
+                with contextlib.suppress(Exception, SystemExit):  # It is thrown away in any case.
+                    self._drop()
+                raise
+            except BaseException:
+                self.adapter = None  # What was interrupted may hang in its close() too.
+                raise
 
     def reset(self, seed: int) -> None:
-        self._prepare()
-        with _accounted():
+        with self._playing():
+            if self.adapter is None:
+                self.adapter = self.here.adapter()
+                if json.dumps(self.adapter.spec) != self.json:
+                    raise adapters().Invalid("made anew after a failure it is another team than before")
             self.adapter.reset(seed, self.out)
 
     def step(self) -> tuple[int, bool]:
         """How the episode stands (0 running, 1 terminated, 2 truncated), and whether it was won."""
-        self._prepare()
-        with _accounted():
+        with self._playing():
             status, won = self.adapter.step(self.actions, self.out)
             return status, bool(won)
+
+    def close(self) -> None:
+        """The engine needs it no more."""
+        try:
+            with self.here.turn():
+                self._drop()
+        except _Failed as failed:
+            said = adapters().describe_error(failed.__cause__)
+            warnings.warn(f"an environment could not be closed: {said}", RuntimeWarning, stacklevel=2)
+
+    def _drop(self) -> None:
+        adapter, self.adapter = self.adapter, None
+        if adapter is not None:
+            adapter.close()
 
 
 class _Failed(Exception):
@@ -134,14 +232,6 @@ class _Failed(Exception):
     def __init__(self, account: str) -> None:
         super().__init__(account)
         self.account = account
-
-
-@contextlib.contextmanager
-def _accounted() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise _Failed(json.dumps(adapters().told(error))) from error
 
 
 def _plain(text: str) -> str:
@@ -183,3 +273,21 @@ class _Bar:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _warn(event: dict[str, Any]) -> None:
+    """Shows warnings and nothing else."""
+    if event["event"] == "warning":
+        warnings.warn(_plain(event["text"]), RuntimeWarning, stacklevel=2)
+
+
+@contextlib.contextmanager
+def shown(progress: bool | Callable[[dict[str, Any]], None]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What is told of every event: the caller's function, a bar, or what shows warnings alone."""
+    if callable(progress):
+        yield progress
+    elif progress:
+        with contextlib.closing(_Bar()) as bar:
+            yield bar
+    else:
+        yield _warn
