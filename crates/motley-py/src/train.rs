@@ -6,7 +6,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use motley_core::{Actions, ConfigError as Config, Env, EnvError, Frame, Key, Status, Stream, Task, TaskOptions, TeamSpec};
+use motley_core::{
+    Actions, ConfigError as Config, Env, EnvError, Frame, Key, Phase, Status, Stream, Task, TaskOptions, TeamSpec,
+};
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
 use motley_train::{Consent, Event, How, Outcome, Registry, Request, Trainer};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -85,13 +87,6 @@ impl Task for LocalTask {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Fresh,
-    Running,
-    Over,
-}
-
 /// One that `make` made; it is closed with this.
 struct Adapter(Py<PyAny>);
 
@@ -142,11 +137,7 @@ impl Env for LocalEnv {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: &mut Frame<'_>) -> Result<Status, EnvError> {
-        match self.phase {
-            Phase::Fresh => return Err(EnvError::NotRunning("before a reset")),
-            Phase::Over => return Err(EnvError::NotRunning("after the end of the episode")),
-            Phase::Running => {}
-        }
+        self.phase.running()?;
         self.phase = Phase::Fresh;
         self.frame[5].get().lock().f32().copy_from_slice(actions.flat());
         let (status, won): (u8, bool) = Python::attach(|py| {
