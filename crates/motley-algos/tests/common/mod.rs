@@ -176,8 +176,8 @@ pub fn settings(keys: Vec<Key>, overrides: &[&str]) -> Settings {
     all
 }
 
-/// Small and quick.
-pub const SMALL: [&str; 12] = [
+/// Small and quick, on a machine with little free memory too.
+pub const SMALL: [&str; 13] = [
     "net.hidden_sizes=[16]",
     "?net.trunk=mlp",
     "?algo.rollout_steps=20",
@@ -186,6 +186,7 @@ pub const SMALL: [&str; 12] = [
     "?algo.batch_size=16",
     "?algo.updates_per_step=0.2",
     "?algo.updates=1",
+    "?algo.buffer_size=4000",
     "?algo.batch_episodes=4",
     "?algo.buffer_episodes=32",
     "?algo.episode_limit=10",

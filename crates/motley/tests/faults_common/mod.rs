@@ -23,11 +23,13 @@ pub const TINY: [&str; 8] = [
     "eval.every=600",
 ];
 
-/// What makes off-policy learners begin early and stay quick, and fills and wraps a replay of episodes; others do not have these keys.
-const OFF_POLICY: [&str; 6] = [
+/// What makes off-policy learners begin early and stay quick, and fills and wraps a replay, of steps or of episodes, that fits into any
+/// machine's free memory; others do not have these keys.
+const OFF_POLICY: [&str; 7] = [
     "algo.warmup_steps=200",
     "algo.batch_size=32",
     "algo.updates_per_step=0.2",
+    "algo.buffer_size=1200",
     "algo.batch_episodes=4",
     "algo.buffer_episodes=30",
     "algo.episode_limit=15",
