@@ -13,7 +13,7 @@ use motley_algos::Registry;
 use motley_core::{ActionSpace, ConfigError, ObsSpace, Task};
 use motley_train::MakeEnv;
 
-const QUICK: [&str; 17] = [
+const QUICK: [&str; 18] = [
     "net.hidden_sizes=[8]",
     "?net.trunk=mlp",
     "?algo.rollout_steps=8",
@@ -27,6 +27,7 @@ const QUICK: [&str; 17] = [
     "?algo.batch_size=8",
     "?algo.updates_per_step=0.25",
     "?algo.updates=1",
+    "?algo.buffer_size=1000",
     "?algo.batch_episodes=2",
     "?algo.buffer_episodes=8",
     "?algo.episode_limit=4",
@@ -40,7 +41,8 @@ fn one_update(algo: &str, make: MakeEnv, overrides: &[&str]) -> Result<bool, Str
         let long: &[&str] = if algo == "reinforce" { &["algo.rollout_steps=100"] } else { &[] };
         let mut bench = match Bench::try_new(algo, make, &[&QUICK[..], overrides, long].concat(), 2, 3, 1) {
             Ok(bench) => bench,
-            Err(ConfigError::Incompatible { .. } | ConfigError::Value { .. } | ConfigError::Room { .. }) => return Ok(false),
+            // A refusal for want of memory would depend on the machine: memories are small here.
+            Err(ConfigError::Incompatible { .. } | ConfigError::Value { .. }) => return Ok(false),
             Err(other) => return Err(format!("refused with {other:?}")),
         };
         let before = bench.params();
