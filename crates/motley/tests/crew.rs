@@ -283,26 +283,42 @@ fn goes_on_elsewhere(settings: &[&str]) {
 
 #[test]
 fn faults_of_the_crew_end_the_run_with_its_words() {
-    struct Gone;
+    /// Loses all its workers at the third rollout; or never had any.
+    struct Gone(Here, bool);
     impl Crew for Gone {
         fn size(&self) -> usize {
-            2
+            self.0.size()
         }
-        fn begin(&mut self, _: &Job, _: Vec<Part>) -> Result<Vec<Begun>, CrewError> {
-            Ok(Vec::new())
+        fn begin(&mut self, job: &Job, parts: Vec<Part>) -> Result<Vec<Begun>, CrewError> {
+            if self.1 { self.0.begin(job, parts) } else { Ok(Vec::new()) }
         }
-        fn order(&mut self, _: Vec<u8>) -> Result<(), CrewError> {
-            Err(CrewError::Failed("no node left".into()))
+        fn order(&mut self, weights: Vec<u8>) -> Result<(), CrewError> {
+            if self.0.rollouts == 2 { Err(CrewError::Failed("no node left".into())) } else { self.0.order(weights) }
         }
         fn gather(&mut self) -> Result<Vec<Played>, CrewError> {
-            Ok(Vec::new())
+            self.0.gather()
         }
     }
     let dir = tempdir().unwrap();
-    let plan = plan(&registry(), "happo", "mpe/simple_spread_v3", &[]).unwrap();
-    let how = How { crew: Some(Box::new(Gone)), ..How::default() };
-    let error = Trainer::start_with(plan, RunFolder::create(&dir.path().join("r")).unwrap(), how).err().unwrap();
+    let start = |there: bool, at: &Path| {
+        let how = How { crew: Some(Box::new(Gone(Here::new(2, registry, None), there))), ..How::default() };
+        let plan = plan(&registry(), "happo", "mpe/simple_spread_v3", &[]).unwrap();
+        Trainer::start_with(plan, RunFolder::create(at).unwrap(), how)
+    };
+    let error = start(false, &dir.path().join("none")).err().unwrap();
     assert_eq!(error.to_string(), "0 workers answered, 2 were asked");
+
+    let at = dir.path().join("lost");
+    let mut trainer = start(true, &at).unwrap();
+    let error = train(&mut trainer, u64::MAX).0.unwrap_err();
+    assert_eq!(error.to_string(), "the workers of this run cannot go on: no node left");
+    drop(trainer);
+    assert_eq!(latest(&at).step, 160, "both rollouts that were learned from are kept");
+    // It goes on without them; episodes that were at play are begun anew.
+    let folder = RunFolder::open(&at).unwrap();
+    let again = resume_plan(&registry(), "happo", "mpe/simple_spread_v3", &folder.config().unwrap(), &[]).unwrap();
+    let mut trainer = Trainer::resume(again, folder, &latest(&at)).unwrap();
+    assert!(train(&mut trainer, u64::MAX).0.unwrap().finished);
 }
 
 #[test]
