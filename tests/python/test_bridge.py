@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,20 +134,29 @@ def test_only_a_user_s_own_runs_run_code_unasked(motley, tmp_path):
 
 
 def test_foreign_spread_pays_what_the_native_one_does(motley, tmp_path):
-    """The same bundle, played in both: their episodes are drawn alike, so the means must lie together."""
-    run(motley, "train", "happo", "mpe/simple_spread_v3", "preset=none", "total_steps=2000", "num_envs=4", "eval.episodes=4",
-        "--out", str(tmp_path / "native"))  # fmt: skip
-    native, _ = run(motley, "eval", str(tmp_path / "native"), "--episodes", "200")
-    policy = tmp_path / "native" / "policy" / "policy.json"
-    described = json.loads(policy.read_text())
-    foreign = tmp_path / "foreign"
-    run(motley, "train", "happo", SPREAD, "preset=none", "total_steps=2000", "num_envs=4", "eval.episodes=4", "--out", str(foreign))
-    there = json.loads((foreign / "policy" / "policy.json").read_text())
-    shapes = lambda d: [(a["obs"]["shape"], a["action"]) for a in d["team"]["agents"]]  # noqa: E731
-    assert shapes(described) == shapes(there) and described["team"]["state"] == there["team"]["state"]
-    played, _ = run(motley, "eval", str(foreign), "--episodes", "200")
-    # Untrained teams of the same game: means of 200 episodes, deviation about 25, lie within 12 of each other.
-    assert abs(played[-1]["eval_return_mean"] - native[-1]["eval_return_mean"]) < 12
+    """One trained policy, played in both: what it sees, does and is paid must be the same, or it would play worse.
+
+    The seeds are not shared (the libraries take 31 bits of what the native environment takes 32 of), so episodes differ and means are
+    compared, to four standard errors of their difference.
+    """
+    native = ROOT / "bundles" / "spread-happo"
+    run(motley, "train", "happo", SPREAD, "preset=none", "total_steps=50", "num_envs=2", "algo.rollout_steps=25", "eval.episodes=1",
+        "--out", str(tmp_path / "run"))  # fmt: skip
+    # The bundle of the foreign team, with the weights of the native one.
+    foreign = tmp_path / "run" / "policy"
+    here, there = (json.loads((folder / "policy.json").read_text()) for folder in (native, foreign))
+    shapes = lambda d: [(a["name"], a["obs"]["shape"], a["action"]) for a in d["team"]["agents"]]  # noqa: E731
+    assert shapes(here) == shapes(there) and here["team"]["state"] == there["team"]["state"]
+    (foreign / "policy.json").write_text(json.dumps(there | {k: here[k] for k in ("weights_bytes", "weights_blake3")}))
+    shutil.copy(native / "weights.safetensors", foreign)
+
+    def played(folder, episodes):
+        last = run(motley, "eval", str(folder), "--episodes", str(episodes))[0][-1]
+        return last["eval_return_mean"], last["eval_return_std"] ** 2 / episodes
+
+    (mean, variance), (expected, its_own) = played(foreign, 100), played(native, 3000)
+    assert expected > -40, "it is trained: who does not see plays for -80"
+    assert abs(mean - expected) < 4 * (variance + its_own) ** 0.5, (mean, expected, variance, its_own)
 
 
 def test_fault_training_survives_environments_that_fail(motley, tmp_path):
