@@ -160,7 +160,8 @@ pub fn restart(
         let tried = catch_unwind(AssertUnwindSafe(|| env.reset(stream(attempt), frame)));
         broken = tried.is_err();
         let checked = match tried {
-            Ok(reset) => reset.and_then(|()| check_frame(team, frame, frame.alive)),
+            // First of all: what another team writes is not to be judged by the spaces of this one.
+            Ok(reset) => same_team(team, env.spec()).and(reset).and_then(|()| check_frame(team, frame, frame.alive)),
             Err(panic) => Err(EnvError::Panicked(panic_text(panic.as_ref()))),
         };
         match checked {
@@ -170,6 +171,18 @@ pub fn restart(
         }
     }
     Err(failed.unwrap_or(EnvError::NotRunning("before a reset")))
+}
+
+/// Holds what an environment shows after a reset against the team that its rows were laid out for.
+fn same_team(team: &TeamSpec, found: &TeamSpec) -> Result<(), EnvError> {
+    if std::ptr::eq(team, found) || team == found {
+        return Ok(());
+    }
+    Err(EnvError::Misshaped {
+        where_: "the team after a reset".into(),
+        expected: "the one that the environment was made with".into(),
+        found: format!("another ({})", difference(team, found).unwrap_or_default()),
+    })
 }
 
 /// The warning about an environment without snapshots that is no function of its seed: such a run cannot be resumed exactly. Tried

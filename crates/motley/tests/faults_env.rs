@@ -224,30 +224,6 @@ fn environments_that_ignore_their_seed_are_found() {
     }
 }
 
-/// E3: the environment that hangs is named while it hangs, and training goes on when it answers.
-#[test]
-fn a_silent_environment_is_named() {
-    let nap = Fault::Sleep(Duration::from_secs(4));
-    for threads in ["threads=1", "threads=2"] {
-        let dir = tempfile::tempdir().unwrap();
-        let sleepy = registry_with(RAGGED, move |k| Box::new(faulty(nap, if k == 3 { When::Call(30) } else { When::Never })));
-        let mut trainer = start(&sleepy, "ippo", RAGGED, &[threads], dir.path()).unwrap();
-        trainer.set_patience(Duration::from_millis(300));
-        let begin = Instant::now();
-        let mut named_after = None;
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let outcome = trainer.train(&stop, &mut |event| {
-            if let motley_train::Event::Warning(text) = event
-                && text.contains("environment 2 has not answered")
-            {
-                named_after.get_or_insert(begin.elapsed());
-            }
-        });
-        assert!(outcome.unwrap().finished);
-        assert!(named_after.unwrap() < Duration::from_millis(3900), "named only afterwards: {named_after:?}");
-    }
-}
-
 /// E4: after three resets that fail the run stops in time, names the environment and the cause, and can be taken up.
 #[test]
 fn resets_that_always_fail_stop_the_run() {
