@@ -5,11 +5,13 @@ mod faults_common;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use faults_common::*;
 use motley_core::{ConfigError, Kind, Origin, Purpose, Settings, Stream};
 use motley_train::settings::keys;
+use motley_train::{Request, read_file};
 
 fn spread_settings(algo: &str) -> Settings {
     let registry = registry();
@@ -239,10 +241,8 @@ fn every_pair_is_built_or_refused() {
     assert!(code == 2 && err.contains("share parameters") && err.contains("net.share=none"), "{err}");
 }
 
-/// C4: a hostile file or word is an error with exit code 2, fast.
-#[test]
-fn hostile_configurations_fail_fast() {
-    let dir = tempfile::tempdir().unwrap();
+/// Files that nobody means well with.
+fn hostile_files(dir: &Path) -> Vec<(&'static str, PathBuf)> {
     let deep = |n: usize| format!("a = {}{}\n", "[".repeat(n), "]".repeat(n));
     let files = [
         ("huge", format!("a = \"{}\"\n", "x".repeat(10 << 20))),
@@ -255,6 +255,34 @@ fn hostile_configurations_fail_fast() {
         ("broken", "seed = = 1\n".into()),
         ("section", "algo = 3\n".into()),
     ];
+    let write = |(name, text): (&'static str, String)| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        (name, path)
+    };
+    let mut all: Vec<_> = files.into_iter().map(write).collect();
+    std::fs::write(dir.join("bytes"), [0xff, 0xfe, 0x00]).unwrap();
+    all.extend(["bytes", "absent", "."].map(|name| (name, dir.join(name))));
+    if cfg!(target_os = "linux") {
+        all.push(("a file without an end", "/dev/zero".into()));
+    }
+    all
+}
+
+/// Words as hostile.
+fn hostile_words() -> [(&'static str, String); 4] {
+    [
+        ("a deep word", format!("net.hidden_sizes={}{}", "[".repeat(50_000), "]".repeat(50_000))),
+        ("a long number", format!("seed={}", "9".repeat(100_000))),
+        ("an integer beyond 64 bits", "num_envs=99999999999999999999".into()),
+        ("an integer just beyond 64 bits", "seed=9223372036854775808".into()),
+    ]
+}
+
+/// C4: a hostile file or word is an error with exit code 2.
+#[test]
+fn hostile_configurations_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
     let refused = |line: &[&str], what: &str| {
         let begin = Instant::now();
         let mut command = motley(&["config", "happo", "mpe/simple_spread_v3"]);
@@ -264,22 +292,49 @@ fn hostile_configurations_fail_fast() {
         assert!(err.len() < 10_000, "{what}: a message of {} bytes", err.len());
         assert!(begin.elapsed() < Duration::from_secs(10), "{what} took {:?}", begin.elapsed());
     };
-    for (name, text) in &files {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
+    for (name, path) in hostile_files(dir.path()) {
         refused(&["--config", path.to_str().unwrap()], name);
     }
-    std::fs::write(dir.path().join("bytes"), [0xff, 0xfe, 0x00]).unwrap();
-    for name in ["bytes", "absent", "."] {
-        refused(&["--config", dir.path().join(name).to_str().unwrap()], name);
+    for (what, word) in hostile_words() {
+        refused(&[&word], what);
     }
-    if cfg!(target_os = "linux") {
-        refused(&["--config", "/dev/zero"], "a file without an end");
+}
+
+/// C4: it is an error soon. A tenth of a second is meant; this allows for a build that is not optimised, on a busy machine.
+#[test]
+fn hostile_configurations_are_refused_soon() {
+    let (registry, dir) = (registry(), tempfile::tempdir().unwrap());
+    let request = Request { algo: "happo".into(), task: "mpe/simple_spread_v3".into(), ..Request::default() };
+    let soon = |what: &str, refused: &dyn Fn() -> bool| {
+        // What else the machine does may cost one attempt, not three.
+        let took = (0..3).map(|_| {
+            let begin = Instant::now();
+            assert!(refused(), "{what} was taken");
+            begin.elapsed()
+        });
+        let best = took.min().unwrap();
+        assert!(best < Duration::from_secs(1), "{what} took {best:?}");
+    };
+    for (what, path) in hostile_files(dir.path()) {
+        soon(what, &|| match read_file(&path) {
+            Ok(file) => Request { file: Some(file), ..request.clone() }.settings(&registry).is_err(),
+            Err(_) => true,
+        });
     }
-    refused(&[&format!("net.hidden_sizes={}{}", "[".repeat(50_000), "]".repeat(50_000))], "a deep word");
-    refused(&[&format!("seed={}", "9".repeat(100_000))], "a long number");
-    refused(&["num_envs=99999999999999999999"], "an integer beyond 64 bits");
-    refused(&["seed=9223372036854775808"], "an integer just beyond 64 bits");
+    for (what, word) in hostile_words() {
+        soon(what, &|| Request { overrides: vec![word.clone()], ..request.clone() }.settings(&registry).is_err());
+    }
+}
+
+/// P5: a device that this build has no support for is refused before anything is written, with what to do.
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_device_that_is_not_there_is_named_with_its_fallback() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let (code, _, err) = ends(train_command("happo", &["device=cuda"], &run));
+    assert!(code == 3 && err.contains("device=cuda") && err.contains("device=cpu"), "{code} {err}");
+    assert!(!run.exists(), "nothing is written for a run that cannot be");
 }
 
 /// C5: a rollout that memory cannot hold is refused with its bytes before anything of it is taken.
