@@ -3,6 +3,10 @@
 //! A changed hash means that numerics changed: seeds, initial weights, collection, losses or optimisers give other bits than
 //! before, so that published curves cannot be repeated exactly. If that was the intention, write the new table with
 //! `MOTLEY_BLESS=1 cargo test --workspace --test golden -- --nocapture` and add a line "changes numerics" to the changelog.
+//!
+//! The order of hash maps is in none of them (R5 of the list of faults): std seeds its hasher anew in every process, so that a hash that
+//! depended on it would not be met twice, and `clippy.toml` forbids `HashMap` and `HashSet`.
+//!
 //! The toy uses neither exp nor sin, and discrete sampling none of the platform's mathematical library either; the losses
 //! use its exp and ln, so the table is for glibc on x86-64.
 
