@@ -783,13 +783,17 @@ def test_long_calls_leave_the_interpreter_to_others():
     other = threading.Thread(target=tick)
     other.start()
     envs.actions[...] = 0
-    began = time.perf_counter()
-    envs.step()
-    ended = time.perf_counter()
+    # Were the interpreter held, the other thread could tick at most just before and just after the work: twice. On a busy machine it may
+    # not get its turn in one step, but it does in one of many.
+    most, until = 0, time.perf_counter() + 10
+    while most < 3 and time.perf_counter() < until:
+        began = time.perf_counter()
+        envs.step()
+        ended = time.perf_counter()
+        most = max(most, sum(began < t < ended for t in ticks))
     running = False
     other.join()
-    inside = [t for t in ticks if began < t < ended]
-    assert len(inside) >= 2, (len(inside), ended - began)
+    assert most >= 3, (most, len(ticks), ended - began)
 
 
 def test_the_command_comes_with_the_package():
