@@ -94,9 +94,9 @@ impl Array {
 
 /// The arrays of a zip file.
 fn members(bytes: &[u8]) -> Result<BTreeMap<String, Array>, String> {
-    let array = |(name, data): (String, Vec<u8>)| match npy(&data) {
-        Ok(array) => Some(Ok((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array?))),
-        Err(why) => Some(Err(format!("{name}: {why}"))),
+    let array = |(name, data): (String, Vec<u8>)| {
+        let found = npy(&data).map_err(|why| format!("{name}: {why}")).transpose()?;
+        Some(found.map(|array| (name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array)))
     };
     unzip(bytes, LARGEST)?.into_iter().filter_map(array).collect()
 }

@@ -291,13 +291,12 @@ impl Published {
         });
         let all = |is: fn(f64) -> bool| scores.tasks().iter().all(|side| is(over(side)));
         let wins = self.metric == Metric::WinRate;
-        let undecided = match () {
-            () if self.against.is_none() => None,
-            () if scores.tasks().iter().any(|side| side.len() < self.seeds) => Some(Undecided::FewSeeds),
-            () if wins && all(|rate| rate <= 0.0) => Some(Undecided::NobodyWins),
-            () if wins && all(|rate| rate >= 1.0) => Some(Undecided::EverybodyWins),
-            () => None,
-        };
+        let reasons = [
+            (Undecided::FewSeeds, scores.tasks().iter().any(|side| side.len() < self.seeds)),
+            (Undecided::NobodyWins, wins && all(|rate| rate <= 0.0)),
+            (Undecided::EverybodyWins, wins && all(|rate| rate >= 1.0)),
+        ];
+        let undecided = reasons.into_iter().find(|(_, holds)| *holds && self.against.is_some()).map(|(why, _)| why);
         let (published, band) = self.at(steps).unzip();
         let luck = self.luck(&own);
         let (verdict, clear) = self.judged(&ours, luck, band.filter(|_| self.source.judges() && undecided.is_none()));
