@@ -71,7 +71,7 @@ fn a_small_step_diverges_by_delta() {
                         product.into_iter().map(f64::from).collect()
                     };
                     let mut damped = |v: &[f64]| fisher(v).iter().zip(v).map(|(f, v)| f + damping * v).collect::<Vec<f64>>();
-                    let x = conjugate_gradient(&mut damped, &gradient, 10, 1e-10);
+                    let x = conjugate_gradient(&mut damped, &gradient, 10, 1e-10).x;
                     let (plain, whole) = (dot(&x, &fisher(&x)), dot(&x, &fisher(&x)) + damping * dot(&x, &x));
                     let delta = 1e-4;
                     let scale = (2.0 * delta / whole).sqrt();

@@ -1,6 +1,6 @@
 //! Training passes of a network: a row loss in one go, or forward and backward apart for losses that tie networks together.
 
-use motley_kernels::mlp::{backward, jvp, loss_grad};
+use motley_kernels::mlp::{backward, gauss_newton, jvp, loss_grad};
 use motley_kernels::{ConvScratch, GruTape, Mlp, Pool, RowLoss, Workspace};
 
 use crate::burn_net;
@@ -139,6 +139,28 @@ impl Net {
             Engine::Burn(device) => burn_net::pull_back(self, device, batch, d_out, d_states, grad),
             Engine::Fused => self.backward_fused(pool, batch, d_out, d_states, grad, work),
         }
+    }
+
+    /// `J^T M J v` over all parameters (free ones excluded: their part is left 0) in one pass, `curvature` being given rows of `J v` and
+    /// writing those of `M J v`. Whether it was done: only for plain networks on the fused kernels.
+    #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one call")]
+    pub fn gauss_newton(
+        &self,
+        engine: &Engine,
+        pool: &Pool,
+        v: &[f32],
+        batch: Batch<'_>,
+        curvature: &dyn RowLoss,
+        grad: &mut [f32],
+        work: &mut NetWork,
+    ) -> bool {
+        if *engine != Engine::Fused || !self.is_plain() {
+            return false;
+        }
+        let (network, free) = grad.split_at_mut(v.len());
+        free.fill(0.0);
+        gauss_newton(pool, &self.stages().trunk, v, batch.x, batch.rows, curvature, network, &mut work.mlp);
+        true
     }
 
     /// Forward-mode product `J v` of a batch's outputs, `[rows, output]`, by the parameters; `None` for networks with a convolution or

@@ -32,7 +32,7 @@ use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy};
 use crate::schedule;
-use crate::trust_region::{conjugate_gradient, dot};
+use crate::trust_region::{Solution, conjugate_gradient, dot};
 
 settings! {
     /// The trust region.
@@ -169,8 +169,8 @@ pub fn trust_region_step(
         let product = actor.fisher_product(pool, roll, rows, whole, &old, &narrow, kind);
         product.iter().zip(v).map(|(p, v)| f64::from(*p) + trust.damping * v).collect()
     };
-    let x = conjugate_gradient(&mut fisher, &g, trust.cg_iterations, 1e-10);
-    let curvature = dot(&x, &fisher(&x));
+    let Solution { x, image } = conjugate_gradient(&mut fisher, &g, trust.cg_iterations, 1e-10);
+    let curvature = dot(&x, &image);
     let scale = (2.0 * trust.kl_threshold / curvature).sqrt();
     let expected = scale * dot(&g, &x);
     if !(curvature > 0.0 && expected.is_finite() && expected > 0.0) {

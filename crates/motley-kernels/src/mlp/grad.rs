@@ -1,6 +1,7 @@
 //! Gradients: forward, loss and backward block by block, in a fixed number of accumulation lanes.
 
 use super::block::{Tape, backward_block, forward_block};
+use super::jvp::Direction;
 use super::{BLOCK, Mlp};
 use crate::buffer::Buf;
 use crate::gemm::padded;
@@ -43,6 +44,8 @@ pub(crate) fn cut(rows: usize) -> (usize, usize) {
 enum Source<'a> {
     Loss(&'a dyn RowLoss),
     Given(&'a [f32]),
+    /// A curvature, which is given the output's tangent in the output's place.
+    Curved(&'a Direction<'a>, &'a dyn RowLoss),
 }
 
 /// One lane's share: rows `start .. end` in blocks.
@@ -68,15 +71,19 @@ impl Task for &mut Job<'_> {
         while at < self.end {
             let rows = self.block.min(self.end - at);
             forward_block::<L, true>(l, self.mlp, &self.x[at * input..][..rows * input], rows, tape);
+            let mut out = std::mem::take(&mut tape.out);
             match self.source {
                 Source::Loss(loss) => {
-                    let mut out = std::mem::take(&mut tape.out);
                     tape.write_out::<true>(self.mlp, rows, &mut out[..rows * output]);
-                    tape.out = out;
-                    loss.rows(at, &tape.out[..rows * output], &mut tape.dout[..rows * output], stats);
+                    loss.rows(at, &out[..rows * output], &mut tape.dout[..rows * output], stats);
+                }
+                Source::Curved(along, curvature) => {
+                    along.block(l, tape, rows, &mut out[..rows * output]);
+                    curvature.rows(at, &out[..rows * output], &mut tape.dout[..rows * output], stats);
                 }
                 Source::Given(dout) => tape.dout[..rows * output].copy_from_slice(&dout[at * output..][..rows * output]),
             }
+            tape.out = out;
             let dx = self.dx.as_deref_mut().map(|dx| &mut dx[(at - self.start) * input..][..rows * input]);
             backward_block(l, self.mlp, rows, tape, self.weights.then_some(&mut **acc), dx);
             at += rows;
@@ -98,7 +105,10 @@ fn run(
 ) {
     mlp.check(x, rows);
     let (block, lanes) = cut(rows);
-    let stats_len = if let Source::Loss(loss) = source { loss.stats_len() } else { 0 };
+    let stats_len = match source {
+        Source::Loss(loss) | Source::Curved(_, loss) => loss.stats_len(),
+        Source::Given(_) => 0,
+    };
     work.lanes.resize_with(lanes.max(work.lanes.len()).max(1), LaneWork::default);
     for lane in &mut work.lanes[..lanes.max(1)] {
         lane.tape.fit::<true>(mlp, block.min(rows));
@@ -203,6 +213,29 @@ pub fn backward(
     assert_eq!(dout.len(), rows * mlp.out_width, "output gradient slice");
     assert!(dx.as_ref().is_none_or(|dx| dx.len() == rows * mlp.shape.input), "input gradient slice");
     run(pool, mlp, x, rows, Source::Given(dout), true, dx, work);
+    unfold(mlp, &work.lanes[0].acc, grad);
+}
+
+/// `grad = J^T M J v`, the Gauss-Newton product (Schraudolph 2002) along `params_tangent` (`v`, flat, as the parameters), tangent and
+/// backward pass of a block of rows while its activations are in cache. `curvature.rows` is given `J v` where a loss is given the
+/// output, and writes `M J v`.
+///
+/// # Panics
+/// When a slice has not the length its shape says.
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
+pub fn gauss_newton(
+    pool: &Pool,
+    mlp: &Mlp,
+    params_tangent: &[f32],
+    x: &[f32],
+    rows: usize,
+    curvature: &dyn RowLoss,
+    grad: &mut [f32],
+    work: &mut Workspace,
+) {
+    assert_eq!(grad.len(), mlp.params.len(), "gradient slice");
+    let along = Direction::new(mlp, params_tangent);
+    run(pool, mlp, x, rows, Source::Curved(&along, curvature), true, None, work);
     unfold(mlp, &work.lanes[0].acc, grad);
 }
 

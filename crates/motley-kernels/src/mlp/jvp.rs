@@ -14,16 +14,15 @@ use crate::simd::{Lanes, Task, dispatch};
 /// When a slice has not the length its shape says.
 pub fn jvp(pool: &Pool, mlp: &Mlp, params_tangent: &[f32], x: &[f32], rows: usize, out_tangent: &mut [f32]) {
     mlp.check(x, rows);
-    assert_eq!(params_tangent.len(), mlp.params.len(), "parameter tangent slice");
     assert_eq!(out_tangent.len(), rows * mlp.out_width, "output tangent slice");
-    let folded: Vec<_> = mlp.layers.iter().map(|layer| fold(mlp, layer, params_tangent)).collect();
+    let along = Direction::new(mlp, params_tangent);
     let part = rows.div_ceil(pool.threads()).next_multiple_of(12).clamp(12, 8 * BLOCK);
     let mut parts: Vec<(usize, &mut [f32])> =
         out_tangent.chunks_mut(part * mlp.out_width.max(1)).enumerate().map(|(i, out)| (i * part, out)).collect();
     pool.run(&mut parts, |_, (start, out)| {
         let rows = part.min(rows - *start);
         let x = &x[*start * mlp.shape.input..][..rows * mlp.shape.input];
-        dispatch(mlp.isa, Jvp { mlp, folded: &folded, tangent: params_tangent, x, rows, out });
+        dispatch(mlp.isa, Jvp { along: &along, x, rows, out });
     });
 }
 
@@ -52,10 +51,15 @@ fn fold(mlp: &Mlp, layer: &Layer, tangent: &[f32]) -> (Packed, Buf) {
     (w, b)
 }
 
-struct Jvp<'a> {
+/// A direction in which a network's parameters move, packed for the kernels.
+pub(super) struct Direction<'a> {
     mlp: &'a Mlp,
-    folded: &'a [(Packed, Buf)],
+    folded: Vec<(Packed, Buf)>,
     tangent: &'a [f32],
+}
+
+struct Jvp<'a> {
+    along: &'a Direction<'a>,
     x: &'a [f32],
     rows: usize,
     out: &'a mut [f32],
@@ -64,27 +68,34 @@ struct Jvp<'a> {
 impl Task for Jvp<'_> {
     type Out = ();
     #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) {
-        let (input, output) = (self.mlp.shape.input, self.mlp.out_width);
+    fn run<L: Lanes>(self, l: L) {
+        let mlp = self.along.mlp;
+        let (input, output) = (mlp.shape.input, mlp.out_width);
         let mut tape = Tape::default();
-        tape.fit::<true>(self.mlp, self.rows.min(BLOCK));
+        tape.fit::<true>(mlp, self.rows.min(BLOCK));
         let mut start = 0;
         while start < self.rows {
             let rows = BLOCK.min(self.rows - start);
-            forward_block::<L, true>(l, self.mlp, &self.x[start * input..][..rows * input], rows, &mut tape);
-            self.block(l, &mut tape, rows, start * output);
+            forward_block::<L, true>(l, mlp, &self.x[start * input..][..rows * input], rows, &mut tape);
+            self.along.block(l, &mut tape, rows, &mut self.out[start * output..][..rows * output]);
             start += rows;
         }
     }
 }
 
-impl Jvp<'_> {
-    /// Tangents of one block whose activations are on the tape; the result goes to `out[at ..]`.
+impl<'a> Direction<'a> {
+    /// `tangent`: flat, as the parameters.
+    pub fn new(mlp: &'a Mlp, tangent: &'a [f32]) -> Self {
+        assert_eq!(tangent.len(), mlp.params.len(), "parameter tangent slice");
+        Self { mlp, folded: mlp.layers.iter().map(|layer| fold(mlp, layer, tangent)).collect(), tangent }
+    }
+
+    /// Tangents of one block whose activations are on the tape, to `out` (contiguous `[rows, out_width]`).
     #[inline(always)]
-    fn block<L: Lanes>(&mut self, l: L, tape: &mut Tape, rows: usize, at: usize) {
+    pub fn block<L: Lanes>(&self, l: L, tape: &mut Tape, rows: usize, out: &mut [f32]) {
         let mlp = self.mlp;
         let [mut before, mut now] = std::mem::take(&mut tape.d);
-        for (i, (layer, (w, b))) in mlp.layers.iter().zip(self.folded).enumerate() {
+        for (i, (layer, (w, b))) in mlp.layers.iter().zip(&self.folded).enumerate() {
             let (a, lda) = tape.stage::<true>(mlp, i);
             let ld = layer.ld;
             let (act, hat, rstd) = (&tape.act[i], &tape.hat[i], &tape.rstd[i]);
@@ -115,7 +126,7 @@ impl Jvp<'_> {
         if mlp.layers.is_empty() {
             before[..rows * stride(width)].fill(0.0);
         }
-        for (r, to) in self.out[at..].chunks_mut(width.max(1)).take(rows).enumerate() {
+        for (r, to) in out.chunks_mut(width.max(1)).take(rows).enumerate() {
             to.copy_from_slice(&before[r * ld..][..width]);
             let Some(affine) = mlp.tail else { continue };
             let gamma = mlp.affine(affine, width).0;

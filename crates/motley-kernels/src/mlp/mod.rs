@@ -11,7 +11,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use grad::{RowLoss, Workspace, backward, input_grad, loss_grad, loss_input_grad};
+pub use grad::{RowLoss, Workspace, backward, gauss_newton, input_grad, loss_grad, loss_input_grad};
 pub(crate) use grad::{cut, unfold};
 pub use jvp::jvp;
 pub(crate) use shape::lay_out;

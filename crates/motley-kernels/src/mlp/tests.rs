@@ -107,6 +107,10 @@ fn values_and_derivatives_match_the_oracle_on_random_shapes() {
         assert_eq!(bits(&alone), bits(&dx));
 
         let loss = Quadratic { width: shape.out_width(), c };
+        let mut pulled = vec![0.0; moved.len()];
+        loss.rows(0, &moved, &mut pulled, &mut [0.0; 2]);
+        gauss_newton(&pool, &net, &tangent, &x, rows, &loss, &mut grad, &mut work);
+        assert_close(&format!("gauss_newton, {name}"), &grad, &oracle(&shape, &params, &x, rows, &pulled, 0.0).0, tolerance);
         let mut stats = [9.0; 2];
         loss_grad(&pool, &net, &x, rows, &loss, &mut grad, &mut stats, &mut work);
         let (by_param, by_input) = oracle(&shape, &params, &x, rows, &loss.c, 1.0);
@@ -147,13 +151,14 @@ fn threads_instruction_sets_and_other_rows_change_no_bit() {
                 let mut net = Mlp::with_isa(shape.clone(), isa);
                 net.pack(&params);
                 let (mut out, mut moved) = (vec![0.0; rows * 5], vec![0.0; rows * 5]);
-                let (mut grad, mut grad2, mut dx) = (params.clone(), params.clone(), x.clone());
+                let (mut grad, mut grad2, mut product, mut dx) = (params.clone(), params.clone(), params.clone(), x.clone());
                 let (mut stats, mut work) = ([0.0; 2], Workspace::default());
                 net.forward_pool(&pool, &x, rows, &mut out);
                 loss_grad(&pool, &net, &x, rows, &loss, &mut grad, &mut stats, &mut work);
                 backward(&pool, &net, &x, rows, &loss.c, &mut grad2, Some(&mut dx), &mut work);
                 jvp(&pool, &net, &tangent, &x, rows, &mut moved);
-                let mut all: Vec<_> = [&out, &grad, &grad2, &dx, &moved].map(|v| bits(v)).into();
+                gauss_newton(&pool, &net, &tangent, &x, rows, &loss, &mut product, &mut work);
+                let mut all: Vec<_> = [&out, &grad, &grad2, &dx, &moved, &product].map(|v| bits(v)).into();
                 all.push(stats.iter().map(|s| s.to_bits() as u32).collect());
                 let first = seen.get_or_insert_with(|| all.clone());
                 assert!(*first == all, "{isa:?}, {threads} threads");

@@ -2,8 +2,8 @@
 
 use motley_kernels::RowLoss;
 
-use super::{ActorRows, Ascent, ValueGoal};
-use crate::dist::{Evaluation, Head};
+use super::{ActorRows, Ascent, OldPolicy, ValueGoal};
+use crate::dist::{Evaluation, Head, KlKind};
 use crate::objective::{MAX_LOG_RATIO, value_term};
 
 /// A row loss whose derivative is given: one backward pass.
@@ -20,6 +20,35 @@ impl RowLoss for GivenGradient {
     fn rows(&self, start: usize, _out: &[f32], d_out: &mut [f32], _stats: &mut [f64]) {
         let from = start * self.width;
         d_out.copy_from_slice(&self.d_out[from..from + d_out.len()]);
+    }
+}
+
+/// The curvature of the mean divergence from the old policy: `M t / rows that count` of a row's output tangent `t`.
+pub(super) struct Curvature<'a> {
+    pub(super) head: &'a Head,
+    pub(super) all: &'a ActorRows,
+    pub(super) indices: &'a [usize],
+    pub(super) old: &'a OldPolicy,
+    pub(super) kind: KlKind,
+    pub(super) scale: f32,
+}
+
+impl RowLoss for Curvature<'_> {
+    fn stats_len(&self) -> usize {
+        0
+    }
+
+    fn rows(&self, start: usize, tangent: &[f32], pulled: &mut [f32], _stats: &mut [f64]) {
+        let output = self.old.out.len() / self.all.old.len();
+        pulled.fill(0.0);
+        for (k, (tangent, pulled)) in tangent.chunks_exact(output).zip(pulled.chunks_exact_mut(output)).enumerate() {
+            let r = self.indices[start + k];
+            if self.all.active[r] {
+                let out = &self.old.out[r * output..(r + 1) * output];
+                self.head.curvature(out, &self.old.free, self.all.mask(r), tangent, pulled, self.kind);
+                pulled.iter_mut().for_each(|x| *x *= self.scale);
+            }
+        }
     }
 }
 

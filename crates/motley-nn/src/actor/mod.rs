@@ -22,7 +22,8 @@ mod loss;
 mod tied;
 mod value;
 
-use loss::{ActorLoss, AllActionsLoss, GivenGradient, STATS};
+use loss::{ActorLoss, AllActionsLoss, Curvature, GivenGradient, STATS};
+use tied::Picked;
 pub use tied::{Besides, Outputs};
 pub use value::ValueGoal;
 
@@ -366,8 +367,9 @@ impl Actor {
     }
 
     /// `F v`: the Fisher information of the policy at the present weights times a vector, undamped, as
-    /// `J^T M J v` with the distribution's own curvature `M` and no second derivatives. `J v` is the forward-mode product, recurrent
-    /// networks cut off where the pick cuts them; a central difference of two passes for convolutions and messages.
+    /// `J^T M J v` with the distribution's own curvature `M` and no second derivatives. `J v` is the forward-mode product (in one pass with
+    /// the rest for plain networks), recurrent networks cut off where the pick cuts them; a central difference of two passes for
+    /// convolutions and messages.
     pub fn fisher_product(
         &mut self,
         pool: &Pool,
@@ -379,21 +381,18 @@ impl Actor {
         kl: KlKind,
     ) -> Vec<f32> {
         let network = self.net.params().len() - old.free.len();
-        let tangent = self.output_tangent(pool, roll, all, pick, &v[..network]);
-        let (output, mask_len) = (self.net.output_len(), all.mask.len() / all.old.len());
-        let count = all.active.iter().filter(|a| **a).count().max(1) as f32;
-        let mut pulled = vec![0.0; tangent.len()];
-        for r in (0..all.old.len()).filter(|r| all.active[*r]) {
-            let row = r * output..(r + 1) * output;
-            let mask = &all.mask[r * mask_len..(r + 1) * mask_len];
-            self.head.curvature(&old.out[row.clone()], &old.free, mask, &tangent[row.clone()], &mut pulled[row.clone()], kl);
-            pulled[row].iter_mut().for_each(|x| *x /= count);
+        let picked = self.picked(roll, all, pick);
+        let count = all.active.iter().filter(|a| **a).count().max(1);
+        let head = self.head.clone();
+        let curvature = Curvature { head: &head, all, indices: &picked.indices, old, kind: kl, scale: 1.0 / count as f32 };
+        let Self { net, grad, work, engine, .. } = self;
+        if !net.gauss_newton(engine, pool, &v[..network], picked.batch(), &curvature, grad, work) {
+            let width = self.net.output_len();
+            let tangent = self.output_tangent(pool, roll, all, &picked, &v[..network]);
+            let mut d_out = vec![0.0; tangent.len()];
+            curvature.rows(0, &tangent, &mut d_out, &mut []);
+            self.pull_back(pool, roll, all, pick, &GivenGradient { d_out, width });
         }
-        let given = GivenGradient {
-            d_out: gather(&pulled, output, &pick.indices(self.members.len(), all.rows, all.steps)),
-            width: output,
-        };
-        self.pull_back(pool, roll, all, pick, &given);
         let mut product = self.grad.clone();
         for (k, x) in product[network..].iter_mut().enumerate() {
             *x = self.head.free_curvature(&old.free, k) * v[network + k];
@@ -401,20 +400,15 @@ impl Actor {
         product
     }
 
-    /// `J v`, `[members * rows, output]`; rows that are not picked stay 0.
-    fn output_tangent(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, pick: &Pick, v: &[f32]) -> Vec<f32> {
-        let picked = self.picked(roll, all, pick);
+    /// `J v` of the picked rows, `[picked rows, output]`.
+    fn output_tangent(&mut self, pool: &Pool, roll: &Rollout, all: &ActorRows, picked: &Picked<'_>, v: &[f32]) -> Vec<f32> {
         if let Some(moved) = self.net.jvp(pool, v, picked.batch(), &mut self.work) {
-            let width = self.net.output_len();
-            let mut tangent = vec![0.0; all.old.len() * width];
-            for (r, row) in picked.indices.iter().zip(moved.chunks_exact(width)) {
-                tangent[r * width..(r + 1) * width].copy_from_slice(row);
-            }
-            return tangent;
+            return moved;
         }
+        let width = self.net.output_len();
         let norm = v.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
         if norm == 0.0 {
-            return vec![0.0; all.old.len() * self.net.output_len()];
+            return vec![0.0; picked.indices.len() * width];
         }
         let step = (1e-2 / norm) as f32;
         let held = self.net.params().to_vec();
@@ -424,7 +418,8 @@ impl Actor {
         };
         let (up, down) = (at(1.0), at(-1.0));
         self.net.set_params(|p| p.copy_from_slice(&held));
-        up.iter().zip(&down).map(|(u, d)| (u - d) / (2.0 * step)).collect()
+        let moved: Vec<f32> = up.iter().zip(&down).map(|(u, d)| (u - d) / (2.0 * step)).collect();
+        gather(&moved, width, &picked.indices)
     }
 
     /// Writes weights and optimiser.
