@@ -760,6 +760,17 @@ def test_episodes_without_a_seed_differ_also_after_a_state_was_set():
     assert (envs[0].state != envs[1].state).any(axis=1).all()
 
 
+def test_an_episode_that_begins_with_a_set_state_has_all_its_steps():
+    env = motley.make("mpe/simple_v3", max_cycles=10)
+    env.reset(seed=0)
+    for _ in range(7):
+        env.step({"agent_0": 0})
+    env.set_state(env.get_state())
+    for left in reversed(range(10)):
+        cut = env.step({"agent_0": 0})[3]
+        assert cut["agent_0"] == (left == 0), left
+
+
 def test_options_that_a_reset_does_not_know_warn():
     env = motley.make("mpe/simple_v3")
     with pytest.warns(UserWarning, match="no options 'numpy_sed'"):

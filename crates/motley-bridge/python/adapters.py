@@ -414,7 +414,7 @@ class Smac(Adapter):
         acted = [_choice(len(m), f"agent \"{n}\"") for n, m in zip(names, masks)]
         self.winning = hasattr(env, "get_stats") or hasattr(env, "battles_won")
         limit = info.get("episode_limit", getattr(env, "episode_limit", None))
-        super().__init__(names, observed, acted, int(np.asarray(env.get_state()).size), True, True, True, self.winning, limit, 0)
+        super().__init__(names, observed, acted, int(np.asarray(env.get_state()).size) or None, True, True, True, self.winning, limit, 0)
 
     def write(self, out):
         for i, (obs, mask) in enumerate(zip(self.env.get_obs(), self.env.get_avail_actions())):

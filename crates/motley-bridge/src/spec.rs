@@ -80,7 +80,8 @@ pub fn team(task: &str, json: &[u8]) -> Result<TeamSpec, SpecError> {
     }
     check_names(&agents).map_err(SpecError)?;
     let mut team = TeamSpec::new(task, agents);
-    if let Some(size) = said.state {
+    // A state of no numbers is none.
+    if let Some(size) = said.state.filter(|size| *size > 0) {
         team.state = StateSpace::Ep(Some(size).filter(|n| *n <= MOST).ok_or_else(|| too_large("the state"))?);
     }
     team.reward = if said.common { RewardKind::Common } else { RewardKind::Own };
@@ -104,6 +105,18 @@ mod tests {
         assert!(team.agents[0].obs.is_image() && team.agents[1].obs.low == f32::NEG_INFINITY);
         assert_eq!(team.reward, RewardKind::Common);
         assert_eq!((team.deaths, team.step_limit), (true, Some(30)));
+    }
+
+    #[test]
+    fn a_state_of_no_numbers_is_none() {
+        let json = |state: &str| {
+            format!(
+                r#"{{"agents": [{{"name": "a", "kind": "a", "shape": [3], "low": null, "high": null, "action": {{"discrete": 2}}, "noop": null}}],
+                "state": {state}, "common": true, "masks": false, "deaths": false, "winning": false, "step_limit": null}}"#
+            )
+        };
+        let [none, empty] = ["null", "0"].map(|state| team("py:a:b", json(state).as_bytes()).unwrap());
+        assert_eq!((none.state_len(), none == empty), (3, true));
     }
 
     #[test]

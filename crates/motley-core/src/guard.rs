@@ -1,6 +1,37 @@
 //! The door between environment and memory: what an environment wrote is checked before anything learns from it.
 
-use crate::{EnvError, Frame, TeamSpec};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::{Actions, Env, EnvError, Frame, Status, TeamSpec};
+
+/// One step through the door: the frame is prepared, a panic of the environment is an error, what it wrote is checked, `length` counts
+/// the step, and the team's step limit cuts. `was_alive` is who was alive before.
+///
+/// # Errors
+/// What the environment says, [`EnvError::Panicked`] (then it must be made anew), and those of [`check_frame`].
+pub fn step(
+    env: &mut dyn Env,
+    team: &TeamSpec,
+    actions: &[f32],
+    frame: &mut Frame<'_>,
+    was_alive: &[bool],
+    length: &mut usize,
+) -> Result<Status, EnvError> {
+    frame.prepare();
+    let outcome = catch_unwind(AssertUnwindSafe(|| env.step(Actions::new(team, actions), frame)));
+    let status = outcome.map_err(|panic| EnvError::Panicked(panic_text(panic.as_ref())))??;
+    check_frame(team, frame, was_alive)?;
+    *length += 1;
+    let over = team.step_limit.is_some_and(|limit| *length >= limit);
+    Ok(if status == Status::Running && over { Status::Truncated } else { status })
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
 
 /// Checks one frame: finite observations, state and rewards, a dead agent that stays dead, a live agent with something to do.
 ///

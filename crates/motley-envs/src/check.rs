@@ -2,12 +2,11 @@
 
 mod twice;
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use motley_core::guard::{check_frame, out_of_bounds};
+use motley_core::guard::{check_frame, out_of_bounds, panic_text};
 use motley_core::spec::check_names;
 use motley_core::{
     ActionMeaning, ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, TeamSpec,
@@ -97,11 +96,6 @@ pub fn check<'a>(make: Make<'a>, seed: u64) -> Vec<CheckLine> {
         }
     }
     lines
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
 }
 
 /// An environment with its memory and its own source of actions.

@@ -6,6 +6,7 @@ use motley_kernels::mlp::{input_grad, loss_input_grad};
 use motley_kernels::{Pool, RowLoss, Workspace};
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
+use crate::actor::gather;
 use crate::net::{Batch, Engine, Net, NetSpec};
 use crate::objective::Regression;
 use crate::optim::{Adam, AdamConfig, UpdateError};
@@ -90,13 +91,8 @@ impl ActionCritic {
         &self.name
     }
 
-    /// Entries of one input row.
-    pub fn input_len(&self) -> usize {
-        self.twins.first().map_or(0, |t| t.net.input_len())
-    }
-
     /// What each network says about rows `[rows, input]`, in its own units.
-    pub fn values(&self, pool: &Pool, x: &[f32], rows: usize) -> Vec<Vec<f32>> {
+    fn values(&self, pool: &Pool, x: &[f32], rows: usize) -> Vec<Vec<f32>> {
         self.twins.iter().map(|t| forward(&t.net, pool, x, rows)).collect()
     }
 
@@ -159,19 +155,22 @@ impl ActionCritic {
         }
         let values = self.values(pool, x, rows);
         let mut sum = shift * total;
-        let mut part = vec![0.0; dx.len()];
+        let width = dx.len() / rows.max(1);
         dx.fill(0.0);
         for (k, twin) in self.twins.iter().enumerate() {
             // Of equal twins the first is the least one.
-            let least =
-                |r: usize| (0..values.len()).all(|j| values[k][r] < values[j][r] || (values[k][r] == values[j][r] && k <= j));
-            let mut d_out = vec![0.0; rows];
-            for r in (0..rows).filter(|r| least(*r)) {
-                d_out[r] = -weight[r] * scale as f32;
-                sum += scale * f64::from(weight[r] * values[k][r]);
+            let least = |r: &usize| {
+                (0..values.len()).all(|j| values[k][*r] < values[j][*r] || (values[k][*r] == values[j][*r] && k <= j))
+            };
+            let mine: Vec<usize> = (0..rows).filter(least).collect();
+            sum += mine.iter().map(|&r| scale * f64::from(weight[r] * values[k][r])).sum::<f64>();
+            let d_out: Vec<f32> = mine.iter().map(|&r| -weight[r] * scale as f32).collect();
+            let mut part = vec![0.0; mine.len() * width];
+            let x = gather(x, width, &mine);
+            input_grad(pool, &twin.net.stages().trunk, &x, mine.len(), &d_out, &mut part, &mut self.input_work);
+            for (&r, from) in mine.iter().zip(part.chunks_exact(width.max(1))) {
+                dx[r * width..(r + 1) * width].copy_from_slice(from);
             }
-            input_grad(pool, &twin.net.stages().trunk, x, rows, &d_out, &mut part, &mut self.input_work);
-            dx.iter_mut().zip(&part).for_each(|(a, b)| *a += b);
         }
         sum
     }

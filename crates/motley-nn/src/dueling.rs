@@ -57,10 +57,10 @@ pub enum Goals<'a> {
 
 impl Goals<'_> {
     /// `sum w`
-    fn total(&self) -> f32 {
+    fn total(&self) -> f64 {
         match self {
-            Self::One(goals) => goals.iter().map(|g| g.weight).sum(),
-            Self::All { weight, .. } => weight.iter().sum(),
+            Self::One(goals) => goals.iter().map(|g| f64::from(g.weight)).sum(),
+            Self::All { weight, .. } => weight.iter().copied().map(f64::from).sum(),
         }
     }
 }
@@ -150,14 +150,14 @@ impl Dueling {
         if total <= 0.0 {
             return Ok(metrics);
         }
-        let loss = ValueLoss { goals, actions: self.actions, scale: 1.0 / total, regression };
+        let loss = ValueLoss { goals, actions: self.actions, scale: (1.0 / total) as f32, regression };
         let mut stats = [0.0; 2];
         let batch = Batch { x, rows: x.len() / self.net.input_len(), sequence: None };
         self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
         Crossing::of(&self.net, self.stream, self.actions).clear(&mut self.grad);
         let report = self.net.step(&mut self.adam, &self.name, &self.grad, lr)?;
-        metrics.add("td", stats[0] / f64::from(total));
-        metrics.add("q", stats[1] / f64::from(total));
+        metrics.add("td", stats[0] / total);
+        metrics.add("q", stats[1] / total);
         metrics.add("grad_norm", report.grad_norm);
         metrics.add("skipped_steps", f64::from(u8::from(!report.applied)));
         Ok(metrics)

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use motley_core::guard::check_frame;
-use motley_core::{Actions, Env, EnvError, Frame, Purpose, Status, Stream, TeamSpec};
+use motley_core::guard::{self, check_frame};
+use motley_core::{Env, EnvError, Frame, Purpose, Status, Stream, TeamSpec};
 use motley_envs::mpe::{self, RawState, Replay};
 use motley_envs::registry::options;
 use motley_nn::Pool;
@@ -128,20 +128,18 @@ impl Part<'_> {
                 _ => self.reset(team),
             };
         }
-        self.copy.was_alive.copy_from_slice(self.frame.alive);
-        self.frame.prepare();
-        let status = self.copy.held.env().step(Actions::new(team, self.actions), &mut self.frame)?;
-        check_frame(team, &self.frame, &self.copy.was_alive)?;
-        self.copy.steps += 1;
-        let over = team.step_limit.is_some_and(|limit| self.copy.steps >= limit);
-        let status = if status == Status::Running && over { Status::Truncated } else { status };
+        let Copy { held, steps, was_alive, over, .. } = &mut *self.copy;
+        was_alive.copy_from_slice(self.frame.alive);
+        let stepped = guard::step(held.env(), team, self.actions, &mut self.frame, was_alive, steps);
+        // After a refused action the episode goes on, after a panic it does not.
+        *over = !matches!(stepped, Ok(Status::Running) | Err(EnvError::Action { .. }));
+        let status = stepped?;
         *self.status = status as u8;
         *self.won = 0;
         if status == Status::Running {
             return Ok(());
         }
         *self.won = self.copy.held.env().won_at_end().map_or(0, |won| 1 + u8::from(won));
-        self.copy.over = true;
         if autoreset == Autoreset::SameStep {
             self.final_obs.copy_from_slice(self.frame.obs);
             self.final_state.copy_from_slice(self.frame.state);
@@ -206,23 +204,23 @@ impl Vector {
         outcome.map_err(failed)
     }
 
-    /// Copy `env` where it is one of particles.
-    fn particles<'a>(&self, inner: &'a mut Inner, env: usize) -> PyResult<(&'a mut dyn Replay, &'a mut bool)> {
+    /// Copy `env` where it is one of particles, with its count of steps and whether its episode is over.
+    fn particles<'a>(&self, inner: &'a mut Inner, env: usize) -> PyResult<(&'a mut dyn Replay, &'a mut usize, &'a mut bool)> {
         match inner.copies.get_mut(env) {
-            Some(Copy { held: Held::Particles(replay), over, .. }) => Ok((&mut **replay, over)),
+            Some(Copy { held: Held::Particles(replay), steps, over, .. }) => Ok((&mut **replay, steps, over)),
             Some(_) => Err(failed(format!("{}: only the states of mpe/... can be read and set", self.team.task))),
             None => Err(failed(format!("there is no environment {env}"))),
         }
     }
 
-    /// Calls `act` with particles `env` and their frame; their episode then runs.
+    /// Calls `act` with particles `env` and their frame; an episode of theirs then begins.
     fn with_frame(&self, env: usize, act: impl FnOnce(&mut dyn Replay, &mut Frame<'_>) -> Result<(), EnvError>) -> PyResult<()> {
         let team = &self.team;
         let range = |len: usize| env * len..(env + 1) * len;
         let mut inner = self.lock();
-        let (replay, over) = self.particles(&mut inner, env)?;
-        let mut held: Vec<_> = self.arrays[..FRAME].iter().map(|array| array.get().lock()).collect();
-        let [obs, state, rewards, avail, alive] = &mut held[..] else { return Ok(()) };
+        let (replay, steps, over) = self.particles(&mut inner, env)?;
+        let mut held: Vec<_> = self.arrays.iter().map(|array| array.get().lock()).collect();
+        let [obs, state, rewards, avail, alive, status, .., won] = &mut held[..] else { return Ok(()) };
         let mut frame = Frame {
             obs: &mut obs.f32()[range(team.obs_len())],
             state: &mut state.f32()[range(team.state_len())],
@@ -233,7 +231,8 @@ impl Vector {
         frame.prepare();
         act(replay, &mut frame).map_err(failed)?;
         check_frame(team, &frame, frame.alive).map_err(failed)?;
-        *over = false;
+        (*steps, *over) = (0, false);
+        (status.bytes()[env], won.bytes()[env]) = (0, 0);
         Ok(())
     }
 }

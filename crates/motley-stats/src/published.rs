@@ -1,5 +1,6 @@
 //! Published results: what a paper reports, on which task with which rules, how it was read, and whether runs reach it.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -359,11 +360,15 @@ impl Published {
         match self.reading {
             Reading::Plateau => runs.iter().map(|r| r.plateau(self.metric, LAST).ok_or_else(nothing)).collect(),
             Reading::Maximum => {
-                let curves: Vec<_> = runs.iter().map(|r| r.curve(self.metric)).collect();
-                let points = curves.iter().map(Vec::len).min().unwrap_or(0);
-                let mean_at = |k: usize| curves.iter().map(|c| c[k].1).sum::<f64>() / curves.len() as f64;
-                let best = (0..points).reduce(|a, b| if mean_at(b) > mean_at(a) { b } else { a }).ok_or_else(nothing)?;
-                Ok(curves.iter().map(|c| c[best].1).collect())
+                let curve =
+                    |r: &&RunRecord| r.evaluations.iter().filter_map(|e| Some((e.env_steps, e.mean(self.metric)?))).collect();
+                let curves: Vec<BTreeMap<u64, f64>> = runs.iter().map(curve).collect();
+                let first = curves.first().ok_or_else(nothing)?;
+                // Env steps at which every run was evaluated.
+                let points = first.keys().filter(|at| curves.iter().all(|c| c.contains_key(at)));
+                let mean_at = |at: &u64| curves.iter().map(|c| c[at]).sum::<f64>() / curves.len() as f64;
+                let best = points.reduce(|a, b| if mean_at(b) > mean_at(a) { b } else { a }).ok_or_else(nothing)?;
+                Ok(curves.iter().map(|c| c[best]).collect())
             }
         }
     }
@@ -530,7 +535,10 @@ mod tests {
     fn the_maximum_is_taken_at_one_step_for_all_seeds() {
         let p = Published { reading: Reading::Maximum, over: Over::Mean, ..spread() };
         // Means over seeds: -80, -65, -70; the best single values are at other steps.
-        let runs = [run("a", "s/t", 0, &[-60.0, -70.0, -80.0]), run("a", "s/t", 1, &[-100.0, -60.0, -60.0])];
+        let mut runs = [run("a", "s/t", 0, &[-60.0, -70.0, -80.0]), run("a", "s/t", 1, &[-100.0, -60.0, -60.0])];
+        assert_eq!(p.compare(&runs, p.steps, &bootstrap()).unwrap().ours.value, -65.0);
+        // Also where one was not evaluated as often: the others' first evaluation is not its second.
+        runs[1].evaluations.remove(0);
         assert_eq!(p.compare(&runs, p.steps, &bootstrap()).unwrap().ours.value, -65.0);
         assert!(p.compare(&[], p.steps, &bootstrap()).is_err());
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use motley_core::guard::check_frame;
+use motley_core::guard::{self, panic_text};
 use motley_core::{Actions, ConfigError, Env, EnvError, Frame, FrameBuf, Purpose, Status, Stream, TeamSpec};
 use motley_data::rollout::{EpisodeEnd, Lane, Rollout};
 use motley_nn::{ActError, ActScratch, Decision, Mode, ObsBatch, Policy, Pool};
@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::crew::CrewError;
 use crate::faults::kind;
-use crate::recovery::{Beat, Beats, Failures, MAX_RESETS, build, disobedience, panic_text, restart};
+use crate::recovery::{Beat, Beats, Failures, MAX_RESETS, build, disobedience, restart};
 
 /// Makes one copy of the task's environment.
 pub type MakeEnv = Arc<dyn Fn() -> Result<Box<dyn Env>, ConfigError> + Send + Sync>;
@@ -520,17 +520,11 @@ impl Copy {
     }
 
     fn step(&mut self, team: &TeamSpec, actions: &[f32], frame: &mut Frame<'_>, was_alive: &[bool]) -> Result<Status, EnvError> {
-        frame.prepare();
-        let env = &mut self.env;
-        let outcome = catch_unwind(AssertUnwindSafe(|| env.step(Actions::new(team, actions), frame)));
-        let status = outcome.map_err(|panic| EnvError::Panicked(panic_text(panic.as_ref())))??;
-        check_frame(team, frame, was_alive)?;
+        let status = guard::step(&mut *self.env, team, actions, frame, was_alive, &mut self.length)?;
         if let Some(log) = &mut self.replay {
             log.extend_from_slice(actions);
         }
-        self.length += 1;
-        let over = team.step_limit.is_some_and(|limit| self.length >= limit);
-        Ok(if status == Status::Running && over { Status::Truncated } else { status })
+        Ok(status)
     }
 
     fn count(&mut self, team: &TeamSpec, rewards: &[f64]) {

@@ -1,19 +1,17 @@
 //! Evaluation: whole episodes on streams of their own, which training never sees.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use motley_core::{Actions, guard::check_frame};
-use motley_core::{Env, EnvError, FrameBuf, Metrics, Purpose, Stream, TeamSpec};
+use motley_core::{Env, EnvError, FrameBuf, Metrics, Purpose, Stream, TeamSpec, guard};
 use motley_data::rollout::Rollout;
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy, Pool, TeamPolicy, system_neural_diversity};
 use thiserror::Error;
 
 use crate::collect::{CollectError, MakeEnv};
 use crate::faults::Faults;
-use crate::recovery::{build, panic_text, restart};
+use crate::recovery::{build, restart};
 
 /// Copies that one thread plays in lockstep.
 const LOCKSTEP: usize = 16;
@@ -294,14 +292,10 @@ impl<'a> Player<'a> {
 
     fn advance(&mut self, team: &TeamSpec, actions: &[f32], buf: &mut FrameBuf, was_alive: &[bool]) -> Result<(), EnvError> {
         let mut frame = buf.frame();
-        let env = &mut self.env;
-        let outcome = catch_unwind(AssertUnwindSafe(|| env.step(Actions::new(team, actions), &mut frame)));
-        let status = outcome.map_err(|panic| EnvError::Panicked(panic_text(panic.as_ref())))??;
-        check_frame(team, &frame, was_alive)?;
-        self.result.length += 1;
+        let status = guard::step(&mut **self.env, team, actions, &mut frame, was_alive, &mut self.result.length)?;
         self.result.team_return += team.team_reward(frame.rewards);
         self.sums.iter_mut().zip(frame.rewards.iter()).for_each(|(sum, r)| *sum += r);
-        if status.done() || team.step_limit.is_some_and(|limit| self.result.length >= limit) {
+        if status.done() {
             self.done = true;
             self.result.agent_return = self.sums.iter().sum::<f64>() / self.sums.len() as f64;
             self.result.won = self.env.won_at_end();

@@ -1,13 +1,12 @@
 //! What is done when an environment fails or falls silent: the policy of recovery in one place.
 
-use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use motley_core::guard::check_frame;
+use motley_core::guard::{check_frame, panic_text};
 use motley_core::{ActionSpace, AgentSpec, ConfigError, Env, EnvError, Frame, RewardKind, StateSpace, Stream, TeamSpec};
 use motley_envs::check::differs;
 
@@ -195,15 +194,6 @@ pub(crate) fn disobedience(env: &mut dyn Env, broken: &mut bool, team: &TeamSpec
         "{} is no function of its seed: one episode played twice differs at frame {frame}. Training goes on, but a resumed run will not be bit for bit as if never stopped (exact_resume is false); see motley check {}",
         team.task, team.task
     ))
-}
-
-/// What a panic said.
-pub fn panic_text(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Env steps over which failures are counted.

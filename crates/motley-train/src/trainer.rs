@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use motley_algos::{Algorithm, UpdateContext};
+use motley_core::guard::panic_text;
 use motley_core::{Metrics, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_nn::{Mode, Policy, Pool};
@@ -23,7 +24,7 @@ use crate::error::TrainError;
 use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Played, behavioural_distance, evaluate_until};
 use crate::event::{Event, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome};
 use crate::faults::Faults;
-use crate::recovery::{panic_text, watch};
+use crate::recovery::watch;
 use crate::settings::{EvalConfig, LogConfig, Plan, RunConfig, changes, check_kept, kept};
 use crate::values::Values;
 

@@ -95,6 +95,7 @@ pub(crate) enum BenchCommand {
 pub(crate) const GRACE: u64 = 25;
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("trust", |trust| trust.requires("resume")))]
 pub(crate) struct TrainArgs {
     /// ALGO TASK [key=value ...]; with --resume only key=value.
     pub(crate) words: Vec<String>,
@@ -107,10 +108,8 @@ pub(crate) struct TrainArgs {
     /// The run folder (default: runs/<suite>/<task>/<algo>/<UTC time>-s<seed>).
     #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
-    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
-    #[arg(long, requires = "resume")]
-    pub(crate) trust: bool,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
     /// After SIGTERM, end by then also in the midst of an update: the last checkpoint stands (exit code 75 all the same).
     #[arg(long, value_name = "SECONDS", default_value_t = GRACE)]
     pub(crate) grace: u64,
@@ -139,13 +138,31 @@ impl FromStr for Chosen {
     }
 }
 
+/// Whether folders may say what code is run.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Trust {
+    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
+    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
+    #[arg(long)]
+    pub(crate) trust: bool,
+}
+
+/// A trained policy.
 #[derive(Debug, clap::Args)]
-pub(crate) struct EvalArgs {
+pub(crate) struct PolicyArgs {
     /// A run folder or a policy bundle.
     pub(crate) from: PathBuf,
     /// Which policy of a run: best, latest, or the env steps of a checkpoint.
     #[arg(long, default_value = "best", value_name = "best|latest|STEP")]
     pub(crate) checkpoint: Chosen,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// key=value settings of the task in place of those of training (task.* may be left out).
     pub(crate) settings: Vec<String>,
     /// Another task with the same agents, spaces and state: smac/3m for a run of skirmish/3m.
@@ -163,19 +180,12 @@ pub(crate) struct EvalArgs {
     /// Return against uniform noise on observations, obs=0..D[/LEVELS][,agents=NAME+NAME], or on actions, act=0..D with the same parts.
     #[arg(long, value_name = "NOISE")]
     pub(crate) noise: Option<String>,
-    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
-    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
-    #[arg(long)]
-    pub(crate) trust: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RenderArgs {
-    /// A run folder or a policy bundle.
-    pub(crate) from: PathBuf,
-    /// Which policy of a run: best, latest, or the env steps of a checkpoint.
-    #[arg(long, default_value = "best", value_name = "best|latest|STEP")]
-    pub(crate) checkpoint: Chosen,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// Where to: .gif (moving), .png (frames side by side) or .html (a page with a slider, playing and pausing); without it, or with -,
     /// episodes are played in the terminal.
     #[arg(long, short, value_name = "FILE")]
@@ -195,29 +205,18 @@ pub(crate) struct RenderArgs {
     /// Draw the plain view also where the task has a renderer of its own.
     #[arg(long)]
     pub(crate) plain: bool,
-    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
-    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
-    #[arg(long)]
-    pub(crate) trust: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// A run folder or a policy bundle.
-    pub(crate) from: PathBuf,
-    /// Which policy of a run: best, latest, or the env steps of a checkpoint.
-    #[arg(long, default_value = "best", value_name = "best|latest|STEP")]
-    pub(crate) checkpoint: Chosen,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// Where to: a file .onnx, or a directory where actors differ.
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(crate) out: PathBuf,
     /// One file for the whole team, as policies have it anyway whose agents hear each other or where one decides for all.
     #[arg(long)]
     pub(crate) joint: bool,
-    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
-    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
-    #[arg(long)]
-    pub(crate) trust: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -320,10 +319,8 @@ pub(crate) struct CompareArgs {
     /// Also write a results page for each suite into this folder of the book.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) book: Option<PathBuf>,
-    /// Open a task that runs code of the folder's choosing (py:, gym/, football/, a game by its path) though Motley did not write the folder
-    /// for you on this machine; MOTLEY_TRUST=1 says it for every command.
-    #[arg(long)]
-    pub(crate) trust: bool,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 }
 
 #[derive(Debug, clap::Args)]

@@ -209,7 +209,7 @@ impl Learner {
         let central = self.central.values(pool, &x, self.rows.len() * batch.rows, false);
         let reference = self.dueling.local_fit == "greedy";
         let mut actions = self.greedy(pool, &batch.now, false);
-        for g in self.order.draw(self.locals.len(), rng) {
+        for (turn, g) in self.order.draw(self.locals.len(), rng).into_iter().enumerate() {
             let members = self.locals[g].0.clone();
             let (group, n) = (&batch.now.groups[g], self.joint.sizes()[members[0]]);
             let mut goal = Vec::with_capacity(group.mask.len());
@@ -227,6 +227,9 @@ impl Learner {
             let (_, local) = &mut self.locals[g];
             let goals = Goals::All { goal: &goal, weight: &weight };
             metrics.merge(&format!("loss/{}/", local.name()), &local.fit(pool, &group.x, goals, regression, lr)?);
+            if turn + 1 == self.locals.len() {
+                break;
+            }
             if !reference {
                 self.choose(pool, &batch.now, g, false, &mut actions);
                 continue;

@@ -85,11 +85,12 @@ impl AlgorithmSpec for Hatrpo {
     }
 
     fn build(&self, team: &Arc<TeamSpec>, settings: &Settings, rng: &Stream) -> Result<Box<dyn Algorithm>, ConfigError> {
+        let core = OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?;
         Ok(Box::new(Learner {
-            core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
+            skips: vec![0; core.actors.len()],
+            core,
             trust: TrustConfig::read(settings)?,
             order: OrderConfig::read(settings)?,
-            skips: Vec::new(),
         }))
     }
 }
@@ -99,7 +100,7 @@ struct Learner {
     trust: TrustConfig,
     order: OrderConfig,
     /// Of each group: steps in a row whose gradient was not finite.
-    skips: Vec<u32>,
+    skips: Vec<u64>,
 }
 
 impl Algorithm for Learner {
@@ -113,7 +114,6 @@ impl Algorithm for Learner {
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
         let Self { core, trust, order, skips } = self;
-        skips.resize(core.actors.len(), 0);
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let order = order.draw(core.actors.len(), &context.rng.fork(0));
@@ -125,7 +125,7 @@ impl Algorithm for Learner {
             let step = trust_region_step(actor, pool, roll, rows, &whole, weight, trust);
             let norm = step.mean("grad_norm").unwrap_or(0.0);
             skips[g] = if norm.is_finite() { 0 } else { skips[g] + 1 };
-            if skips[g] >= MAX_SKIPS {
+            if skips[g] >= u64::from(MAX_SKIPS) {
                 return Err(UpdateError::Diverged { network: actor.name.clone(), norm });
             }
             Ok(step)
@@ -136,10 +136,13 @@ impl Algorithm for Learner {
 
     fn save(&self, w: &mut StateWriter) {
         self.core.save(w);
+        w.put_u64("skips", &self.skips);
     }
 
     fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
-        self.core.load(r)
+        self.core.load(r)?;
+        // Checkpoints of the first builds do not have it.
+        if r.has("skips") { r.u64s_into("skips", &mut self.skips) } else { Ok(()) }
     }
 }
 

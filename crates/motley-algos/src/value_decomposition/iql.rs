@@ -216,8 +216,9 @@ impl Independent {
             }
         }
         if self.config.importance_normalize {
-            let count = (batch.rows_that_count() * n).max(1) as f32;
-            let mean = all.iter().sum::<f32>() / count;
+            let learns = |at: usize| batch.alive[at] && batch.step(at / n / episodes, at / n % episodes).is_some();
+            let learning: Vec<f64> = (0..all.len()).filter(|at| learns(*at)).map(|at| f64::from(all[at])).collect();
+            let mean = (learning.iter().sum::<f64>() / learning.len().max(1) as f64) as f32;
             all.iter_mut().for_each(|w| *w /= mean.max(f32::MIN_POSITIVE));
         }
         all

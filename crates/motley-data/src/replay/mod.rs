@@ -202,7 +202,8 @@ impl Replay {
     /// after it. Any other place is returned as it is.
     pub fn after_reset(&self, at: Place) -> Place {
         let (lane, slot) = (at.lane as usize, at.slot as usize);
-        if self.kind(lane, slot) != FRAME || slot == self.rings[lane].head {
+        let before = (slot + self.slots - 1) % self.slots;
+        if self.kind(lane, slot) != FRAME || slot == self.rings[lane].head || self.kind(lane, before) != TRUNCATED {
             return at;
         }
         Place { slot: ((slot + 1) % self.slots) as u32, ..at }

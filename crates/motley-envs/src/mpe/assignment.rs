@@ -1,4 +1,14 @@
-//! Who goes where: the assignment of agents to places with the least total distance, for simple_formation and simple_line.
+//! Agents that take places: the assignment with the least total distance, and the scenario of which simple_formation and simple_line
+//! are the two patterns.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use motley_core::{ConfigError, Key, TaskOptions};
+
+use super::numpy_rng::NumpyRng;
+use super::scenario::{Scenario, Sink, count, terminate_on_success};
+use super::world::{Body, Flavour, Vec2, World, distance};
 
 /// The most agents that can be assigned.
 pub const MOST: usize = 32;
@@ -53,9 +63,101 @@ pub fn matched(n: usize, distance: impl Fn(usize, usize) -> f64) -> [f64; MOST] 
     result
 }
 
-/// The shared reward of both scenarios: minus the mean distance, each cut at 2.
-pub fn shared_reward(distances: &[f64]) -> f64 {
-    -(distances.iter().map(|d| d.clamp(0.0, 2.0)).sum::<f64>() / distances.len() as f64)
+/// An agent this near to its place has taken it.
+const TAKEN: f64 = 0.05;
+
+/// Where agents should stand.
+pub trait Pattern: Debug + Send + Sync + 'static {
+    /// The scenario's name.
+    const NAME: &'static str;
+    /// What the team does.
+    const SUMMARY: &'static str;
+    /// Radius of an agent.
+    const AGENT: f64;
+    /// Radius of a landmark.
+    const LANDMARK: f64;
+    /// What each landmark is called.
+    const GOALS: &'static [&'static str];
+
+    /// Draws where everything is at the start.
+    fn place(world: &mut World, rng: &mut NumpyRng);
+
+    /// As many places as there are agents.
+    fn places(world: &World) -> [Vec2; MOST];
+}
+
+/// Agents that take the places of a pattern, whoever is nearest.
+#[derive(Debug)]
+pub struct Assigned<P> {
+    agents: usize,
+    ends: bool,
+    pattern: PhantomData<P>,
+}
+
+impl<P: Pattern> Assigned<P> {
+    /// The agents' distances to their places.
+    fn distances(&self, world: &World) -> [f64; MOST] {
+        let places = P::places(world);
+        matched(self.agents, |a, p| distance(world.bodies[a].pos, places[p]))
+    }
+}
+
+impl<P: Pattern> Scenario for Assigned<P> {
+    const NAME: &'static str = P::NAME;
+    const SUMMARY: &'static str = P::SUMMARY;
+    const OLD_FLAVOURS: bool = false;
+
+    fn keys() -> Vec<Key> {
+        vec![count("num_agents", 4, 1, MOST as i64, "agents"), terminate_on_success("every agent is within 0.05 of its place")]
+    }
+
+    fn read(options: &TaskOptions) -> Result<Self, ConfigError> {
+        Ok(Self { agents: options.get("num_agents")?, ends: options.get("terminate_on_success")?, pattern: PhantomData })
+    }
+
+    fn world(&self) -> World {
+        World::new(vec![Body::agent(P::AGENT); self.agents], vec![Body::landmark(P::LANDMARK); P::GOALS.len()], 0)
+    }
+
+    fn agent_name(&self, i: usize) -> String {
+        format!("agent_{i}")
+    }
+
+    fn body_in_obs(&self, _i: usize) -> (Option<usize>, Option<usize>) {
+        (Some(2), Some(0))
+    }
+
+    fn place(&self, world: &mut World, rng: &mut NumpyRng) {
+        P::place(world, rng);
+    }
+
+    /// Shared: minus the mean distance, each cut at 2.
+    fn rewards(&self, world: &World, _flavour: Flavour, out: &mut [f64]) {
+        let distances = &self.distances(world)[..self.agents];
+        out.fill(-(distances.iter().map(|d| d.clamp(0.0, 2.0)).sum::<f64>() / distances.len() as f64));
+    }
+
+    fn observe(&self, world: &World, i: usize, row: &mut impl Sink) {
+        row.pair(world.bodies[i].vel);
+        row.pair(world.bodies[i].pos);
+        row.landmarks(world, i);
+    }
+
+    fn ends_on_success(&self) -> bool {
+        self.ends
+    }
+
+    fn success(&self, world: &World) -> bool {
+        self.distances(world)[..self.agents].iter().all(|&d| d < TAKEN)
+    }
+
+    fn paint(&self, world: &World, id: usize) -> [f64; 3] {
+        if id < world.agents { [0.35, 0.35, 0.85] } else { [0.25; 3] }
+    }
+
+    fn goals(&self, _world: &World) -> Vec<(usize, &'static str)> {
+        P::GOALS.iter().copied().enumerate().collect()
+    }
 }
 
 #[cfg(test)]

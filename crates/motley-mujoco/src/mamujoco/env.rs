@@ -210,6 +210,7 @@ impl RobotEnv {
     }
 
     fn check(&self, actions: Actions<'_>) -> Result<(), EnvError> {
+        actions.checked()?;
         for (i, agent) in self.spec.agents.iter().enumerate() {
             let ActionSpace::Box { low, high } = &agent.action else { continue };
             let given = actions.of(i);

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &CompareArgs, registry: &Registry, out: &Output) -> Resu
     let alone = found.len() == 1;
     for run in found.iter_mut().filter(|_| args.absolute) {
         let Some(dir) = &run.folder else { continue };
-        let source = Source { path: dir, chosen: Chosen::Best, trust: args.trust, out };
+        let source = Source { path: dir, chosen: Chosen::Best, trust: args.trust.trust, out };
         match measure_absolute(source, &mut run.record, registry) {
             Ok(()) => {}
             Err(failure) if alone => return Err(failure),

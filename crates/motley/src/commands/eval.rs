@@ -19,12 +19,7 @@ use crate::output::Output;
 
 pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let noise = args.noise.as_deref().map(Noise::parse).transpose()?;
-    let loaded = load_on(
-        Source { path: &args.from, chosen: args.checkpoint, trust: args.trust, out },
-        registry,
-        args.task.as_deref(),
-        &args.settings,
-    )?;
+    let loaded = load_on(Source::new(&args.policy, out), registry, args.task.as_deref(), &args.settings)?;
     let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
     let plan = EvalPlan {
         seed: args.seed,
@@ -45,7 +40,7 @@ pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<
     });
     let apart = distance.map_or_else(String::new, |d| format!("; behavioural distance {d:.3}"));
     out.line(format!("{} on {}: {}{apart}", loaded.algo, loaded.task, describe(&summary)));
-    let mut all = fields(&args.from, &loaded.algo, &loaded.task, &summary);
+    let mut all = fields(&args.policy.from, &loaded.algo, &loaded.task, &summary);
     if let Some(distance) = distance {
         all.insert("behavioural_distance".into(), json!(distance));
     }
@@ -93,7 +88,7 @@ fn against_noise(
             format!("{:.2}", summary.return_std),
             format!("{change:+.2}"),
         ]);
-        let mut all = fields(&args.from, &loaded.algo, &loaded.task, &summary);
+        let mut all = fields(&args.policy.from, &loaded.algo, &loaded.task, &summary);
         all.insert("noise".into(), json!(width));
         all.insert("noise_on".into(), json!(if noise.target == Target::Obs { "obs" } else { "act" }));
         all.insert("noisy_agents".into(), json!(if noise.agents.is_empty() { "all".into() } else { noise.agents.join("+") }));

@@ -15,14 +15,14 @@ use crate::error::Failure;
 use crate::output::Output;
 
 pub(crate) fn run(args: &ExportArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    let (info, policy) = Source { path: &args.from, chosen: args.checkpoint, trust: args.trust, out }.read(registry)?;
+    let (info, policy) = Source::new(&args.policy, out).read(registry)?;
     let actors = motley_onnx::export(&policy, &info.algo, args.joint).map_err(Failure::run)?;
     let single = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
     if single && actors.len() > 1 {
         let who: Vec<String> = actors.iter().map(|a| a.agents.join("+")).collect();
         return Err(Failure::usage(format!(
             "{} has {} unlike actors ({}): name a directory, -o {}, or ask for one file of the team, --joint",
-            args.from.display(),
+            args.policy.from.display(),
             actors.len(),
             who.join(", "),
             args.out.with_extension("").display()

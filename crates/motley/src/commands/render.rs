@@ -44,7 +44,7 @@ pub(crate) fn run(args: &RenderArgs, registry: &Registry, out: &Output) -> Resul
     if !(1..=MAX_SIDE).contains(&args.width) {
         return Err(Failure::usage(format!("--width {}: expected 1 to {MAX_SIDE} pixels", args.width)));
     }
-    let loaded = load(Source { path: &args.from, chosen: args.checkpoint, trust: args.trust, out }, registry)?;
+    let loaded = load(Source::new(&args.policy, out), registry)?;
     let mode = if args.stochastic { Mode::Sample } else { Mode::Greedy };
     // A page holds drawings, which stay sharp and small.
     let plain = args.plain || matches!(place, Place::File(Kind::Page, _));

@@ -13,7 +13,7 @@ use motley_train::recovery::difference;
 use motley_train::settings::{RunConfig, keys, setting};
 use motley_train::{Consent, MakeEnv, Registry, Request, recall_secrets};
 
-use crate::args::Chosen;
+use crate::args::{Chosen, PolicyArgs};
 use crate::commands::config::environment;
 use crate::error::Failure;
 use crate::output::Output;
@@ -43,7 +43,12 @@ pub(crate) struct Source<'a> {
     pub(crate) out: &'a Output,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// What a command line names.
+    pub(crate) fn new(args: &'a PolicyArgs, out: &'a Output) -> Self {
+        Self { path: &args.from, chosen: args.checkpoint, trust: args.trust.trust, out }
+    }
+
     /// The policy with what is known of it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use motley_train::Registry;
 use motley_view::file;
 use serde_json::json;
 
-use crate::args::{GRACE, SweepArgs, TrainArgs};
+use crate::args::{GRACE, SweepArgs, TrainArgs, Trust};
 use crate::commands::jobs::{self, Job, State};
 use crate::commands::plot::drawn;
 use motley_run::shell;
@@ -115,7 +115,7 @@ fn train_args(job: &Job, state: State) -> TrainArgs {
         State::Stopped => (Some(job.dir.clone()), job.again(), None),
         _ => (None, job.words.clone(), Some(job.dir.clone())),
     };
-    TrainArgs { words, resume, config: None, out, trust: false, grace: GRACE }
+    TrainArgs { words, resume, config: None, out, trust: Trust { trust: false }, grace: GRACE }
 }
 
 /// Writes the script of a job array beside the runs.

@@ -143,7 +143,7 @@ fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Re
     let (mut environment, mut overrides) = (environment()?, args.words.clone());
     environment.retain(|(name, value)| other(preset_of(&setting(name, value))));
     overrides.retain(|word| other(preset_of(word)));
-    let consent = Consent { from: dir.display().to_string(), mark: info.signed.clone(), trust: args.trust };
+    let consent = Consent { from: dir.display().to_string(), mark: info.signed.clone(), trust: args.trust.trust };
     let request = Request { algo: info.algo.clone(), task: info.task.clone(), file: None, environment, overrides, consent };
     let plan = request.resume(registry, &folder.config()?, false)?;
     let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk)).load_latest()?;
