@@ -23,21 +23,31 @@ const FOOTBALL: [&str; 7] = [
 
 /// The families of this crate, for a registry.
 pub fn families() -> Vec<Arc<dyn TaskFamily>> {
-    let family = |kind, prefix, pattern, summary| -> Arc<dyn TaskFamily> { Arc::new(Family { kind, prefix, pattern, summary }) };
+    let family = |kind, prefix, pattern, example, summary| -> Arc<dyn TaskFamily> {
+        Arc::new(Family { kind, prefix, pattern, example, summary })
+    };
     vec![
         family(
             "py",
             "py:",
             "py:MODULE:CALLABLE",
+            "py:mpe2.simple_spread_v3:parallel_env",
             "a PettingZoo ParallelEnv, Gymnasium Env or environment of SMAC's kind from Python, in worker processes",
         ),
         family(
             "gym",
             "gym/",
             "gym/ID",
+            "gym/CartPole-v1",
             "an environment registered with Gymnasium: a team of one, or of as many as its Tuple spaces have parts",
         ),
-        family("football", "football/", "football/SCENARIO", "Google Research Football's academy (built with scripts/football)"),
+        family(
+            "football",
+            "football/",
+            "football/SCENARIO",
+            "football/academy_3_vs_1_with_keeper",
+            "Google Research Football's academy (built with scripts/football)",
+        ),
     ]
 }
 
@@ -45,6 +55,7 @@ struct Family {
     kind: &'static str,
     prefix: &'static str,
     pattern: &'static str,
+    example: &'static str,
     summary: &'static str,
 }
 
@@ -65,8 +76,8 @@ impl TaskFamily for Family {
         };
         if !whole {
             return Err(ConfigError::Invalid(format!(
-                "\"{name}\" names no environment: write {}, for example py:mpe2.simple_spread_v3:parallel_env",
-                self.pattern
+                "\"{name}\" names no environment: write {}, for example {}",
+                self.pattern, self.example
             )));
         }
         if self.kind == "football" && !FOOTBALL.contains(&target) {

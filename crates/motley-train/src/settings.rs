@@ -357,7 +357,7 @@ fn all_secrets(settings: &Settings) -> Result<(), ConfigError> {
     let absent = settings.iter().find_map(|(key, value, _)| missing(&key.name, value).map(|place| (&key.name, place)));
     let Some((key, place)) = absent else { return Ok(()) };
     Err(ConfigError::Invalid(format!(
-        "{place} is a secret, which the run folder does not keep: give {key} again, in the environment variable {} or on the command line as {key}=...",
+        "{place} is a secret, which the run folder does not keep: give {key} again, in the environment variable {} or as {key}=... where the command takes settings (train, eval)",
         variable_of(key)
     )))
 }

@@ -228,9 +228,10 @@ pub(crate) struct ImportArgs {
     /// The configuration, where it does not lie in the folder or the one above.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where to: a folder for a policy bundle, or, where there are no weights, a file for settings.
+    /// Where to: a folder for a policy bundle (default: imported), or, where there are no weights, a file for settings (default:
+    /// imported.toml).
     #[arg(long, short, value_name = "PATH")]
-    pub(crate) out: PathBuf,
+    pub(crate) out: Option<PathBuf>,
     /// Episodes that the imported policy is evaluated on.
     #[arg(long, default_value_t = 20, value_parser = count(1_000_000))]
     pub(crate) episodes: usize,

@@ -21,7 +21,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
-        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let color = std::io::stderr().is_terminal() && !no_color();
         Self { json, quiet, color, lost: AtomicBool::new(false) }
     }
 
@@ -59,12 +59,7 @@ impl Output {
     /// A result for a program: `{"event": event, ...}`; nothing without `--json`.
     pub(crate) fn event(&self, event: &str, fields: Value) {
         if self.json {
-            let mut all = Map::new();
-            all.insert("event".into(), event.into());
-            if let Value::Object(fields) = fields {
-                all.extend(fields);
-            }
-            self.put(Value::Object(all));
+            self.put(event_line(event, fields));
         }
     }
 
@@ -93,6 +88,21 @@ impl Output {
     pub(crate) fn error_event(&self, code: u8, message: &str) {
         self.event("error", serde_json::json!({ "exit_code": code, "message": message }));
     }
+}
+
+/// `{"event": event, ...}`
+pub(crate) fn event_line(event: &str, fields: Value) -> String {
+    let mut all = Map::new();
+    all.insert("event".into(), event.into());
+    if let Value::Object(fields) = fields {
+        all.extend(fields);
+    }
+    Value::Object(all).to_string()
+}
+
+/// Whether `NO_COLOR` asks for plain text; set to nothing it does not.
+pub(crate) fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// Text as a terminal may have it. Names of agents, exceptions and files come from anywhere, and their control characters would colour,

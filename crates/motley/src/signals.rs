@@ -52,9 +52,15 @@ impl Stop {
     }
 
     /// Ends the process so long after a SIGTERM, whatever it does by then: who sent it sends SIGKILL next, and then nobody learns that
-    /// the run may go back into the queue. `farewell` is its last word. Nothing durable is lost: a checkpoint is whole or not there.
+    /// the run may go back into the queue. `farewell` is its last word, `event` that for a program, told when the time is up. Nothing durable
+    /// is lost: a checkpoint is whole or not there.
     #[cfg(unix)]
-    pub(crate) fn end_within(&self, grace: Duration, farewell: String) -> Result<(), Failure> {
+    pub(crate) fn end_within(
+        &self,
+        grace: Duration,
+        farewell: String,
+        event: impl Fn() -> Option<String> + Send + 'static,
+    ) -> Result<(), Failure> {
         use std::io::Write;
 
         let failed = |e| Failure::run(format!("signals cannot be handled: {e}"));
@@ -64,6 +70,9 @@ impl Stop {
             if sent || signals.forever().next().is_some() {
                 std::thread::sleep(grace);
                 let _ = writeln!(std::io::stderr().lock(), "warning: {farewell}");
+                if let Some(line) = event() {
+                    let _ = writeln!(std::io::stdout().lock(), "{line}");
+                }
                 signal_hook::low_level::exit(i32::from(REQUEUE));
             }
         };
@@ -72,7 +81,12 @@ impl Stop {
 
     /// There is no SIGTERM.
     #[cfg(not(unix))]
-    pub(crate) fn end_within(&self, _: Duration, _: String) -> Result<(), Failure> {
+    pub(crate) fn end_within(
+        &self,
+        _: Duration,
+        _: String,
+        _: impl Fn() -> Option<String> + Send + 'static,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 

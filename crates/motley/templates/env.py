@@ -1,11 +1,11 @@
 """Two unlike agents: a tug moves on a line, a winch chooses a gear, and together they bring a load to rest at zero."""
 
 import numpy as np
+import pettingzoo
 from gymnasium.spaces import Box, Discrete
-from pettingzoo import ParallelEnv
 
 
-class NAME_CLASS(ParallelEnv):
+class NAME_CLASS(pettingzoo.ParallelEnv):
     metadata = {"name": "NAME_SNAKE"}
     possible_agents = ["tug", "winch"]
 

@@ -519,12 +519,24 @@ fn a_new_environment_is_written_once() {
         let (code, _, err) = motley_in(dir.path(), &words);
         assert!(code == 2 && err.contains("is there already") && !err.contains("os error"), "{code} {err}");
     }
+    let make = |name: &str, lang: &str| motley_in(dir.path(), &["new-env", name, "--lang", lang]);
     for taken in ["numpy", "json", "random", "signal", "types", "zipimport"] {
-        let (code, _, err) = motley_in(dir.path(), &["new-env", taken, "--lang", "python"]);
+        let (code, _, err) = make(taken, "python");
         assert!(code == 2 && err.contains("would hide a module"), "{code} {err}");
     }
-    let (code, _, err) = motley_in(dir.path(), &["new-env", "json", "--lang", "rust"]);
-    assert_eq!(code, 0, "{err}");
+    for taken in ["build", "self", "motley_core"] {
+        let (code, _, err) = make(taken, "rust");
+        assert!(code == 2 && err.contains("cannot name an environment"), "{code} {err}");
+    }
+    for (name, lang) in [("json", "rust"), ("env", "rust"), ("box", "python"), ("parallel", "python")] {
+        assert_eq!(make(name, lang).0, 0, "{name} {lang}");
+    }
+    // Their classes are called otherwise than what the templates import.
+    let class =
+        |file: &str, text: &str| assert!(std::fs::read_to_string(dir.path().join(file)).unwrap().contains(text), "{file}");
+    class("env/src/main.rs", "struct EnvEnv(");
+    class("box.py", "class BoxEnv(");
+    class("parallel.py", "class ParallelEnv(pettingzoo.ParallelEnv)");
 }
 
 #[test]

@@ -315,13 +315,15 @@ fn the_end_of_the_grace_period_does_not_wait_for_the_update() {
     let slow = ["num_envs=8", "algo.rollout_steps=100", "algo.ppo_epochs=200", "total_steps=4000", "log.checkpoint_every=800"];
     assert_eq!(ends(train_command("happo", &slow, &a)).0, 0);
     let mut command = train_command("happo", &slow, &b);
-    let mut child = command.args(["--grace", "0"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.args(["--grace", "0", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     assert!(at_work(&mut child, &b, 1), "the run ended before it was stopped");
     signal(&child, "TERM");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(75));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains(&format!("go on with: motley train --resume {}", b.display())), "{told}");
+    let last = String::from_utf8(output.stdout).unwrap();
+    assert!(last.lines().last().unwrap().starts_with("{\"event\":\"stopped\",\"run\":"), "{last}");
     assert_eq!(ends(resume_command(&b, &[])).0, 0);
     print(&b).must_equal(&print(&a), "after the end of the grace period");
 }

@@ -13,9 +13,22 @@ use crate::output::Output;
 
 /// What names an environment variable as a setting: `MOTLEY__ALGO__LR=0.0003` is `algo.lr=0.0003`.
 const PREFIX: &str = "MOTLEY__";
+/// As many threads can be asked for.
+const MOST_THREADS: usize = 1024;
 /// Columns given to values and origins before the next column gives way.
 const VALUE_WIDTH: usize = 24;
 const ORIGIN_WIDTH: usize = 40;
+
+/// The threads of a command that trains nothing: `MOTLEY__THREADS`, or as many as the process may use.
+pub(crate) fn threads() -> Result<usize, Failure> {
+    let name = format!("{PREFIX}THREADS");
+    let asked = environment()?.into_iter().find(|variable| variable.0 == name).map_or("0".to_owned(), |variable| variable.1);
+    match asked.parse() {
+        Ok(0) => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Ok(n @ 1..=MOST_THREADS) => Ok(n),
+        _ => Err(Failure::usage(format!("{name}={asked}: expected 0 (as many as there are) to {MOST_THREADS}"))),
+    }
+}
 
 pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let (plan, no_room) = request(&args.words, args.config.as_deref())?.plan_anywhere(registry)?;

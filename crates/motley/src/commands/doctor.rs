@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::commands::list::table;
 use crate::error::Failure;
-use crate::output::Output;
+use crate::output::{Output, no_color};
 
 /// One thing looked at.
 struct Finding {
@@ -149,7 +149,7 @@ fn run_folder(base: &Path) -> Finding {
 }
 
 fn terminal() -> Finding {
-    let plain = std::env::var_os("NO_COLOR").is_some();
+    let plain = no_color();
     let found = match (std::io::stderr().is_terminal(), plain) {
         (true, false) => "yes: a moving progress line",
         (true, true) => "yes, but NO_COLOR is set: plain progress lines",

@@ -11,6 +11,7 @@ use motley_train::{EvalPlan, Registry, evaluate};
 use serde_json::{Map, Value, json};
 
 use crate::args::EvalArgs;
+use crate::commands::config::threads;
 use crate::commands::list::table;
 use crate::commands::noise::{Noise, Noisy, Target};
 use crate::commands::source::{Loaded, Source, load_on};
@@ -20,7 +21,7 @@ use crate::output::Output;
 pub(crate) fn run(args: &EvalArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let noise = args.noise.as_deref().map(Noise::parse).transpose()?;
     let loaded = load_on(Source::new(&args.policy, out), registry, args.task.as_deref(), &args.settings)?;
-    let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
+    let pool = Pool::new(threads()?).map_err(Failure::run)?;
     let plan = EvalPlan {
         seed: args.seed,
         round: u64::MAX,

@@ -15,6 +15,68 @@ const IMPORTED: [&str; 3] = ["numpy", "gymnasium", "pettingzoo"];
 /// Python's own modules, of 3.10 to 3.14: `sys.stdlib_module_names` without those that no environment can be called.
 const PYTHONS_OWN: &str = include_str!("../../templates/python_modules.txt");
 const RUST: &str = include_str!("../../templates/env.rs");
+/// Names that Cargo or the compiler refuses: folders of its own, keywords, what the template depends on.
+const RUSTS_OWN: [&str; 59] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "build",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "deps",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "examples",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "incremental",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "motley",
+    "motley_core",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "unsafe",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+];
 
 pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
     let name = &args.name;
@@ -31,7 +93,13 @@ pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
             "\"{name}\" cannot name an environment: {name}.py would hide a module that Python or the environment needs"
         )));
     }
-    let class: String = name.split('_').map(capital).collect();
+    if args.lang == "rust" && RUSTS_OWN.contains(&name.as_str()) {
+        return Err(Failure::usage(format!(
+            "\"{name}\" cannot name an environment: no crate of Rust's can be called so beside what this one needs"
+        )));
+    }
+    // The ending keeps a box from being the Box that the template imports.
+    let class: String = name.split('_').map(capital).chain(["Env".to_owned()]).collect();
     let (file, next) = if args.lang == "python" {
         let file = Path::new(name).with_extension("py");
         write_new(&file, &PYTHON.replace("NAME_CLASS", &class).replace("NAME_SNAKE", name))?;

@@ -49,7 +49,7 @@ impl Noise {
                 "--noise {text}: {why}; write obs=0..D[/LEVELS][,agents=NAME+NAME] (act=... for actions), for example obs=0..0.5/6,agents=agent_0"
             ))
         };
-        let (mut target, mut levels, mut agents) = (Target::Obs, Vec::new(), Vec::new());
+        let (mut target, mut levels, mut agents) = (Target::Obs, Vec::new(), None);
         for part in text.split(',') {
             match part.split_once('=') {
                 Some((what @ ("obs" | "act"), range)) => {
@@ -64,12 +64,17 @@ impl Noise {
                     let count = count.filter(|n| (2..=1000).contains(n)).ok_or_else(|| wrong("2 to 1000 levels"))?;
                     levels = (0..count).map(|k| most * k as f64 / (count - 1) as f64).collect();
                 }
-                Some(("agents", "all")) => {}
-                Some(("agents", names)) => agents = names.split('+').map(str::to_owned).collect(),
+                Some(("agents", _)) if agents.is_some() => return Err(wrong("agents= once: join names by +, agents=A+B")),
+                Some(("agents", "all")) => agents = Some(Vec::new()),
+                Some(("agents", names)) => agents = Some(names.split('+').map(str::to_owned).collect()),
                 _ => return Err(wrong(&format!("\"{part}\" is neither obs=..., act=... nor agents=..."))),
             }
         }
-        if levels.is_empty() { Err(wrong("obs=0..D is missing")) } else { Ok(Self { target, levels, agents }) }
+        if levels.is_empty() {
+            Err(wrong("obs=0..D is missing"))
+        } else {
+            Ok(Self { target, levels, agents: agents.unwrap_or_default() })
+        }
     }
 
     /// Which entries of a team's observations (`[obs_len]`) or actions (`[action_len]`) are disturbed.
@@ -215,7 +220,18 @@ mod tests {
         for text in ["obs=0..1e39", "act=0..1e308", "obs=0..inf", "obs=0..1e31"] {
             assert!(Noise::parse(text).unwrap_err().message.contains("1e30 at most"), "{text}");
         }
-        for text in ["", "obs=1..2", "obs=0..-1", "obs=0..nan", "obs=0..1/1", "agents=a", "act=0..", "act=0..1,obs=0..1", "obs"] {
+        for text in [
+            "",
+            "obs=1..2",
+            "obs=0..-1",
+            "obs=0..nan",
+            "obs=0..1/1",
+            "agents=a",
+            "obs=0..1,agents=a,agents=b",
+            "act=0..",
+            "act=0..1,obs=0..1",
+            "obs",
+        ] {
             assert_eq!(Noise::parse(text).unwrap_err().code, 2, "{text}");
         }
     }

@@ -10,6 +10,7 @@ use motley_stats::{Evaluation, Metric, RunRecord, marl_eval};
 use motley_train::evaluate::Episode;
 use motley_train::{EvalPlan, Registry, evaluate};
 
+use crate::commands::config::threads;
 use crate::commands::plot::find_runs;
 use crate::commands::source::{Source, load};
 use crate::error::Failure;
@@ -215,7 +216,7 @@ pub(crate) fn measure_absolute(source: Source<'_>, record: &mut RunRecord, regis
         episodes: ABSOLUTE_FACTOR * number("eval.episodes").unwrap_or(100),
         mode: if stochastic { Mode::Sample } else { Mode::Greedy },
     };
-    let pool = Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Failure::run)?;
+    let pool = Pool::new(threads()?).map_err(Failure::run)?;
     let played = evaluate(&loaded.policy, &loaded.make, &pool, plan).map_err(Failure::run)?;
     played.warnings().iter().for_each(|warning| source.out.warning(warning));
     let best = record.best(Metric::Return).map_or(0, |e| e.env_steps);

@@ -1,11 +1,12 @@
 //! `motley train`: a new run, or a stopped one taken up again.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use motley_core::Settings;
-use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, is_bundle, utc_now};
+use motley_run::{CheckpointStore, RealDisk, RunFolder, RunInfo, default_dir, is_bundle, utc_now};
 use motley_train::presets;
 use motley_train::settings::{preset_of, setting};
 use motley_train::{Consent, Event, How, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome, Registry, Request, Trainer};
@@ -15,7 +16,7 @@ use crate::args::TrainArgs;
 use crate::commands::config::{also, environment, preset, request};
 use crate::commands::eval::{describe, eval_fields};
 use crate::error::Failure;
-use crate::output::Output;
+use crate::output::{Output, event_line};
 use crate::signals::Stop;
 use motley_run::shell;
 
@@ -35,7 +36,8 @@ pub(crate) fn run(args: &TrainArgs, registry: &Registry, out: &Output) -> Result
         args.grace,
         shell::path(&run)
     );
-    stop.end_within(Duration::from_secs(args.grace), farewell)?;
+    let (last, for_program) = (last_word(&run, &info), out.is_json());
+    stop.end_within(Duration::from_secs(args.grace), farewell, move || for_program.then(&last))?;
     let total: u64 = trainer.total_steps();
     let asked = args.resume.is_none() || args.words.iter().any(|word| word.starts_with("total_steps"));
     if asked && trainer.last_step() > total {
@@ -86,7 +88,7 @@ pub fn unsaved(outcome: &Outcome, folder: &RunFolder) -> Option<String> {
 /// What can be done after checkpoints failed.
 fn way_on(folder: &RunFolder) -> String {
     let run = shell::path(folder.root());
-    let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk));
+    let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
     match store.load_latest() {
         Ok(loaded) => {
             format!(
@@ -146,9 +148,22 @@ fn resume(dir: &Path, args: &TrainArgs, registry: &Registry, out: &Output) -> Re
     let consent = Consent { from: dir.display().to_string(), mark: info.signed.clone(), trust: args.trust.trust };
     let request = Request { algo: info.algo.clone(), task: info.task.clone(), file: None, environment, overrides, consent };
     let plan = request.resume(registry, &folder.config()?, false)?;
-    let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, std::sync::Arc::new(RealDisk)).load_latest()?;
+    let loaded = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk)).load_latest()?;
     out.note(format!("resuming {} on {} at {} steps in {}", info.algo, info.task, loaded.step, dir.display()));
     Ok(Trainer::resume(plan, folder, &loaded)?)
+}
+
+/// What a program is told where the time after SIGTERM is up: the event of a stop, at the last checkpoint.
+fn last_word(run: &Path, info: &RunInfo) -> impl Fn() -> String + Send + 'static + use<> {
+    let (run, info) = (run.to_owned(), info.clone());
+    move || {
+        let store = CheckpointStore::new(&run.join("checkpoints"), 1, Arc::new(RealDisk));
+        let step = store.steps().ok().and_then(|steps| steps.last().copied());
+        let fields = json!({
+            "run": run.display().to_string(), "algo": info.algo, "task": info.task, "seed": info.seed, "env_steps": step,
+        });
+        event_line("stopped", fields)
+    }
 }
 
 fn seed_of(settings: &Settings) -> Result<u64, Failure> {

@@ -14,7 +14,7 @@ use motley_core::{Purpose, Stream};
 use motley_nn::dist::Head;
 use motley_nn::policy::ActingGroup;
 use motley_nn::{Mode, Pool, TeamPolicy};
-use motley_run::{RealDisk, write_bundle};
+use motley_run::{RealDisk, shell, write_bundle};
 use motley_train::bundle::{check_weights, to_bundle};
 use motley_train::consent::{mark, signed};
 use motley_train::evaluate::{EvalPlan, EvalSummary, evaluate};
@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use toml::Table;
 
 use crate::args::ImportArgs;
+use crate::commands::config::threads;
 use crate::commands::eval::{describe, eval_fields};
 use crate::error::Failure;
 use crate::output::Output;
@@ -123,10 +124,10 @@ pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Resul
     let Some(weights) = find_weights(&args.from)? else {
         return write_settings(args, &plan, &words, &found, out);
     };
-    let dir = place::for_bundle(&args.out)?;
+    let to = args.out.clone().unwrap_or_else(|| PathBuf::from("imported"));
+    let dir = place::for_bundle(&to)?;
     let policy = filled(&plan, &weights, found.names).map_err(|why| Failure::usage(format!("{}: {why}", args.from.display())))?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let pool = Pool::new(threads).map_err(Failure::run)?;
+    let pool = Pool::new(threads()?).map_err(Failure::run)?;
     let eval = EvalPlan { seed: 0, round: 0, episodes: args.episodes.max(1), mode: Mode::Greedy };
     let played = evaluate(&policy, &plan.make, &pool, eval).map_err(Failure::run)?;
     played.warnings().iter().for_each(|warning| out.warning(warning));
@@ -138,9 +139,9 @@ pub(crate) fn run(args: &ImportArgs, registry: &Registry, out: &Output) -> Resul
         std::fs::create_dir_all(above).map_err(|e| Failure::run(format!("{}: {e}", above.display())))?;
     }
     write_bundle(&RealDisk, &dir, &bundle)?;
-    out.line(format!("written: {} ({algo} on {}): {}", args.out.display(), plan.team.task, describe(&summary)));
+    out.line(format!("written: {} ({algo} on {}): {}", to.display(), plan.team.task, describe(&summary)));
     let mut fields = Map::new();
-    fields.insert("out".into(), json!(args.out.display().to_string()));
+    fields.insert("out".into(), json!(to.display().to_string()));
     fields.insert("algo".into(), json!(algo));
     fields.insert("task".into(), json!(plan.team.task));
     fields.insert("left".into(), json!(found.left.join(", ")));
@@ -155,6 +156,15 @@ fn config_path(args: &ImportArgs) -> Result<PathBuf, Failure> {
         return Ok(path.clone());
     }
     if args.from.is_file() {
+        let ending = args.from.extension().and_then(|ending| ending.to_str());
+        if matches!(ending, Some("pt" | "pth" | "th")) {
+            let (file, folder) = (args.from.display(), args.from.parent().unwrap_or(Path::new("")));
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            return Err(Failure::usage(format!(
+                "{file} holds weights of one network: give the folder that it lies in, motley import {}",
+                shell::path(folder)
+            )));
+        }
         return Ok(args.from.clone());
     }
     let here = args.from.join("config.json");
@@ -305,7 +315,8 @@ fn write_settings(
     found: &Found,
     out: &Output,
 ) -> Result<u8, Failure> {
-    place::for_settings(&args.out)?;
+    let to = args.out.clone().unwrap_or_else(|| PathBuf::from("imported.toml"));
+    place::for_settings(&to)?;
     let mut table = Table::new();
     for (key, _) in words {
         let value = plan.settings.value(key)?.clone();
@@ -322,9 +333,9 @@ fn write_settings(
         }
     }
     let (algo, task) = (plan.algorithm.name(), &plan.team.task);
-    let shown = args.out.display();
+    let shown = to.display();
     let text = format!("{}{}: motley train {algo} {task} preset=none --config {shown}\n{table}", place::HEAD, found.library);
-    write_atomic(&args.out, text.as_bytes()).map_err(Failure::run)?;
+    write_atomic(&to, text.as_bytes()).map_err(Failure::run)?;
     out.line(format!(
         "written: {shown}; no weights lie there, so these are settings: motley train {algo} {task} preset=none --config {shown}"
     ));

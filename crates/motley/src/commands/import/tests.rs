@@ -9,7 +9,7 @@ fn fixture(name: &str) -> PathBuf {
 
 fn args(name: &str, words: &str) -> ImportArgs {
     let words = words.split_whitespace().map(str::to_owned).collect();
-    ImportArgs { from: fixture(name), words, config: None, out: PathBuf::new(), episodes: 1 }
+    ImportArgs { from: fixture(name), words, config: None, out: None, episodes: 1 }
 }
 
 fn imported(name: &str, words: &str) -> Result<(Plan, TeamPolicy, Vec<String>), String> {
