@@ -165,7 +165,7 @@ def test_a_run_moves_between_ray_and_one_process(cluster, alone, tmp_path):
 
 
 def test_a_failing_run_says_why(cluster, tmp_path):
-    with pytest.raises(motley.Error, match="unknown algorithm"):
+    with pytest.raises(motley.ConfigError, match="unknown algorithm"):
         motley_ray.train("happi", TASK, SETTINGS, out=tmp_path / "run", workers=1, cpus=1, progress=False)
     with pytest.raises(ValueError, match="out=FOLDER"):
         motley_ray.train("happo", TASK)

@@ -10,6 +10,7 @@ use motley_core::{
     Actions, ConfigError as Config, Env, EnvError, Frame, Key, Phase, Status, Stream, Task, TaskOptions, TeamSpec,
 };
 use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
+use motley_train::settings::{preset_of, setting};
 use motley_train::{Consent, Event, How, Outcome, Registry, Request, Trainer};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
@@ -176,9 +177,18 @@ fn plan(
     if let Some(dir) = resume {
         let folder = RunFolder::open(dir).map_err(run_error)?;
         let (info, config) = (folder.info().map_err(run_error)?, folder.config().map_err(run_error)?);
+        for (what, asked, own) in [("algo", &request.algo, &info.algo), ("task", &request.task, &info.task)] {
+            // An environment of this process that has another name is asked for in other words below.
+            if !asked.is_empty() && asked != own && !own.starts_with("local/") {
+                let text = format!("{} is a run of {what} {own}, {asked} was asked for: leave out {what}", dir.display());
+                return Err(crate::ConfigError::new_err(text));
+            }
+        }
         let consent = Consent { from: dir.display().to_string(), mark: info.signed, ..request.consent.clone() };
-        let again =
-            Request { algo: info.algo, task: info.task, consent, overrides: request.overrides.clone(), ..Request::default() };
+        let (overrides, mut environment) = (request.overrides.clone(), request.environment.clone());
+        // A preset is of the beginning of a run.
+        environment.retain(|(name, value)| preset_of(&setting(name, value)).is_none());
+        let again = Request { algo: info.algo, task: info.task, consent, environment, overrides, ..Request::default() };
         let plan = again.resume(registry, &config, how.retune).map_err(config_error)?;
         let store = CheckpointStore::new(&folder.checkpoints_dir(), 1, Arc::new(RealDisk));
         let loaded = store.load_latest().map_err(failed)?;
@@ -222,7 +232,8 @@ pub(crate) fn train(
     let file = config.map(|text| text.parse().map(|table| ("config".to_owned(), table))).transpose();
     let file = file.map_err(|e: toml::de::Error| crate::ConfigError::new_err(format!("config: {e}")))?;
     let consent = Consent { trust, ..Consent::default() };
-    let request = Request { algo, task, file, environment: Vec::new(), overrides, consent };
+    let environment = motley::environment().map_err(crate::ConfigError::new_err)?;
+    let request = Request { algo, task, file, environment, overrides, consent };
     let crew = crew.map(|object| PyCrew::new(py, object)).transpose()?;
     let how = How { crew: crew.map(|crew| Box::new(crew) as _), retune, commit: motley::COMMIT.map(ToOwned::to_owned) };
     let stop = AtomicBool::new(false);

@@ -93,9 +93,6 @@ pub(crate) struct Vector {
     arrays: [Py<Array>; 11],
 }
 
-/// How many of the arrays make a frame.
-const FRAME: usize = 5;
-
 /// One copy and its part of every array.
 struct Part<'a> {
     copy: &'a mut Copy,
@@ -288,8 +285,7 @@ impl Vector {
                 Ok((copies, team))
             })
             .map_err(config_error)?;
-        let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
-        let pool = Pool::new(threads.min(n)).map_err(failed)?;
+        let pool = Pool::new(motley_train::threads(threads).min(n)).map_err(failed)?;
         let f32s = |width: usize, writable| Array::f32(py, vec![n, width], writable);
         let arrays = [
             f32s(team.obs_len(), false)?,

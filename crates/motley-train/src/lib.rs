@@ -26,4 +26,4 @@ pub use evaluate::{EvalPlan, EvalSummary, evaluate};
 pub use event::{Event, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome};
 pub use file::read_file;
 pub use settings::{Plan, Registry, Request, recall_secrets, resume_plan, retune_plan};
-pub use trainer::Trainer;
+pub use trainer::{Trainer, threads};

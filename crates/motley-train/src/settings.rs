@@ -27,7 +27,7 @@ settings! {
         schedule_steps: u64 = 0, Kind::Int(0, 1_000_000_000_000_000);
         /// Environment copies.
         num_envs: usize = 20, Kind::Int(1, 100_000);
-        /// Threads; 0 takes every core that this process may use.
+        /// Threads; 0 takes every core that this process may use, but no more than `OMP_NUM_THREADS`.
         threads: usize = 0, Kind::Int(0, 1024);
         /// Where gradients are computed: `cpu` (fused kernels), `flex` (Burn on the CPU, the reference), `cuda` and `wgpu` in builds
         /// with those features.

@@ -24,6 +24,14 @@ use motley_core::error::nearest;
 /// The git commit that this program was built from, where it was built in its repository.
 pub const COMMIT: Option<&str> = option_env!("MOTLEY_GIT_COMMIT");
 
+/// The environment variables that are settings, `MOTLEY__A__B`, as name and value.
+///
+/// # Errors
+/// One whose value is not UTF-8; the text names it.
+pub fn environment() -> Result<Vec<(String, String)>, String> {
+    commands::environment().map_err(|failure| failure.message)
+}
+
 /// Runs the command line of this process with the given algorithms and tasks.
 pub fn cli(registry: Registry) -> std::process::ExitCode {
     let named = || std::env::args_os().next().unwrap_or_else(|| "motley".into());

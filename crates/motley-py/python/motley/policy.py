@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _native
-from .team import Team
+from .team import MOST_SEED, Team, whole
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -92,6 +92,8 @@ class Policy:
             unknown = [name for name in given if name not in self.team.names]
             if unknown or not obs:
                 raise ValueError(f"{what}: {unknown or 'nobody'} given; the agents of {self.task} are {self.team.names}")
+        if seed is not None:
+            seed = whole("seed", seed, MOST_SEED)
         with self._lock:
             return self._decide(obs, mask or {}, state, deterministic, seed)
 

@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -188,6 +189,8 @@ class _Learner:
 
     def run(self, workers: int, cpus: int, patience: float, how: dict[str, Any]) -> str:
         self.crew = Crew(workers, cpus, patience, self._see)
+        # Ray says one thread for the one processor of this actor; but the workers wait while it learns.
+        os.environ.pop("OMP_NUM_THREADS", None)
         try:
             return os.fspath(_train_here(**how, progress=self._see, crew=self.crew).path)
         except KeyboardInterrupt as error:
@@ -248,9 +251,11 @@ def train(
     workers, cpus = _shape(workers, cpus)
     begin = {"algo": algo, "task": task, "config": config, "seed": seed, "total_steps": total_steps, "out": folder}
     # What was begun here is taken up again wherever the learner goes, also where its user has another key.
-    again = {
-        "config": config if resume is not None else None, "total_steps": total_steps, "resume": folder, "trust": trust or resume is None
-    }
+    again = {"total_steps": total_steps, "resume": folder, "trust": trust or resume is None}
+    if resume is not None:
+        if out is not None:
+            raise _native.ConfigError("resume goes on in the run's own folder: leave out `out`")
+        again.update(algo=algo, task=task, config=config, seed=seed)
     how, lost = (again if resume is not None else begin), 0
     # A run that was there before is neither taken up unasked nor removed: to begin there is refused.
     taken = resume is None and bool(_written(folder))
@@ -338,7 +343,8 @@ def _watch(
             except RayTaskError as error:
                 if asked:
                     raise KeyboardInterrupt(str(error.cause)) from error
-                raise _native.Error(str(error.cause)) from error
+                known = isinstance(error.cause, (_native.ConfigError, _native.MissingError))
+                raise (type(error.cause) if known else _native.Error)(str(error.cause)) from error
     finally:
         ray.kill(learner, no_restart=True)
 
@@ -477,12 +483,40 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """`python -m motley.ray sweep PLAN`, which `motley sweep PLAN --launcher ray` runs, and `python -m motley.ray train ALGO TASK`."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
     if args.command == "sweep":
         sys.exit(sweep(args.plan, parallel=args.parallel, cpus=args.cpus, lines=args.json))
-    names = [word for word in args.words if "=" not in word] + [None, None]
+    names = [word for word in args.words if "=" not in word]
+    if len(names) > 2:
+        parser.error(f"unexpected {' '.join(names[2:])}: ALGO TASK [key=value ...]")
+    names += [None] * (2 - len(names))
     settings = {name: _value(text) for name, _, text in (word.partition("=") for word in args.words if "=" in word)}
-    train(names[0], names[1], settings, out=args.out, resume=args.resume, workers=args.workers, cpus=args.cpus, trust=args.trust)
+    sys.exit(_told(lambda: train(
+        names[0], names[1], settings, out=args.out, resume=args.resume, workers=args.workers, cpus=args.cpus, trust=args.trust
+    )))  # fmt: skip
+
+
+def _told(work: Callable[[], Any]) -> int:
+    """Does it, with the exit codes of `motley train`: an error is told in a line, and a scheduler's signal stops as Ctrl-C does."""
+    asked = threading.Event()
+
+    def stop(*_: Any) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM)):
+        signal.signal(number, stop)
+    try:
+        work()
+    except KeyboardInterrupt as error:
+        print(error, file=sys.stderr)
+        return STOPPED if asked.is_set() else 130
+    except Exception as error:
+        print(f"error: {error}", file=sys.stderr)
+        missing = isinstance(error, _native.MissingError)
+        return 3 if missing else 2 if isinstance(error, ValueError) else 1
+    return 0
 
 
 if __name__ == "__main__":

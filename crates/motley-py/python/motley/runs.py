@@ -22,7 +22,7 @@ class Run:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
         if not (self.path / "run.json").is_file():
-            raise FileNotFoundError(f"{self.path} is no run folder: it has no run.json")
+            raise _native.ConfigError(f"{self.path} is no run folder: it has no run.json")
 
     @property
     def info(self) -> dict[str, Any]:

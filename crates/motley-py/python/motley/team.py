@@ -89,6 +89,17 @@ def write_actions(team: Team, agent: Agent, action: Any, out: np.ndarray) -> Non
     out[...] = array
 
 
+# The largest number that names random streams.
+MOST_SEED = 2**63 - 1
+
+
+def whole(what: str, value: Any, most: int, least: int = 0) -> int:
+    """`value` as a whole number from `least` to `most`; the error names it."""
+    if not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise ValueError(f"{what}: expected a whole number, {least} to {most}, found {value!r}")
+    return int(value)
+
+
 def setting(name: str, value: Any) -> str:
     """`name=value` with the value in TOML's writing."""
     return f"{name}={toml_value(value)}"

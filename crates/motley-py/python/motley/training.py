@@ -43,7 +43,7 @@ def train(
     by name runs in worker processes, which find modules where this process does; a lambda, a local function or what was defined in a
     notebook runs in this process (`in_process` chooses): its copies are made, reset, stepped and closed one at a time, on threads of
     the engine, never on the one that called. `config` holds settings, nested or dotted: `{"algo.lr": 3e-4, "num_envs": 40}`.
-    `resume` goes on with a run; with `retune` settings of the algorithm (`algo.*`) may change, and are recorded. `progress` shows a
+    Variables `MOTLEY__A__B` are settings too, weaker ones. `resume` goes on with a run; with `retune` settings of the algorithm (`algo.*`) may change, and are recorded. `progress` shows a
     bar, or is told of every event, on a thread of the engine; with `False` warnings alone are shown, as `RuntimeWarning`. Ctrl-C stops
     after a checkpoint; a second one raises KeyboardInterrupt in an environment of this process that hangs, and a third ends the
     process. `crew` keeps the environments in other processes: `motley.ray`. A run that fails, or could not save all that it should,
@@ -61,6 +61,8 @@ def train(
             raise ValueError(f"{task!r} cannot be imported by name, so no worker can make it: leave out in_process=False")
         name = f"local/{getattr(task, '__name__', type(task).__name__)}" if local else f"py:{path}"
         here = _Here(task) if local else None
+    elif resume is not None and out is not None:
+        raise _native.ConfigError("resume goes on in the run's own folder: leave out `out`")
     elif resume is None and not (isinstance(algo, str) and isinstance(task, str)):
         raise ValueError("motley.train needs an algorithm and a task, or resume=RUN")
     folder = os.fspath(resume.path if isinstance(resume, Run) else resume) if resume is not None else None

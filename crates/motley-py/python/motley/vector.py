@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _native
-from .team import Agent, Team, setting, write_actions
+from .team import MOST_SEED, Agent, Team, setting, whole, write_actions
 
 if TYPE_CHECKING:
     from gymnasium.spaces import Space
@@ -30,12 +31,13 @@ class VectorEnv:
         mode = getattr(autoreset_mode, "value", autoreset_mode)
         if mode not in AUTORESET:
             raise ValueError(f"autoreset_mode {autoreset_mode!r}: one of {', '.join(AUTORESET)}")
+        num_envs, threads = whole("num_envs", num_envs, 100_000, least=1), whole("threads", threads, 1024)
         written = [setting(name, value) for name, value in settings.items()]
         # Who names no seed gets other episodes each time.
         self._engine = _native.Vector(task, written, num_envs, mode, threads, secrets.randbits(63))
         self.team = Team.parse(self._engine.team)
         self.num_envs, self.agents = num_envs, self.team.names
-        self.metadata = {"autoreset_mode": mode, "render_modes": ["rgb_array"]}
+        self.metadata = {"autoreset_mode": _gymnasiums(mode), "render_modes": ["rgb_array"]}
         (
             self._obs, self._state, self._rewards, self._avail, self._alive, self._status, self._actions, self._final_obs,
             self._final_state, self._final_avail, self._won,
@@ -87,14 +89,17 @@ class VectorEnv:
     def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Starts episodes in all copies, or in those of `options["reset_mask"]`. An integer seed names copy k's streams seed, k;
         where none ever was given, episodes are other ones each time."""
-        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), dtype=bool)
+        known = dict(options or {})
+        mask = np.asarray(known.pop("reset_mask", np.ones(self.num_envs, bool)), dtype=bool)
+        if known:
+            warnings.warn(f"{self.team.task}: reset knows no options {', '.join(map(repr, known))}; there is reset_mask", stacklevel=2)
         if mask.shape != (self.num_envs,):
             raise ValueError(f"reset_mask: expected shape ({self.num_envs},), found {mask.shape}")
         seeds: list[int] | None = None
         if isinstance(seed, (int, np.integer)):
-            seeds = [int(seed)] * self.num_envs
+            seeds = [whole("seed", seed, MOST_SEED)] * self.num_envs
         elif seed is not None:
-            seeds = [int(s) for s in seed]
+            seeds = [whole("seed", s, MOST_SEED) for s in seed]
             if len(seeds) != self.num_envs:
                 raise ValueError(f"seed: expected one number or {self.num_envs} of them, found {len(seeds)}")
         self._started = True
@@ -156,6 +161,15 @@ class VectorEnv:
     def close(self) -> None:
         """Ends the environments, with the processes that some of them live in."""
         self._engine.close()
+
+
+def _gymnasiums(mode: str) -> Any:
+    """Gymnasium's own word for a mode of resets, where gymnasium is installed."""
+    try:
+        from gymnasium.vector import AutoresetMode
+    except ImportError:
+        return mode
+    return AutoresetMode(mode)
 
 
 def spaces() -> ModuleType:

@@ -24,8 +24,7 @@ pub(crate) fn threads() -> Result<usize, Failure> {
     let name = format!("{PREFIX}THREADS");
     let asked = environment()?.into_iter().find(|variable| variable.0 == name).map_or("0".to_owned(), |variable| variable.1);
     match asked.parse() {
-        Ok(0) => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
-        Ok(n @ 1..=MOST_THREADS) => Ok(n),
+        Ok(n @ 0..=MOST_THREADS) => Ok(motley_train::threads(n)),
         _ => Err(Failure::usage(format!("{name}={asked}: expected 0 (as many as there are) to {MOST_THREADS}"))),
     }
 }

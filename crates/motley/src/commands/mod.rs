@@ -24,6 +24,7 @@ mod sweep;
 mod theory;
 mod train;
 
+pub(crate) use config::environment;
 pub use train::unsaved;
 
 use std::ffi::OsString;
