@@ -9,7 +9,7 @@ use std::time::Duration;
 use motley_core::{
     Actions, ConfigError as Config, Env, EnvError, Frame, Key, Phase, Status, Stream, Task, TaskOptions, TeamSpec,
 };
-use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, utc_now};
+use motley_run::{CheckpointStore, RealDisk, RunFolder, default_dir, home, utc_now};
 use motley_train::settings::{preset_of, setting};
 use motley_train::{Consent, Event, How, Outcome, Registry, Request, Trainer};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -196,7 +196,7 @@ fn plan(
     }
     let plan = request.plan(registry).map_err(config_error)?;
     let seed = plan.settings.get("seed").map_err(config_error)?;
-    let named = || default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
+    let named = || default_dir(&home(), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
     let folder = out.map_or_else(|| RunFolder::create_beside(&named()), RunFolder::create).map_err(run_error)?;
     let dir = folder.root().to_owned();
     Ok((Trainer::start_with(plan, folder, how).map_err(train_error)?, dir))

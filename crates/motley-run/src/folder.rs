@@ -289,7 +289,12 @@ fn refuse_existing(dir: &Path) -> Result<(), RunError> {
     }
 }
 
-/// Where a run goes that was not told where: `<base>/<suite>/<task>/<algo>/<UTC time>-s<seed>` (`base` is `runs`).
+/// The folder of runs that were not told where to go: `MOTLEY_HOME`, or `runs` in the folder at hand.
+pub fn home() -> PathBuf {
+    std::env::var_os("MOTLEY_HOME").filter(|dir| !dir.is_empty()).map_or_else(|| PathBuf::from("runs"), PathBuf::from)
+}
+
+/// Where a run goes that was not told where: `<base>/<suite>/<task>/<algo>/<UTC time>-s<seed>` (`base` is [`home`]).
 /// Characters that are no part of a plain file name become `_`.
 pub fn default_dir(base: &Path, task: &str, algo: &str, time: UtcTime, seed: u64) -> PathBuf {
     let (suite, name) = task.split_once('/').or_else(|| task.split_once(':')).unwrap_or(("task", task));

@@ -27,7 +27,7 @@ pub use checkpoint::{CheckpointStore, Loaded, Saved};
 pub use clock::{UtcTime, utc_now};
 pub use disk::{Disk, RealDisk};
 pub use error::{CheckpointError, Difference, RunError};
-pub use folder::{Change, RunFolder, RunInfo, RunStatus, RunView, default_dir, neither};
+pub use folder::{Change, RunFolder, RunInfo, RunStatus, RunView, default_dir, home, neither};
 pub use logs::{EvalEpisode, Log, Point, read_eval, read_metrics};
 pub use manifest::{CheckpointInfo, Identity, Manifest, diff, fingerprint};
 pub use mark::UserKey;

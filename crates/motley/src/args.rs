@@ -105,7 +105,7 @@ pub(crate) struct TrainArgs {
     /// A TOML file of settings, between preset and command line.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The run folder (default: runs/<suite>/<task>/<algo>/<UTC time>-s<seed>).
+    /// The run folder (default: runs/<suite>/<task>/<algo>/<UTC time>-s<seed>; MOTLEY_HOME is taken for runs).
     #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -337,7 +337,7 @@ pub(crate) struct ReproduceArgs {
     /// Runs at a time (default: one a core).
     #[arg(long)]
     pub(crate) parallel: Option<usize>,
-    /// Where the run folders go (default: runs/reproduce/<ID>); runs found there are resumed or taken as they are.
+    /// Where the run folders go (default: runs/reproduce/<ID>, or $MOTLEY_HOME/reproduce/<ID>); runs found there are resumed or taken as they are.
     #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Further settings, key=value; where they change what is learned the verdict is about those.

@@ -1,11 +1,11 @@
 //! `motley reproduce`: trains what a paper reports and says whether its result is reached.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use motley_core::ConfigError;
 use motley_core::error::nearest;
 use motley_envs::registry::options;
+use motley_run::home;
 use motley_stats::published::{self, Comparison, Published, Source, Undecided, Verdict};
 use motley_stats::{Estimate, FEWEST_SEEDS, RunRecord};
 use motley_train::Registry;
@@ -187,7 +187,7 @@ pub(crate) fn words(result: &Published) -> Vec<String> {
 }
 
 fn jobs(result: &Published, args: &ReproduceArgs, steps: u64) -> Vec<Job> {
-    let above = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/reproduce").join(&result.id));
+    let above = args.out.clone().unwrap_or_else(|| home().join("reproduce").join(&result.id));
     let job = |algo: &str, seed: u64| {
         // Schedules have the published horizon: a part of the budget is then the beginning of the whole.
         let fixed = [format!("total_steps={steps}"), format!("schedule_steps={}", result.steps), format!("seed={seed}")];
@@ -338,6 +338,8 @@ pub(crate) fn source(source: Source) -> &'static str {
 mod tests {
     use motley_core::{Env, Key, Task, TaskOptions};
     use motley_train::Request;
+
+    use std::path::PathBuf;
 
     use super::*;
 

@@ -1,12 +1,12 @@
 //! `motley train`: a new run, or a stopped one taken up again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use motley_core::Settings;
-use motley_run::{CheckpointStore, RealDisk, RunFolder, RunInfo, default_dir, is_bundle, utc_now};
+use motley_run::{CheckpointStore, RealDisk, RunFolder, RunInfo, default_dir, home, is_bundle, utc_now};
 use motley_train::presets;
 use motley_train::settings::{preset_of, setting};
 use motley_train::{Consent, Event, How, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome, Registry, Request, Trainer};
@@ -110,7 +110,7 @@ fn start(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer,
     let folder = match &args.out {
         Some(dir) => RunFolder::create(dir)?,
         None => {
-            let dir = default_dir(&PathBuf::from("runs"), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
+            let dir = default_dir(&home(), &plan.team.task, plan.algorithm.name(), utc_now(), seed);
             RunFolder::create_beside(&dir)?
         }
     };
