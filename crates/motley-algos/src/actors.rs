@@ -104,20 +104,36 @@ pub(crate) fn unused(mut keys: Vec<Key>, names: &[&str], why: &str) -> Vec<Key> 
 /// What says how boxes are acted in.
 pub(crate) const OF_BOXES: [&str; 3] = ["net.distribution", "net.std_x_coef", "net.std_y_coef"];
 
-pub(crate) fn net_spec(config: &NetConfig) -> NetSpec {
+/// A network by the words of settings, its input and output still open, without norms or memory.
+pub(crate) fn blank_spec(hidden_sizes: &[usize], activation: &str, init: &str) -> NetSpec {
     NetSpec {
         obs: motley_core::ObsSpace::vector(0),
         extra: 0,
-        hidden_sizes: config.hidden_sizes.clone(),
-        activation: Activation::from_name(&config.activation).unwrap_or(Activation::Relu),
+        hidden_sizes: hidden_sizes.to_vec(),
+        activation: Activation::from_name(activation).unwrap_or(Activation::Relu),
         last_activation: None,
+        feature_norm: false,
+        layer_norm: false,
+        recurrent: false,
+        output: 0,
+        output_gain: 1.0,
+        init: init_of(init),
+        free: Vec::new(),
+    }
+}
+
+/// How weights start, by the word of a setting.
+pub(crate) fn init_of(name: &str) -> Init {
+    if name == "uniform" { Init::Uniform } else { Init::Orthogonal }
+}
+
+pub(crate) fn net_spec(config: &NetConfig) -> NetSpec {
+    NetSpec {
         feature_norm: config.feature_norm,
         layer_norm: config.layer_norm,
         recurrent: config.recurrent,
-        output: 0,
         output_gain: config.output_gain,
-        init: if config.init == "uniform" { Init::Uniform } else { Init::Orthogonal },
-        free: Vec::new(),
+        ..blank_spec(&config.hidden_sizes, &config.activation, &config.init)
     }
 }
 

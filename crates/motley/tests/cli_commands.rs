@@ -86,9 +86,10 @@ fn lists_are_filtered_by_words() {
     assert!(presets.contains("mpe/simple_spread_v3, simple_speaker_listener_v4"), "tasks are folded: {presets}");
     assert!(!found(&["tasks", "mpe/"]).contains("vmas/") && found(&["results", "harl", "hatrpo"]).contains("harl-spread"));
     let (_, out, _) = motley(&["list", "presets", "happo/harl", "simple_", "--json"]);
-    let bands: Vec<(Value, bool)> = events(&out).into_iter().map(|e| (e["task"].clone(), e["band"].is_null())).collect();
-    let of = |task: &str| bands.iter().find(|(t, _)| t == task).unwrap().1;
-    assert!(!of("mpe/simple_spread_v3") && of("mpe/simple_speaker_listener_v4"), "a band stands beside its own task");
+    let band = |task: &str| events(&out).into_iter().find(|e| e["task"] == task).unwrap()["band"].as_str().unwrap().to_owned();
+    assert!(!band("mpe/simple_spread_v3").contains("harl-spread"), "a band stands beside its own task");
+    let other = band("mpe/simple_speaker_listener_v4");
+    assert!(other.contains("harl-speaker-discrete/happo: -12 (-14 to -10) at 10_000_000 env steps"), "published: {other}");
     refused(&["list", "presets", "hapo"], &["no presets with hapo", "motley list presets"]);
 }
 

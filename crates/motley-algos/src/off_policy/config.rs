@@ -4,14 +4,13 @@ use motley_core::config::default_value;
 use motley_core::{ConfigError, Key, Kind, Settings, Share, TeamSpec, settings};
 use motley_data::stats::Scaling;
 use motley_nn::action_critic::Climb;
-use motley_nn::init::Init;
 use motley_nn::objective::Regression;
 use motley_nn::{Activation, AdamConfig, NetSpec, ValueNorm};
 use motley_run::platform;
 
 use super::Ascent;
 use super::memory::{self, ReplayConfig};
-use crate::actors::{GraphConfig, check_groups, engine};
+use crate::actors::{GraphConfig, blank_spec, check_groups, engine, init_of};
 use crate::algorithm::RewardMode;
 
 settings! {
@@ -199,23 +198,11 @@ pub(crate) fn check_but_for_room(
 /// The network that settings describe, its input and output still open.
 pub(crate) fn net_spec(config: &OffNetConfig) -> NetSpec {
     NetSpec {
-        obs: motley_core::ObsSpace::vector(0),
-        extra: 0,
-        hidden_sizes: config.hidden_sizes.clone(),
-        activation: Activation::from_name(&config.activation).unwrap_or(Activation::Relu),
-        last_activation: None,
         feature_norm: config.feature_norm,
         layer_norm: config.layer_norm,
-        recurrent: false,
-        output: 0,
         output_gain: config.output_gain,
-        init: init(&config.init),
-        free: Vec::new(),
+        ..blank_spec(&config.hidden_sizes, &config.activation, &config.init)
     }
-}
-
-fn init(name: &str) -> Init {
-    if name == "uniform" { Init::Uniform } else { Init::Orthogonal }
 }
 
 impl ApartConfig {
@@ -229,7 +216,7 @@ impl ApartConfig {
         NetSpec {
             feature_norm: common.feature_norm && self.critic_norm,
             layer_norm: common.layer_norm && self.critic_norm,
-            init: if self.critic_init == "same" { common.init } else { init(&self.critic_init) },
+            init: if self.critic_init == "same" { common.init } else { init_of(&self.critic_init) },
             ..common
         }
     }

@@ -2,11 +2,10 @@
 
 use motley_core::{ActionSpace, ConfigError, Key, Kind, Settings, Share, TeamSpec, settings};
 use motley_data::episodes::EpisodeShape;
-use motley_nn::init::Init;
 use motley_nn::{Activation, AdamConfig, NetSpec};
 use motley_run::platform::available_memory;
 
-use crate::actors::{GraphConfig, check_groups, engine};
+use crate::actors::{GraphConfig, blank_spec, check_groups, engine};
 use crate::algorithm::RewardMode;
 
 settings! {
@@ -95,18 +94,10 @@ impl UtilityConfig {
     /// A network without input and output yet.
     pub fn spec(&self) -> NetSpec {
         NetSpec {
-            obs: motley_core::ObsSpace::vector(0),
-            extra: 0,
-            hidden_sizes: self.hidden_sizes.clone(),
-            activation: Activation::from_name(&self.activation).unwrap_or(Activation::Relu),
-            last_activation: None,
             feature_norm: self.feature_norm,
             layer_norm: self.layer_norm,
             recurrent: self.recurrent,
-            output: 0,
-            output_gain: 1.0,
-            init: if self.init == "orthogonal" { Init::Orthogonal } else { Init::Uniform },
-            free: Vec::new(),
+            ..blank_spec(&self.hidden_sizes, &self.activation, &self.init)
         }
     }
 }

@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use console::Term;
 use motley_core::{AgentSpec, ConfigError, RewardKind, Task, TeamSpec};
 use motley_envs::registry::options;
+use motley_stats::published::{self, Published};
+use motley_train::presets::Preset;
 use motley_train::{Registry, presets};
 use serde_json::{Value, json};
 
@@ -118,7 +120,8 @@ fn presets(wanted: &Wanted, out: &Output) -> usize {
         }
         let steps = preset.settings.get("total_steps").and_then(toml::Value::as_integer);
         let budget = steps.map_or_else(|| "default".to_owned(), grouped);
-        let band = if own.iter().any(|task| preset.band_on(task).is_some()) { preset.band.clone() } else { String::new() };
+        let own_band = own.iter().any(|task| preset.band_on(task).is_some()).then(|| preset.band.clone());
+        let band = own_band.or_else(|| published_band(preset, own[0])).unwrap_or_default();
         rows.push([title, budget, folded(&own), band, preset.source.clone()]);
         for task in own {
             let fields = json!({
@@ -127,13 +130,24 @@ fn presets(wanted: &Wanted, out: &Output) -> usize {
                 "task": task,
                 "total_steps": steps,
                 "source": preset.source,
-                "band": preset.band_on(task),
+                "band": preset.band_on(task).map(str::to_owned).or_else(|| published_band(preset, task)),
                 "default": preset.is_default(),
             });
             out.event("preset", fields);
         }
     }
     screen_table(out, &rows)
+}
+
+/// What the published results of a preset's algorithm on one of its tasks say that it should reach.
+fn published_band(preset: &Preset, task: &str) -> Option<String> {
+    let ours = |p: &&Published| p.algo == preset.algo && p.task == task && p.against.is_none() && p.source.judges();
+    let told = |p: &Published| {
+        let settings = p.settings.join(" ");
+        format!("{}: {} ({} to {}) at {} env steps with {settings}", p.id, p.value, p.low, p.high, grouped(p.steps as i64))
+    };
+    let all: Vec<String> = published::all().iter().filter(ours).map(told).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// `mpe/simple_v3, simple_spread_v3; smac/3m`: tasks with each suite said once.
