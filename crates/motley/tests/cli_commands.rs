@@ -89,7 +89,7 @@ fn lists_are_filtered_by_words() {
     let band = |task: &str| events(&out).into_iter().find(|e| e["task"] == task).unwrap()["band"].as_str().unwrap().to_owned();
     assert!(!band("mpe/simple_spread_v3").contains("harl-spread"), "a band stands beside its own task");
     let other = band("mpe/simple_speaker_listener_v4");
-    assert!(other.contains("harl-speaker-discrete/happo: -12 (-14 to -10) at 10_000_000 env steps"), "published: {other}");
+    assert!(other.contains("harl-speaker-discrete/happo: -12.0 (-14.0 to -10.0) at 10_000_000 env steps"), "published: {other}");
     refused(&["list", "presets", "hapo"], &["no presets with hapo", "motley list presets"]);
 }
 

@@ -11,6 +11,7 @@ use motley_train::{Registry, presets};
 use serde_json::{Value, json};
 
 use crate::args::ListArgs;
+use crate::commands::compare::digits;
 use crate::commands::reproduce;
 use crate::error::Failure;
 use crate::output::Output;
@@ -143,8 +144,9 @@ fn presets(wanted: &Wanted, out: &Output) -> usize {
 fn published_band(preset: &Preset, task: &str) -> Option<String> {
     let ours = |p: &&Published| p.algo == preset.algo && p.task == task && p.against.is_none() && p.source.judges();
     let told = |p: &Published| {
-        let settings = p.settings.join(" ");
-        format!("{}: {} ({} to {}) at {} env steps with {settings}", p.id, p.value, p.low, p.high, grouped(p.steps as i64))
+        let (d, settings) = (digits(p.value), p.settings.join(" "));
+        let steps = grouped(p.steps as i64);
+        format!("{}: {:.d$} ({:.d$} to {:.d$}) at {steps} env steps with {settings}", p.id, p.value, p.low, p.high)
     };
     let all: Vec<String> = published::all().iter().filter(ours).map(told).collect();
     (!all.is_empty()).then(|| all.join("; "))
