@@ -562,11 +562,9 @@ mod tests {
             request(file, variable, words).plan_anywhere(&registry).map(|(plan, _)| plan.preset_name()).map_err(|e| e.to_string())
         };
         let file = Some("preset = \"harl\"\n[algo]\nlr = 0.1");
-        assert_eq!(taken(None, None, &[]).unwrap(), "tuned");
-        assert_eq!(taken(None, None, &["preset=\"harl\""]).unwrap(), "harl");
+        assert_eq!([taken(None, None, &[]).unwrap(), taken(None, None, &["preset=\"harl\""]).unwrap()], ["tuned", "harl"]);
         assert_eq!(taken(None, None, &["preset=harl", "preset = none"]).unwrap(), "none");
-        assert_eq!(taken(file, None, &[]).unwrap(), "harl");
-        assert_eq!(taken(file, Some("none"), &[]).unwrap(), "none");
+        assert_eq!([taken(file, None, &[]).unwrap(), taken(file, Some("none"), &[]).unwrap()], ["harl", "none"]);
         assert_eq!(taken(file, Some("none"), &["preset=tuned"]).unwrap(), "tuned");
         let refused = |found: Result<&str, String>, texts: &[&str]| {
             let error = found.unwrap_err();

@@ -16,67 +16,11 @@ const IMPORTED: [&str; 3] = ["numpy", "gymnasium", "pettingzoo"];
 const PYTHONS_OWN: &str = include_str!("../../templates/python_modules.txt");
 const RUST: &str = include_str!("../../templates/env.rs");
 /// Names that Cargo or the compiler refuses: folders of its own, keywords, what the template depends on.
-const RUSTS_OWN: [&str; 59] = [
-    "abstract",
-    "alloc",
-    "as",
-    "async",
-    "await",
-    "become",
-    "box",
-    "break",
-    "build",
-    "const",
-    "continue",
-    "core",
-    "crate",
-    "deps",
-    "do",
-    "dyn",
-    "else",
-    "enum",
-    "examples",
-    "extern",
-    "false",
-    "final",
-    "fn",
-    "for",
-    "gen",
-    "if",
-    "impl",
-    "in",
-    "incremental",
-    "let",
-    "loop",
-    "macro",
-    "match",
-    "mod",
-    "motley",
-    "motley_core",
-    "move",
-    "mut",
-    "override",
-    "priv",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "static",
-    "std",
-    "struct",
-    "super",
-    "test",
-    "trait",
-    "true",
-    "try",
-    "type",
-    "unsafe",
-    "use",
-    "virtual",
-    "where",
-    "while",
-    "yield",
-];
+const RUSTS_OWN: &str = "\
+    abstract alloc as async await become box break build const continue core crate deps do dyn else enum examples \
+    extern false final fn for gen if impl in incremental let loop macro match mod motley motley_core move mut \
+    override priv pub ref return self static std struct super test trait true try type unsafe use virtual where \
+    while yield";
 
 pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
     let name = &args.name;
@@ -93,7 +37,7 @@ pub(crate) fn run(args: &NewEnvArgs, out: &Output) -> Result<u8, Failure> {
             "\"{name}\" cannot name an environment: {name}.py would hide a module that Python or the environment needs"
         )));
     }
-    if args.lang == "rust" && RUSTS_OWN.contains(&name.as_str()) {
+    if args.lang == "rust" && RUSTS_OWN.split_whitespace().any(|word| word == name) {
         return Err(Failure::usage(format!(
             "\"{name}\" cannot name an environment: no crate of Rust's can be called so beside what this one needs"
         )));
