@@ -359,6 +359,11 @@ impl Collector {
     }
 }
 
+/// A replay that does not come to where it was.
+fn elsewhere() -> EnvError {
+    EnvError::Failed("its actions, replayed, lead elsewhere: it is not a function of its seed".into())
+}
+
 /// How an environment was saved.
 enum Saved {
     Snapshot(Vec<u8>),
@@ -564,15 +569,15 @@ impl Copy {
                 let mut buf = FrameBuf::new(team);
                 env.reset(stream, &mut buf.frame())?;
                 for joint in actions.chunks_exact(team.action_len().max(1)) {
-                    env.step(Actions::new(team, joint), &mut buf.frame())?;
+                    env.step(Actions::new(team, joint), &mut buf.frame()).map_err(|error| match error {
+                        // What it took then, it refuses now.
+                        EnvError::NotRunning(_) | EnvError::Action { .. } => elsewhere(),
+                        other => other,
+                    })?;
                 }
                 let same =
                     lane.obs.starts_with(&buf.obs) && lane.state.starts_with(&buf.state) && lane.avail.starts_with(&buf.avail);
-                if same {
-                    Ok(Some(actions))
-                } else {
-                    Err(EnvError::Failed("its actions, replayed, lead elsewhere: it is not a function of its seed".into()))
-                }
+                if same { Ok(Some(actions)) } else { Err(elsewhere()) }
             }
         }));
         let outcome = gone_back.unwrap_or_else(|panic| {
