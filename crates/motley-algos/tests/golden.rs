@@ -59,8 +59,8 @@ const TABLE: &[(&str, bool, u64)] = &[
     ("qtran", false, 0x792d71182a40cb70),
     ("qtran", true, 0xd0de4dbee282e5b8),
     ("had3qn", false, 0x52a9c043acba3b0f),
-    ("u-qmix", false, 0xeeef5ae6197f54e8),
-    ("u-qmix", true, 0xa5aa1328f516e545),
+    ("u-qmix", false, 0x2a9b7e8f091d03be),
+    ("u-qmix", true, 0x628ff2e5d8ea7ce8),
     ("u-mappo", false, 0x327f1c45b8745560),
     ("u-mappo", true, 0xca29441544eff092),
 ];

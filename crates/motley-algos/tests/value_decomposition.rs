@@ -167,7 +167,7 @@ fn qtran_represents_what_no_monotone_mixture_can() {
             memories.push(memory);
         }
         let held: Vec<&[f32]> = memories.iter().map(|m| &m[..]).collect();
-        let at = JointRows { episodes: 1, state: &[1.0; 2], hidden: &held };
+        let at = JointRows { state: &[1.0; 2], hidden: &held };
         let value = joint.value(&Pool::serial(), at)[0];
         for k in 0..9 {
             let (a, b) = (k / 3, k % 3);

@@ -136,12 +136,12 @@ fn gru(pool: &Pool) {
     let (x, h0, mask) = (noise(steps * rows * 64, 1.0), noise(rows * 64, 1.0), vec![1.0; steps * rows]);
     let (mut y, mut dx, mut grad, mut tape) = (x.clone(), x.clone(), params.clone(), GruTape::default());
     let flop = (2 * 64 * 192 * 2 * steps * rows) as f64;
-    let us = least(|| net.forward_seq(pool, &x, &h0, &mask, (steps, rows), &mut y, None, &mut tape));
+    let us = least(|| net.forward_seq(pool, &x, &h0, &mask, &vec![rows; steps], &mut y, None, &mut tape));
     line("gru forward_seq, 26 x 96, 64", us, flop);
     let us = least(|| net.jvp_seq(pool, &params, &x, &mask, &mut y, &mut tape));
     line("gru jvp_seq", us, 2.0 * flop);
     let us = least(|| {
-        net.forward_seq(pool, &x, &h0, &mask, (steps, rows), &mut y, None, &mut tape);
+        net.forward_seq(pool, &x, &h0, &mask, &vec![rows; steps], &mut y, None, &mut tape);
         net.backward_seq(pool, &x, &mask, &mut grad, Some(&mut dx), None, &mut tape);
     });
     line("gru forward_seq + backward_seq", us, 3.0 * flop);

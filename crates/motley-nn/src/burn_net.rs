@@ -131,7 +131,7 @@ fn messages(cursor: &mut Cursor, stage: &GraphStage, x: Tensor<2>, rows: &[f32],
 struct Recurrent {
     /// What the head reads, `[rows, hidden]`.
     read: Tensor<2>,
-    /// The memory behind the last step, `[sequences, hidden]`.
+    /// The memory behind the last step of the sequences that reach it, `[sequences, hidden]`.
     memory: Tensor<2>,
 }
 
@@ -142,15 +142,19 @@ fn recur(cursor: &mut Cursor, stage: &Memory, x: Tensor<2>, batch: &Batch<'_>, d
     let (w_ih, w_hh) = (cursor.matrix(shape.input, 3 * h), cursor.matrix(h, 3 * h));
     let (b_ih, b_hh) = (cursor.vector(3 * h), cursor.vector(3 * h));
     let norm = shape.output_norm.then(|| (cursor.vector(h), cursor.vector(h)));
-    let (length, start, first): (usize, &[f32], &[bool]) =
-        batch.sequence.map_or((1, &[], &[]), |s| (s.length, s.memory, s.first));
-    let sequences = batch.rows / length;
+    let one_step = [batch.rows];
+    let (active, start, first): (&[usize], &[f32], &[bool]) =
+        batch.sequence.map_or((&one_step, &[], &[]), |s| (s.active, s.memory, s.first));
+    let sequences = active.first().copied().unwrap_or(0);
     let inputs = x.matmul(w_ih) + b_ih;
     let mut state: Tensor<2> =
         if start.is_empty() { Tensor::zeros([sequences, h], device) } else { tensor(start, [sequences, h], device) };
-    let mut outputs = Vec::with_capacity(length);
-    for l in 0..length {
-        let rows = l * sequences..(l + 1) * sequences;
+    let mut outputs = Vec::with_capacity(active.len());
+    let mut at = 0;
+    for &sequences in active {
+        let rows = at..at + sequences;
+        at = rows.end;
+        state = state.slice([0..sequences, 0..h]);
         if first.get(rows.clone()).is_some_and(|f| f.contains(&true)) {
             let keep: Vec<f32> = first[rows.clone()].iter().map(|f| f32::from(u8::from(!f))).collect();
             state = state * tensor(&keep, [sequences, 1], device);
@@ -217,8 +221,8 @@ impl Resident {
 
     /// As [`Net::forward`] of the network that it was made from: rows and memory go over once, outputs and memory come back once.
     pub fn forward(&self, net: &Net, x: &[f32], rows: usize, memory: &mut [f32], out: &mut [f32]) {
-        let held = memory.to_vec();
-        let sequence = (!held.is_empty()).then_some(Sequence { length: 1, memory: &held, first: &[] });
+        let (held, one_step) = (memory.to_vec(), [rows]);
+        let sequence = (!held.is_empty()).then_some(Sequence { active: &one_step, memory: &held, first: &[] });
         let (recurrent, result) = forward_parts(net, self.params.clone(), &Batch { x, rows, sequence }, &self.device);
         // A device that fails leaves nothing to read; the guard of the update sees values that are no numbers.
         let copy = |from: Vec<f32>, to: &mut [f32]| match from.len() == to.len() {

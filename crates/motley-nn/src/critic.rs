@@ -361,7 +361,7 @@ impl Critic {
             x = &held;
         }
         let mut first = Vec::new();
-        let memory;
+        let (memory, active);
         let sequence = if let Pick::Chunks { chunks, length } = pick {
             memory = gather(&values.memory, self.net.memory_len(), &indices[..self.members.len() * chunks.len()]);
             for l in 0..*length {
@@ -369,7 +369,8 @@ impl Critic {
                     first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
                 }
             }
-            Some(Sequence { length: *length, memory: &memory, first: &first })
+            active = vec![self.members.len() * chunks.len(); *length];
+            Some(Sequence { active: &active, memory: &memory, first: &first })
         } else {
             None
         };

@@ -111,7 +111,7 @@ impl Entry {
     }
 }
 
-/// Rows to learn from. Recurrent rows are time-major sequences: row `l * sequences + k` is step `l` of sequence `k`.
+/// Rows to learn from. Recurrent rows are time-major sequences: those of the first step, then those of the second, and so on.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     /// `[rows, input]`
@@ -125,11 +125,11 @@ pub struct Batch<'a> {
 /// How recurrent rows hang together.
 #[derive(Debug, Clone, Copy)]
 pub struct Sequence<'a> {
-    /// Steps per sequence.
-    pub length: usize,
+    /// How many sequences go on at each step, the longest first: never more than at the step before.
+    pub active: &'a [usize],
     /// Memory before the first step, `[sequences, memory]`.
     pub memory: &'a [f32],
-    /// Where an episode starts (memory is zeroed before that step), `[length, sequences]`.
+    /// Where an episode starts (memory is zeroed before that step), `[rows]`.
     pub first: &'a [bool],
 }
 

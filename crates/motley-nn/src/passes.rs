@@ -222,23 +222,23 @@ impl Memory {
     /// Through GRU and head, from `kept.trunk`; `keep`: for a backward pass.
     fn forward(&self, pool: &Pool, batch: &Batch<'_>, out: &mut [f32], kept: &mut Kept, keep: bool) {
         let width = self.gru.shape().hidden;
-        let length = batch.sequence.map_or(1, |s| s.length);
-        let sequences = batch.rows / length;
+        let one_step = [batch.rows];
+        let active = batch.sequence.map_or(&one_step[..], |s| s.active);
         kept.keep.clear();
         match batch.sequence {
             Some(s) => kept.keep.extend(s.first.iter().map(|f| f32::from(u8::from(!f)))),
             None => {
                 kept.keep.resize(batch.rows, 1.0);
-                kept.nothing.resize(sequences * width, 0.0);
+                kept.nothing.resize(batch.rows * width, 0.0);
             }
         }
         kept.state.resize(batch.rows * width, 0.0);
         let Kept { trunk, keep: mask, state, gru, nothing, .. } = kept;
         let start = batch.sequence.map_or(&nothing[..], |s| s.memory);
         if keep {
-            self.gru.forward_seq(pool, trunk, start, mask, (length, sequences), state, None, gru);
+            self.gru.forward_seq(pool, trunk, start, mask, active, state, None, gru);
         } else {
-            self.gru.values_seq(pool, trunk, start, mask, (length, sequences), state, gru);
+            self.gru.values_seq(pool, trunk, start, mask, active, state, gru);
         }
         self.head.forward_pool(pool, state, batch.rows, out);
     }

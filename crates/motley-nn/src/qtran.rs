@@ -102,14 +102,12 @@ impl QtranShape {
     }
 }
 
-/// Moments of which joint values are asked: rows `step * episodes + episode`.
+/// Moments of which joint values are asked.
 #[derive(Debug, Clone, Copy)]
 pub struct JointRows<'a> {
-    /// Episodes side by side.
-    pub episodes: usize,
     /// `[rows, state]`
     pub state: &'a [f32],
-    /// Per group what its members remember, `[steps, members, episodes, hidden]`; not read where agents do not remember.
+    /// Per group what its members remember, `[rows, members, hidden]`; not read where agents do not remember.
     pub hidden: &'a [&'a [f32]],
 }
 
@@ -224,10 +222,7 @@ impl Qtran {
             x.clear();
             x.resize(rows * count * input, 0.0);
             present.clear();
-            let order = |r: usize| {
-                let (step, rest) = (r / (count * at.episodes), r % (count * at.episodes));
-                (step * at.episodes + rest % at.episodes, group.members[rest / at.episodes])
-            };
+            let order = |r: usize| (r / count, group.members[r % count]);
             for (r, (to, h)) in x.chunks_exact_mut(input).zip(at.hidden[g].chunks_exact(group.hidden)).enumerate() {
                 let (row, agent) = order(r);
                 let taken = actions[row * agents + agent];
@@ -253,7 +248,6 @@ impl Qtran {
     pub fn joint_grad(
         &self,
         pool: &Pool,
-        episodes: usize,
         d_joint: &[f32],
         tape: &JointTape,
         grad: &mut [f32],
@@ -272,7 +266,7 @@ impl Qtran {
             let (x, present) = &tape.codes[g];
             let mut d_out = vec![0.0; rows * count * code];
             for (r, to) in d_out.chunks_exact_mut(code).enumerate().filter(|(r, _)| present[*r]) {
-                let row = r / (count * episodes) * episodes + r % episodes;
+                let row = r / count;
                 to.copy_from_slice(&d_x[(row + 1) * width - code..(row + 1) * width]);
             }
             let mut d_in = vec![0.0; x.len()];

@@ -93,13 +93,13 @@ fn other_gradients_match_differences() {
         let obs = if recurrent { ObsSpace::vector(4) } else { ObsSpace::image(4, 5, 2) };
         let mut rng = rng(u64::from(recurrent));
         let mut net = Net::new(spec(obs, &[8, 6], recurrent, Activation::Tanh), &rng.fork(0));
-        let (length, sequences) = if recurrent { (5, 3) } else { (1, 6) };
-        let rows = length * sequences;
+        let active: &[usize] = if recurrent { &[3, 3, 2, 2, 1] } else { &[6] };
+        let (rows, sequences) = (active.iter().sum(), active[0]);
         let scale = if recurrent { 1.0 } else { 100.0 };
         let x = numbers(rows * net.input_len(), scale, &mut rng);
         let memory = numbers(sequences * net.memory_len(), 0.5, &mut rng);
         let first: Vec<bool> = (0..rows).map(|_| rng.bernoulli(0.2)).collect();
-        let sequence = recurrent.then_some(Sequence { length, memory: &memory, first: &first });
+        let sequence = recurrent.then_some(Sequence { active, memory: &memory, first: &first });
         let loss = Bowl { c: numbers(rows * 3, 0.3, &mut rng) };
         let mut grad = vec![0.0; net.params().len()];
         let batch = Batch { x: &x, rows, sequence };
@@ -111,21 +111,16 @@ fn other_gradients_match_differences() {
 
         let value = |net: &Net| -> f64 {
             let mut state = memory.clone();
-            let (mut total, mut out) = ([0.0], vec![0.0; sequences * 3]);
-            for l in 0..length {
-                let width = net.memory_len();
-                for k in (0..sequences).filter(|k| recurrent && first[l * sequences + k]) {
+            let (mut total, mut at) = ([0.0], 0);
+            for count in active {
+                let (width, input) = (net.memory_len(), net.input_len());
+                for k in (0..*count).filter(|k| recurrent && first[at + k]) {
                     state[k * width..(k + 1) * width].fill(0.0);
                 }
-                let at = l * sequences * net.input_len();
-                net.forward(
-                    &x[at..at + sequences * net.input_len()],
-                    sequences,
-                    &mut state,
-                    &mut out,
-                    &mut NetScratch::default(),
-                );
-                loss.rows(l * sequences, &out, &mut vec![0.0; out.len()], &mut total);
+                let (x, mut out) = (&x[at * input..(at + count) * input], vec![0.0; count * 3]);
+                net.forward(x, *count, &mut state[..count * width], &mut out, &mut NetScratch::default());
+                loss.rows(at, &out, &mut vec![0.0; out.len()], &mut total);
+                at += count;
             }
             total[0]
         };
@@ -166,7 +161,8 @@ fn acting_equals_burns_forward() {
         net.forward(&x, rows, &mut memory.clone(), &mut out, &mut NetScratch::default());
         let device = Device::flex();
         let first = vec![false; rows];
-        let sequence = recurrent.then_some(Sequence { length: 1, memory: &memory, first: &first });
+        let active = [rows];
+        let sequence = recurrent.then_some(Sequence { active: &active, memory: &memory, first: &first });
         let params = Tensor::<1>::from_data(TensorData::new(net.params().to_vec(), [net.params().len()]), &device);
         let burn = burn_net::forward(&net, params, &Batch { x: &x, rows, sequence }, &device);
         let burn: Vec<f32> = burn.into_data().try_into_vec().unwrap();
@@ -235,12 +231,12 @@ fn passes_apart_equal_one_pass() {
         let mut rng = rng(40 + u64::from(recurrent));
         let net =
             Net::new(NetSpec { layer_norm, ..spec(ObsSpace::vector(4), &[8, 6], recurrent, Activation::Relu) }, &rng.fork(0));
-        let (length, sequences) = if recurrent { (5, 3) } else { (1, 9) };
-        let rows = length * sequences;
+        let active: &[usize] = if recurrent { &[3, 3, 2, 2, 1] } else { &[9] };
+        let (rows, sequences) = (active.iter().sum(), active[0]);
         let x = numbers(rows * net.input_len(), 1.0, &mut rng);
         let memory = numbers(sequences * net.memory_len(), 0.5, &mut rng);
         let first: Vec<bool> = (0..rows).map(|_| rng.bernoulli(0.2)).collect();
-        let sequence = recurrent.then_some(Sequence { length, memory: &memory, first: &first });
+        let sequence = recurrent.then_some(Sequence { active, memory: &memory, first: &first });
         let batch = Batch { x: &x, rows, sequence };
         let loss = Bowl { c: numbers(rows * 3, 0.3, &mut rng) };
         let mut whole = vec![0.0; net.params().len()];

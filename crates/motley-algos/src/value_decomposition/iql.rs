@@ -170,17 +170,18 @@ impl Independent {
         })
     }
 
-    /// The weight of every agent's squared error, `[T * B, n]`; 0 where an agent does not learn.
+    /// The weight of every agent's squared error, `[S, n]`; 0 where an agent does not learn.
     fn weights(&self, batch: &EpisodeBatch, seen: &Seen, errors: &[f32], rng: &Stream) -> Vec<f32> {
-        let (n, episodes, config) = (batch.agents, batch.episodes(), &self.config);
+        let (n, config) = (batch.agents, &self.config);
         let mut draw = rng.fork(1);
         let mut all: Vec<f32> = if config.importance { self.importance(batch, seen) } else { vec![1.0; errors.len()] };
         for (at, weight) in all.iter_mut().enumerate() {
             let (row, agent) = (at / n, at % n);
-            let Some((slot, t)) = batch.step(row / episodes, row % episodes).filter(|_| batch.alive[at]) else {
+            if !batch.alive[batch.before(row) * n + agent] {
                 *weight = 0.0;
                 continue;
-            };
+            }
+            let (slot, t) = batch.step(row);
             if errors[at] < 0.0 {
                 *weight *= config.hysteretic as f32;
             }
@@ -196,17 +197,19 @@ impl Independent {
 
     /// `prod_{j != i} pi_j now(a_j) / pi_j then(a_j)`, clipped.
     fn importance(&self, batch: &EpisodeBatch, seen: &Seen) -> Vec<f32> {
-        let (n, episodes, epsilon) = (batch.agents, batch.episodes(), self.learner.epsilon());
-        let mut all = vec![0.0; batch.rows() * n];
+        let (n, epsilon) = (batch.agents, self.learner.epsilon());
+        let mut all = vec![0.0; batch.steps() * n];
         for (row, weights) in all.chunks_exact_mut(n).enumerate() {
-            let Some((slot, t)) = batch.step(row / episodes, row % episodes) else { continue };
+            let (slot, t) = batch.step(row);
+            let frame = batch.before(row);
             let ratios: Vec<f32> = (0..n)
                 .map(|j| {
-                    let at = row * n + j;
+                    let at = frame * n + j;
                     if !batch.alive[at] {
                         return 1.0;
                     }
-                    let now = epsilon_greedy(epsilon, seen.available[at] as usize, seen.taken[at] == seen.greedy[at]);
+                    let best = seen.taken[row * n + j] == seen.greedy[at];
+                    let now = epsilon_greedy(epsilon, seen.available[at] as usize, best);
                     now / self.learner.replay.log_prob(slot, t, j).exp()
                 })
                 .collect();
@@ -216,7 +219,7 @@ impl Independent {
             }
         }
         if self.config.importance_normalize {
-            let learns = |at: usize| batch.alive[at] && batch.step(at / n / episodes, at / n % episodes).is_some();
+            let learns = |at: usize| batch.alive[batch.before(at / n) * n + at % n];
             let learning: Vec<f64> = (0..all.len()).filter(|at| learns(*at)).map(|at| f64::from(all[at])).collect();
             let mean = (learning.iter().sum::<f64>() / learning.len().max(1) as f64) as f32;
             all.iter_mut().for_each(|w| *w /= mean.max(f32::MIN_POSITIVE));
@@ -252,16 +255,16 @@ impl Algorithm for Independent {
             }
             let (n, episodes) = (batch.agents, batch.episodes());
             let seen = self.learner.look(context.pool, &batch);
-            let mut errors = vec![0.0; batch.rows() * n];
+            let mut errors = vec![0.0; batch.steps() * n];
             for i in 0..n {
                 let column = i.min(self.learner.columns() - 1);
-                // The frame after row r is row r + B.
+                // Step s leads to frame s + B.
                 let dies = mortal.then_some(i);
-                let y = batch.targets(&self.learner.config, column, dies, &|r| seen.next[(r + episodes) * n + i])?;
+                let y = batch.targets(&self.learner.config, column, dies, &|s| seen.next[(s + episodes) * n + i])?;
                 y.iter().enumerate().for_each(|(r, y)| errors[r * n + i] = y - seen.chosen[r * n + i]);
             }
             let weights = self.weights(&batch, &seen, &errors, &rng);
-            let learns = |at: &usize| batch.counts[at / n] && batch.alive[*at];
+            let learns = |at: &usize| batch.alive[batch.before(at / n) * n + at % n];
             let count = (0..errors.len()).filter(learns).count().max(1);
             let scale = (2.0 * self.learner.config.loss_coef / count as f64) as f32;
             // d (y - q)^2 / dq = -2 (y - q)

@@ -197,11 +197,10 @@ impl Learner {
             "scale" => Scaling::ScaleOnly,
             _ => return Some(batch),
         };
-        let mortal = self.ends_at_death();
+        let (n, mortal) = (batch.agents, self.ends_at_death());
+        let alive = batch.before_steps(&batch.alive, n).into_owned();
         for (c, (norm, column)) in self.norms.iter_mut().zip(&mut batch.rewards).enumerate() {
-            let n = batch.agents;
-            let paid: Vec<bool> =
-                batch.counts.iter().enumerate().map(|(r, counts)| *counts && (!mortal || batch.alive[r * n + c])).collect();
+            let paid: Vec<bool> = (0..column.len()).map(|s| !mortal || alive[s * n + c]).collect();
             // A batch that is not finite leaves the statistics as they were; the gradient's gate sees to the rest.
             let _ = norm.update(column, Some(&paid));
             for (reward, _) in column.iter_mut().zip(&paid).filter(|(_, paid)| **paid) {
@@ -220,8 +219,8 @@ impl Learner {
         seen
     }
 
-    /// Leaves the utilities' gradients, from those by the values of the choices made (`d_chosen`, `[T * B, n]`), and, where they are
-    /// part of the loss, by those of the best ones (`d_best`, `[T * B, n]`) and by what the networks remember (`d_states`, per group).
+    /// Leaves the utilities' gradients, from those by the values of the choices made (`d_chosen`, `[S, n]`), and, where they are part of
+    /// the loss, by those of the best ones (`d_best`, `[S, n]`) and by what the networks remember (`d_states`, per group `[F, members, memory]`).
     /// The second head's own loss comes to them; it is returned where there is one.
     pub fn backward(
         &mut self,
@@ -232,27 +231,27 @@ impl Learner {
         d_best: Option<&[f32]>,
         d_states: Option<&[Vec<f32>]>,
     ) -> Option<f64> {
-        let (n, episodes) = (batch.agents, batch.episodes());
+        let n = batch.agents;
         let mut crossed = None;
         for (g, utility) in self.utilities.iter_mut().enumerate() {
             let width = utility.net.output_len();
             let mut d_out = std::mem::take(&mut utility.d_out);
             d_out.clear();
             d_out.resize(utility.out.len(), 0.0);
-            for (r, d) in d_out.chunks_mut(width).enumerate() {
-                let (t, m, b) = utility.place(r, episodes);
-                let at = (t * episodes + b) * n + utility.members[m];
-                if at < d_chosen.len() && seen.taken[at] != ABSENT {
-                    d[seen.taken[at] as usize] += d_chosen[at];
+            for s in 0..batch.steps() {
+                let frame = batch.before(s);
+                for (m, i) in utility.members.iter().enumerate().filter(|(_, i)| seen.taken[s * n + **i] != ABSENT) {
+                    let d = &mut d_out[(frame * utility.members.len() + m) * width..][..width];
+                    d[seen.taken[s * n + i] as usize] += d_chosen[s * n + i];
                     if let Some(d_best) = d_best {
-                        d[seen.greedy[at] as usize] += d_best[at];
+                        d[seen.greedy[frame * n + i] as usize] += d_best[s * n + i];
                     }
                 }
             }
             if let Some(cross) = &self.cross {
                 crossed = Some(utility.cross(cross, &self.replay, batch, &mut d_out));
             }
-            utility.backward(&self.engine, pool, batch, &d_out, d_states.map(|d| &d[g][..]));
+            utility.backward(&self.engine, pool, &d_out, d_states.map(|d| &d[g][..]));
             utility.d_out = d_out;
         }
         crossed

@@ -15,20 +15,18 @@ use batch::EpisodeBatch;
 pub(crate) use config::{check, check_team_reward, keys};
 use learner::Learner;
 
-/// The squared error of a team's value against its targets: `coef / rows * sum (q - y)^2` over the rows that count.
+/// The squared error of a team's value against its targets: `coef / steps * sum (q - y)^2`.
 ///
-/// Returns the derivative by every row's value.
-fn squared_error(batch: &EpisodeBatch, q: &[f32], y: &[f32], coef: f64, metrics: &mut Metrics) -> Vec<f32> {
-    let count = batch.rows_that_count().max(1) as f64;
+/// Returns the derivative by every step's value.
+fn squared_error(q: &[f32], y: &[f32], coef: f64, metrics: &mut Metrics) -> Vec<f32> {
+    let count = q.len().max(1) as f64;
     let scale = (2.0 * coef / count) as f32;
     let mut sums = [0.0; 3];
-    let mut slope = vec![0.0; q.len()];
-    for r in (0..q.len()).filter(|r| batch.counts[*r]) {
-        slope[r] = scale * (q[r] - y[r]);
-        add(&mut sums, [f64::from(q[r] - y[r]).powi(2), q[r].into(), y[r].into()]);
+    for (q, y) in q.iter().zip(y) {
+        add(&mut sums, [f64::from(q - y).powi(2), (*q).into(), (*y).into()]);
     }
     report(metrics, ["loss/td", "loss/q", "loss/target"], sums, count);
-    slope
+    q.iter().zip(y).map(|(q, y)| scale * (q - y)).collect()
 }
 
 fn add(sums: &mut [f64; 3], terms: [f64; 3]) {

@@ -23,7 +23,7 @@ use motley_nn::{CrossGroup, QmixMixer, QmixShape, QmixWork, RowLoss, TeamPolicy,
 use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use super::learner::Needs;
-use super::{EpisodeBatch, Learner, check, check_team_reward, keys, report};
+use super::{Learner, check, check_team_reward, keys, report};
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext, but_for_room};
 
 settings! {
@@ -112,24 +112,19 @@ impl Mixed {
     }
 }
 
-/// `scale (Q_tot - y)^2 / 2` over the rows that count; statistics: squared errors, values, targets.
+/// `scale (Q_tot - y)^2 / 2` over the steps; statistics: squared errors, values, targets.
 struct Squared<'a> {
     y: &'a [f32],
-    batch: &'a EpisodeBatch,
     scale: f32,
 }
 
 impl RowLoss for Squared<'_> {
     fn rows(&self, start: usize, out: &[f32], dout: &mut [f32], stats: &mut [f64]) {
-        for (k, (q, d)) in out.iter().zip(dout).enumerate() {
-            let r = start + k;
-            *d = 0.0;
-            if self.batch.counts[r] {
-                let error = q - self.y[r];
-                *d = self.scale * error;
-                for (stat, x) in stats.iter_mut().zip([f64::from(error).powi(2), (*q).into(), self.y[r].into()]) {
-                    *stat += x;
-                }
+        for ((q, d), y) in out.iter().zip(dout).zip(&self.y[start..]) {
+            let error = q - y;
+            *d = self.scale * error;
+            for (stat, x) in stats.iter_mut().zip([f64::from(error).powi(2), (*q).into(), (*y).into()]) {
+                *stat += x;
             }
         }
     }
@@ -156,15 +151,15 @@ impl Algorithm for Mixed {
             let Some(batch) = learner.sample(context.pool, &context.rng.fork(k as u64)) else { break };
             let (n, states) = (batch.agents, learner.team().state_len());
             let seen = learner.look(pool, &batch);
-            // The frame after row r is row r + B.
+            // Step s leads to frame s + B.
             let (next, next_state) = (&seen.next[batch.episodes() * n..], &batch.state[batch.episodes() * states..]);
             let follows = target.forward(pool, next, next_state, work);
-            let y = batch.targets(&learner.config, 0, None, &|r| follows[r])?;
-            let count = batch.rows_that_count().max(1) as f64;
-            let loss = Squared { y: &y, batch: &batch, scale: (2.0 * learner.config.loss_coef / count) as f32 };
+            let y = batch.targets(&learner.config, 0, None, &|s| follows[s])?;
+            let count = batch.steps().max(1) as f64;
+            let loss = Squared { y: &y, scale: (2.0 * learner.config.loss_coef / count) as f32 };
             let (mut d_chosen, mut grad) = (vec![0.0; seen.chosen.len()], vec![0.0; mixer.params().len()]);
-            let (here, mut stats) = (&batch.state[..batch.rows() * states], [0.0; 3]);
-            mixer.loss_grad(pool, (&seen.chosen, here), &loss, &mut d_chosen, &mut grad, &mut stats, work);
+            let (here, mut stats) = (batch.before_steps(&batch.state, states), [0.0; 3]);
+            mixer.loss_grad(pool, (&seen.chosen, &here), &loss, &mut d_chosen, &mut grad, &mut stats, work);
             report(&mut metrics, ["loss/td", "loss/q", "loss/target"], stats, count);
             if let Some(cross) = learner.backward(pool, &batch, &seen, &d_chosen, None, None) {
                 metrics.add("loss/cgi", cross);

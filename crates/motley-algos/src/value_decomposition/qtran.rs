@@ -15,6 +15,7 @@
 //! utilities) it reads what the agents remember, and `L_td` teaches that memory too; with `actions` it reads the state and the actions.
 //! Deviations from the reference (PyMARL2): those of [`super::vdn`]; unlike agents have an encoder per group.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use motley_core::{ConfigError, Key, Kind, Metrics, Settings, Stream, TeamSpec, settings};
@@ -124,29 +125,33 @@ struct Values {
     state: Vec<f32>,
 }
 
+/// What the members of a group remember at a moment.
+fn width(utility: &Utility) -> usize {
+    utility.members.len() * utility.net.memory_len()
+}
+
 impl Tied {
     /// Joint values of what followed every step, by the target networks.
     fn follows(&self, pool: &Pool, batch: &EpisodeBatch, seen: &Seen) -> Vec<f32> {
         let (episodes, states) = (batch.episodes(), self.learner.team().state_len());
-        let width = |u: &Utility| u.members.len() * episodes * u.net.memory_len();
-        let hidden: Vec<&[f32]> =
-            self.learner.utilities.iter().map(|u| u.target_states().get(width(u)..).unwrap_or_default()).collect();
-        let at = JointRows { episodes, state: &batch.state[episodes * states..], hidden: &hidden };
+        // Step s leads to frame s + B.
+        let hidden: Vec<&[f32]> = self.learner.utilities.iter().map(|u| &u.target_states()[episodes * width(u)..]).collect();
+        let at = JointRows { state: &batch.state[episodes * states..], hidden: &hidden };
         self.target.joint(pool, at, &seen.next_choice[episodes * batch.agents..], &mut JointTape::default())
     }
 
     /// The three losses' derivatives.
     fn slopes(&self, batch: &EpisodeBatch, seen: &Seen, values: &Values, y: &[f32], metrics: &mut Metrics) -> Slopes {
         let n = batch.agents;
-        let joint = squared_error(batch, &values.taken, y, self.learner.config.loss_coef, metrics);
+        let joint = squared_error(&values.taken, y, self.learner.config.loss_coef, metrics);
         let mut slopes =
             Slopes { value: vec![0.0; joint.len()], chosen: vec![0.0; joint.len() * n], best: vec![0.0; joint.len() * n], joint };
-        let count = batch.rows_that_count().max(1) as f64;
+        let count = batch.steps().max(1) as f64;
         let (opt, nopt) = ((2.0 * self.config.opt_coef / count) as f32, (2.0 * self.config.nopt_coef / count) as f32);
         let mut sums = [0.0; 3];
-        for r in (0..batch.rows()).filter(|r| batch.counts[*r]) {
-            let mine = r * n..(r + 1) * n;
-            let best = seen.best[mine.clone()].iter().sum::<f32>() - values.best[r] + values.state[r];
+        for r in 0..batch.steps() {
+            let (mine, at) = (r * n..(r + 1) * n, batch.before(r) * n);
+            let best = seen.best[at..at + n].iter().sum::<f32>() - values.best[r] + values.state[r];
             let other = (seen.chosen[mine.clone()].iter().sum::<f32>() - values.taken[r] + values.state[r]).min(0.0);
             add(&mut sums, [f64::from(best).powi(2), f64::from(other).powi(2), values.state[r].into()]);
             slopes.value[r] = opt * best + nopt * other;
@@ -158,26 +163,28 @@ impl Tied {
     }
 
     fn learn(&mut self, batch: &EpisodeBatch, context: &UpdateContext<'_>, metrics: &mut Metrics) -> Result<(), UpdateError> {
-        let (pool, n, episodes) = (context.pool, batch.agents, batch.episodes());
+        let (pool, n) = (context.pool, batch.agents);
         let seen = self.learner.look(pool, batch);
         let follows = self.follows(pool, batch, &seen);
         let y = batch.targets(&self.learner.config, 0, None, &|r| follows[r])?;
         let states = self.learner.team().state_len();
-        let width = |u: &Utility| batch.steps * u.members.len() * episodes * u.net.memory_len();
-        let hidden: Vec<&[f32]> = self.learner.utilities.iter().map(|u| u.states().get(..width(u)).unwrap_or_default()).collect();
-        let here = JointRows { episodes, state: &batch.state[..batch.rows() * states], hidden: &hidden };
+        let remembered: Vec<Cow<'_, [f32]>> =
+            self.learner.utilities.iter().map(|u| batch.before_steps(u.states(), width(u))).collect();
+        let (hidden, state): (Vec<&[f32]>, _) =
+            (remembered.iter().map(|h| &h[..]).collect(), batch.before_steps(&batch.state, states));
+        let here = JointRows { state: &state, hidden: &hidden };
         let mut tape = JointTape::default();
-        let best = self.joint.joint(pool, here, &seen.greedy[..batch.rows() * n], &mut tape);
+        let best = self.joint.joint(pool, here, &batch.before_steps(&seen.greedy, n), &mut tape);
         let taken = self.joint.joint(pool, here, &seen.taken, &mut tape);
         let values = Values { taken, best, state: self.joint.value(pool, here) };
         let slopes = self.slopes(batch, &seen, &values, &y, metrics);
         let mut grad = vec![0.0; self.joint.params().len()];
         let mut d_states = vec![Vec::new(); self.learner.utilities.len()];
         self.joint.value_grad(pool, here, &slopes.value, &mut grad, &mut self.work);
-        self.joint.joint_grad(pool, episodes, &slopes.joint, &tape, &mut grad, &mut d_states, &mut self.work);
+        self.joint.joint_grad(pool, &slopes.joint, &tape, &mut grad, &mut d_states, &mut self.work);
         let remembers = self.joint.shape().remembers();
         for (d, utility) in d_states.iter_mut().zip(&self.learner.utilities) {
-            d.resize(utility.states().len(), 0.0);
+            *d = batch.to_frames(d, width(utility));
         }
         self.learner.backward(pool, batch, &seen, &slopes.chosen, Some(&slopes.best), remembers.then_some(&d_states));
         self.learner.step(Some((&mut self.joint, &grad)), context, metrics)?;

@@ -9,7 +9,7 @@ use motley_nn::dist::argmax;
 use motley_nn::qtran::ABSENT;
 use motley_nn::{Batch, CrossGroup, Engine, Graph, Head, Net, NetWork, Pool, Sequence};
 
-use super::batch::EpisodeBatch;
+use super::batch::{EpisodeBatch, FRAMES};
 use super::config::UtilityConfig;
 
 /// The value network of agents that share one, with its target.
@@ -26,43 +26,45 @@ pub struct Utility {
     pub(super) agent_id: bool,
     pub(super) memory_at: Vec<std::ops::Range<usize>>,
     pub(super) grad: Vec<f32>,
-    /// Inputs, outputs and their gradient of the present batch: rows `(t * members + m) * episodes + b`.
+    /// Inputs, outputs and their gradient of the present batch: rows `frame * members + m`.
     x: Vec<f32>,
     pub(super) out: Vec<f32>,
     target_out: Vec<f32>,
     pub(super) d_out: Vec<f32>,
     zeros: Vec<f32>,
     first: Vec<bool>,
+    /// Sequences at each step.
+    active: Vec<usize>,
     work: NetWork,
     target_work: NetWork,
 }
 
-/// What the utilities say about a batch. Of the dead, and of rows behind an episode's end, values are 0 and choices [`ABSENT`].
+/// What the utilities say about a batch of F frames and S steps. Of the dead, values are 0 and choices [`ABSENT`].
 #[derive(Debug)]
 pub struct Seen {
-    /// Choices that were made, `[T * B, n]`.
+    /// Choices that were made, `[S, n]`.
     pub taken: Vec<u32>,
-    /// Their values, `[T * B, n]`.
+    /// Their values, `[S, n]`.
     pub chosen: Vec<f32>,
-    /// The best available choices, `[(T + 1) * B, n]`.
+    /// The best available choices, `[F, n]`.
     pub greedy: Vec<u32>,
-    /// Their values, `[(T + 1) * B, n]`.
+    /// Their values, `[F, n]`.
     pub best: Vec<f32>,
-    /// The best available choices by the online networks with double Q, else by the target networks, `[(T + 1) * B, n]`.
+    /// The best available choices by the online networks with double Q, else by the target networks, `[F, n]`.
     pub next_choice: Vec<u32>,
-    /// The target networks' values of those, `[(T + 1) * B, n]`.
+    /// The target networks' values of those, `[F, n]`.
     pub next: Vec<f32>,
-    /// How many choices were available, `[(T + 1) * B, n]`.
+    /// How many choices were available, `[F, n]`.
     pub available: Vec<u32>,
 }
 
 impl Seen {
     /// Nothing seen yet of a batch.
     pub(super) fn nothing(batch: &EpisodeBatch) -> Self {
-        let (rows, frames) = (batch.rows() * batch.agents, (batch.steps + 1) * batch.episodes() * batch.agents);
+        let (steps, frames) = (batch.steps() * batch.agents, batch.frames() * batch.agents);
         Self {
-            taken: vec![ABSENT; rows],
-            chosen: vec![0.0; rows],
+            taken: vec![ABSENT; steps],
+            chosen: vec![0.0; steps],
             greedy: vec![ABSENT; frames],
             best: vec![0.0; frames],
             next_choice: vec![ABSENT; frames],
@@ -71,29 +73,18 @@ impl Seen {
         }
     }
 
-    /// One part a frame, each of `width` entries.
-    fn frames(&mut self, width: usize) -> impl Iterator<Item = SeenFrame<'_>> {
-        // No choice follows the last frame.
-        let steps = self.taken.chunks_mut(width).zip(self.chosen.chunks_mut(width)).chain([Default::default()]);
+    /// What is said of frames, in parts of [`FRAMES`] each.
+    fn parts(&mut self, agents: usize) -> impl Iterator<Item = SeenFrames<'_>> {
+        let width = (FRAMES * agents).max(1);
         let best = self.greedy.chunks_mut(width).zip(self.best.chunks_mut(width));
         let next = self.next_choice.chunks_mut(width).zip(self.next.chunks_mut(width));
         let rest = best.zip(next).zip(self.available.chunks_mut(width));
-        steps.zip(rest).map(|((taken, chosen), (((greedy, best), (next_choice, next)), available))| SeenFrame {
-            taken,
-            chosen,
-            greedy,
-            best,
-            next_choice,
-            next,
-            available,
-        })
+        rest.map(|(((greedy, best), (next_choice, next)), available)| SeenFrames { greedy, best, next_choice, next, available })
     }
 }
 
-/// One frame of [`Seen`], `[B, n]` each; of the last one no choices.
-struct SeenFrame<'a> {
-    taken: &'a mut [u32],
-    chosen: &'a mut [f32],
+/// Some frames of [`Seen`], `[frames, n]` each.
+struct SeenFrames<'a> {
     greedy: &'a mut [u32],
     best: &'a mut [f32],
     next_choice: &'a mut [u32],
@@ -156,6 +147,7 @@ impl Utility {
             d_out: Vec::new(),
             zeros: Vec::new(),
             first: Vec::new(),
+            active: Vec::new(),
             work: NetWork::default(),
             target_work: NetWork::default(),
         }
@@ -172,17 +164,17 @@ impl Utility {
 
     /// The cross-group loss of the last [`Learner::look`] over the steps of the episodes; its derivative is added to `d_out`.
     pub(super) fn cross(&self, cross: &CrossGroup, replay: &EpisodeReplay, batch: &EpisodeBatch, d_out: &mut [f32]) -> f64 {
-        let (members, episodes) = (&self.members, batch.episodes());
+        let members = &self.members;
         let open = |row: usize| {
-            let (t, m, b) = self.place(row, episodes);
-            let (slot, time) = batch.step(t, b)?;
-            batch.alive[(t * episodes + b) * batch.agents + members[m]].then(|| replay.avail(slot, time, members[m]))
+            let (f, agent) = (row / members.len(), members[row % members.len()]);
+            let (slot, t) = batch.frame(f);
+            (batch.goes_on(f) && batch.alive[f * batch.agents + agent]).then(|| replay.avail(slot, t, agent))
         };
-        let rows = TeamRows { out: &self.out, actions: self.head.outputs(), agents: members.len(), run: episodes, open: &open };
+        let rows = TeamRows { out: &self.out, actions: self.head.outputs(), agents: members.len(), run: 1, open: &open };
         cross.loss(&rows, d_out)
     }
 
-    /// What the network's head read in the last [`Learner::look`], `[T + 1, members, B, memory]`; empty without memory.
+    /// What the network's head read in the last [`Learner::look`], `[F, members, memory]`; empty without memory.
     pub fn states(&self) -> &[f32] {
         self.work.states()
     }
@@ -192,55 +184,57 @@ impl Utility {
         self.target_work.states()
     }
 
-    /// Frame, member and episode of a row.
-    pub(super) fn place(&self, row: usize, episodes: usize) -> (usize, usize, usize) {
-        (row / (self.members.len() * episodes), row / episodes % self.members.len(), row % episodes)
-    }
-
-    /// Runs online and target network over a batch from empty memory; what they say of its rows goes to `seen`.
+    /// Runs online and target network over a batch from empty memory; what they say of its frames goes to `seen`.
     pub(super) fn look(&mut self, pool: &Pool, input: &Input<'_>, double_q: bool, seen: &mut Seen) {
         self.gather(pool, input);
         self.forward(pool, input.batch);
         let Input { replay, batch, .. } = *input;
-        let (n, episodes, width) = (batch.agents, batch.episodes(), self.net.output_len());
-        let step = (self.members.len() * episodes * width).max(1);
-        let outputs = self.out.chunks(step).zip(self.target_out.chunks(step));
-        let mut frames: Vec<_> = seen.frames((episodes * n).max(1)).zip(outputs).collect();
-        let members = &self.members;
-        pool.run(&mut frames, |t, (seen, (out, target))| {
-            for (k, (out, target)) in out.chunks(width).zip(target.chunks(width)).enumerate() {
-                let (agent, b) = (members[k / episodes], k % episodes);
-                let at = b * n + agent;
-                let Some((slot, t)) = batch.frame(t, b).filter(|_| batch.alive[t * episodes * n + at]) else { continue };
+        let (n, members, out, width) = (batch.agents, &self.members, &self.out, self.net.output_len());
+        let part = (FRAMES * members.len() * width).max(1);
+        let outputs = out.chunks(part).zip(self.target_out.chunks(part));
+        let mut parts: Vec<_> = seen.parts(n).zip(outputs).collect();
+        pool.run(&mut parts, |k, (seen, (out, target))| {
+            for (r, (out, target)) in out.chunks(width).zip(target.chunks(width)).enumerate() {
+                let (f, agent) = (r / members.len(), members[r % members.len()]);
+                if !batch.alive[(k * FRAMES + f) * n + agent] {
+                    continue;
+                }
+                let (at, (slot, t)) = (f * n + agent, batch.frame(k * FRAMES + f));
                 let mask = replay.avail(slot, t, agent);
                 let best = argmax(out, mask);
                 let next = if double_q { best } else { argmax(target, mask) };
                 (seen.greedy[at], seen.next_choice[at]) = (best as u32, next as u32);
                 (seen.best[at], seen.next[at]) = (out[best], target[next]);
                 seen.available[at] = mask.iter().filter(|m| **m).count().max(1) as u32;
-                if batch.step(t, b).is_some() {
-                    let taken = replay.action(slot, t, agent)[0] as usize;
-                    (seen.taken[at], seen.chosen[at]) = (taken as u32, out[taken]);
+            }
+        });
+        let part = (FRAMES * n).max(1);
+        let mut parts: Vec<_> = seen.taken.chunks_mut(part).zip(seen.chosen.chunks_mut(part)).collect();
+        pool.run(&mut parts, |k, (taken, chosen)| {
+            for (s, (taken, chosen)) in taken.chunks_mut(n).zip(chosen.chunks_mut(n)).enumerate() {
+                let s = k * FRAMES + s;
+                let (f, (slot, t)) = (batch.before(s), batch.step(s));
+                for (m, &i) in members.iter().enumerate().filter(|(_, i)| batch.alive[f * n + **i]) {
+                    let choice = replay.action(slot, t, i)[0] as usize;
+                    (taken[i], chosen[i]) = (choice as u32, out[(f * members.len() + m) * width + choice]);
                 }
             }
         });
     }
 
-    /// Gathers the inputs as [`motley_nn::policy::ActingGroup::input`] has them; rows behind an episode's end are 0.
+    /// Gathers the inputs as [`motley_nn::policy::ActingGroup::input`] has them.
     fn gather(&mut self, pool: &Pool, input: &Input<'_>) {
         let Input { team, replay, batch, last_action, notes } = *input;
-        let (width, episodes) = (self.net.input_len(), batch.episodes());
-        let step = self.members.len() * episodes;
+        let width = self.net.input_len();
         let observed = self.net.graph().map_or(team.obs_range(self.members[0]).len(), |graph| graph.row_len());
         let last = if last_action { self.head.block() } else { 0 };
-        self.x.resize((batch.steps + 1) * step * width, 0.0);
+        self.x.resize(batch.frames() * self.members.len() * width, 0.0);
         let Self { x, net, members, head, agent_id, .. } = self;
-        let mut frames: Vec<&mut [f32]> = x.chunks_mut((step * width).max(1)).collect();
-        pool.run(&mut frames, |t, rows| {
+        let mut parts: Vec<&mut [f32]> = x.chunks_mut((FRAMES * members.len() * width).max(1)).collect();
+        pool.run(&mut parts, |k, rows| {
             rows.fill(0.0);
-            for (k, x) in rows.chunks_mut(width.max(1)).enumerate() {
-                let (m, b) = (k / episodes, k % episodes);
-                let Some((slot, t)) = batch.frame(t, b) else { continue };
+            for (r, x) in rows.chunks_mut(width.max(1)).enumerate() {
+                let (m, (slot, t)) = (r % members.len(), batch.frame(k * FRAMES + r / members.len()));
                 match net.graph() {
                     None => x[..observed].copy_from_slice(replay.obs(slot, t, members[m])),
                     Some(graph) => graph.row(replay.team_obs(slot, t), members[m], &mut x[..observed]),
@@ -259,33 +253,27 @@ impl Utility {
 
     /// Both networks, side by side.
     fn forward(&mut self, pool: &Pool, batch: &EpisodeBatch) {
-        let sequences = self.members.len() * batch.episodes();
-        let rows = (batch.steps + 1) * sequences;
+        let (sequences, rows) = (batch.episodes() * self.members.len(), batch.frames() * self.members.len());
         let outputs = rows * self.net.output_len();
         self.out.resize(outputs, 0.0);
         self.target_out.resize(outputs, 0.0);
         self.zeros.resize(sequences * self.net.memory_len(), 0.0);
         self.first.resize(rows, false);
-        let Self { net, target, x, out, target_out, zeros, first, work, target_work, .. } = self;
-        let whole = whole_batch(net, x, zeros, first, batch);
+        self.active.clear();
+        self.active.extend(batch.going.iter().map(|episodes| episodes * self.members.len()));
+        let Self { net, target, x, out, target_out, zeros, first, active, work, target_work, .. } = self;
+        let whole = whole_batch(net, x, zeros, first, active);
         pool.both(|| target.values_batch(pool, whole, target_out, target_work), || net.forward_batch(pool, whole, out, work));
     }
 
-    pub(super) fn backward(
-        &mut self,
-        engine: &Engine,
-        pool: &Pool,
-        batch: &EpisodeBatch,
-        d_out: &[f32],
-        d_states: Option<&[f32]>,
-    ) {
-        let Self { net, x, zeros, first, work, grad, .. } = self;
-        net.backward_batch(engine, pool, whole_batch(net, x, zeros, first, batch), d_out, d_states, grad, work);
+    pub(super) fn backward(&mut self, engine: &Engine, pool: &Pool, d_out: &[f32], d_states: Option<&[f32]>) {
+        let Self { net, x, zeros, first, active, work, grad, .. } = self;
+        net.backward_batch(engine, pool, whole_batch(net, x, zeros, first, active), d_out, d_states, grad, work);
     }
 }
 
 /// Whole episodes as rows to learn from.
-fn whole_batch<'a>(net: &Net, x: &'a [f32], zeros: &'a [f32], first: &'a [bool], batch: &EpisodeBatch) -> Batch<'a> {
-    let sequence = (net.memory_len() > 0).then_some(Sequence { length: batch.steps + 1, memory: zeros, first });
+fn whole_batch<'a>(net: &Net, x: &'a [f32], zeros: &'a [f32], first: &'a [bool], active: &'a [usize]) -> Batch<'a> {
+    let sequence = (net.memory_len() > 0).then_some(Sequence { active, memory: zeros, first });
     Batch { x, rows: first.len(), sequence }
 }

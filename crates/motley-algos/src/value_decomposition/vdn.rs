@@ -90,10 +90,10 @@ impl Algorithm for Sum {
             let (n, episodes) = (batch.agents, batch.episodes());
             let seen = learner.look(context.pool, &batch);
             let sum = |values: &[f32], row: usize| total(&values[row * n..(row + 1) * n]);
-            let total: Vec<f32> = (0..batch.rows()).map(|r| sum(&seen.chosen, r)).collect();
-            // The frame after row r is row r + B.
-            let y = batch.targets(&learner.config, 0, None, &|r| sum(&seen.next, r + episodes))?;
-            let slope = squared_error(&batch, &total, &y, learner.config.loss_coef, &mut metrics);
+            let total: Vec<f32> = (0..batch.steps()).map(|s| sum(&seen.chosen, s)).collect();
+            // Step s leads to frame s + B.
+            let y = batch.targets(&learner.config, 0, None, &|s| sum(&seen.next, s + episodes))?;
+            let slope = squared_error(&total, &y, learner.config.loss_coef, &mut metrics);
             let d_chosen: Vec<f32> = slope.iter().flat_map(|d| std::iter::repeat_n(*d, n)).collect();
             learner.backward(context.pool, &batch, &seen, &d_chosen, None, None);
             learner.step(None, context, &mut metrics)?;

@@ -1,15 +1,15 @@
 //! Forward-mode products through whole sequences: how the outputs move when parameters and inputs move.
 
 use super::cell::{output_tangent, tangent_rows};
-use super::seq::{GruTape, Lane, cut, share};
+use super::seq::{GruTape, Lane, Part, cut, share, steps_of};
 use super::{Gru, GruShape};
 use crate::gemm::{Init, padded, product, stride};
 use crate::pool::Pool;
 use crate::simd::{Lanes, Task, dispatch};
 
 impl Gru {
-    /// `y_tangent` (`[steps, rows, hidden]`): the derivative of the outputs that the last [`Gru::forward_seq`] with this tape
-    /// computed, along `params_tangent` (flat, as the parameters) and `x_tangent` (`[steps, rows, input]`). First states do not
+    /// `y_tangent` (`[rows, hidden]`): the derivative of the outputs that the last [`Gru::forward_seq`] with this tape
+    /// computed, along `params_tangent` (flat, as the parameters) and `x_tangent` (`[rows, input]`). First states do not
     /// move: a sequence is cut off there. `mask` is that of the forward pass. One pass over the steps, with two products where
     /// the forward pass has one; the tape stays as it was for [`Gru::backward_seq`].
     ///
@@ -25,26 +25,18 @@ impl Gru {
         tape: &mut GruTape,
     ) {
         let GruShape { input, hidden, .. } = self.shape;
-        let (steps, rows) = (tape.steps, tape.rows);
-        assert_eq!(x_tangent.len(), steps * rows * input, "input tangent slice");
-        assert_eq!(y_tangent.len(), steps * rows * hidden, "output tangent slice");
-        assert_eq!(mask.len(), steps * rows, "mask slice");
+        let (rows, sequences) = (tape.rows(), tape.sequences);
+        assert_eq!(x_tangent.len(), rows * input, "input tangent slice");
+        assert_eq!(y_tangent.len(), rows * hidden, "output tangent slice");
+        assert_eq!(mask.len(), rows, "mask slice");
         let mut moved = Self::with_isa(self.shape, self.isa);
         moved.pack(params_tangent);
         let mut jobs = Vec::new();
-        for (i, (lane, y)) in tape.lanes.iter_mut().zip(cut(y_tangent, rows, hidden)).enumerate() {
-            let start = i * share(rows);
-            jobs.push(Jvp {
-                gru: self,
-                moved: &moved,
-                x: x_tangent,
-                mask,
-                rows,
-                start,
-                count: share(rows).min(rows - start),
-                y,
-                lane,
-            });
+        for (i, (lane, y)) in tape.lanes.iter_mut().zip(cut(y_tangent, &tape.active, sequences, hidden)).enumerate() {
+            let start = i * share(sequences);
+            let count = share(sequences).min(sequences - start);
+            let parts = steps_of(&tape.active, start, count);
+            jobs.push(Jvp { gru: self, moved: &moved, x: x_tangent, mask, parts, count, y, lane });
         }
         pool.run(&mut jobs, |_, job| dispatch(self.isa, job));
     }
@@ -56,8 +48,8 @@ struct Jvp<'a> {
     moved: &'a Gru,
     x: &'a [f32],
     mask: &'a [f32],
-    rows: usize,
-    start: usize,
+    parts: Vec<Part>,
+    /// Sequences of the lane.
     count: usize,
     y: Vec<&'a mut [f32]>,
     lane: &'a mut Lane,
@@ -76,8 +68,9 @@ impl Task for &mut Jvp<'_> {
         products.set_len(count * lds);
         row.set_len(padded(hidden));
         dh.reset(count * ld);
-        for (t, y) in self.y.iter_mut().enumerate() {
-            let (first, at) = (t * count, t * self.rows + self.start);
+        for (part, y) in self.parts.iter().zip(&mut self.y) {
+            let Part { row: at, kept: first, count } = *part;
+            let dh = &mut dh[..count * ld];
             for (dh, mask) in dh.chunks_mut(ld).zip(&self.mask[at..]) {
                 dh.iter_mut().for_each(|d| *d *= mask);
             }

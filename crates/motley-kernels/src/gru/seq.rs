@@ -12,12 +12,20 @@ const MOST_LANES: usize = 8;
 /// What [`Gru::forward_seq`] keeps for [`Gru::backward_seq`] and [`Gru::jvp_seq`], and their working memory; grows with the largest batch.
 #[derive(Clone, Debug, Default)]
 pub struct GruTape {
-    pub(super) steps: usize,
-    pub(super) rows: usize,
+    pub(super) sequences: usize,
+    /// How many of them go on at each step.
+    pub(super) active: Vec<usize>,
     pub(super) lanes: Vec<Lane>,
 }
 
-/// A share of the sequences, all steps; rows are ordered by step, then by sequence.
+impl GruTape {
+    /// Rows of all steps together.
+    pub(super) fn rows(&self) -> usize {
+        self.active.iter().sum()
+    }
+}
+
+/// A share of the sequences, all their steps; rows are ordered by step, then by sequence.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lane {
     pub x: Buf,
@@ -42,24 +50,52 @@ pub(super) fn share(rows: usize) -> usize {
     rows.div_ceil(MOST_LANES).next_multiple_of(12)
 }
 
-/// `[steps, rows, width]` cut into the lanes' shares: for each lane one slice a step.
-pub(super) fn cut(data: &mut [f32], rows: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
-    let mut lanes: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(share(rows).max(1))).map(|_| Vec::new()).collect();
-    for step in data.chunks_mut((rows * width).max(1)) {
-        for (lane, part) in lanes.iter_mut().zip(step.chunks_mut((share(rows) * width).max(1))) {
+/// `[rows of all steps, width]` cut into the lanes' shares: for each lane one slice for every step that it takes part in.
+pub(super) fn cut<'a>(mut data: &'a mut [f32], active: &[usize], sequences: usize, width: usize) -> Vec<Vec<&'a mut [f32]>> {
+    let share = share(sequences).max(1);
+    let mut lanes: Vec<Vec<&mut [f32]>> = (0..sequences.div_ceil(share)).map(|_| Vec::new()).collect();
+    for count in active {
+        let (step, rest) = data.split_at_mut(count * width);
+        data = rest;
+        for (lane, part) in lanes.iter_mut().zip(step.chunks_mut((share * width).max(1))) {
             lane.push(part);
         }
     }
     lanes
 }
 
+/// For each step that the lane of the sequences `start .. start + count` takes part in: how many of them go on, and their first row.
+pub(super) fn steps_of(active: &[usize], start: usize, count: usize) -> Vec<Part> {
+    let (mut row, mut kept) = (0, 0);
+    let mut parts = Vec::with_capacity(active.len());
+    for all in active {
+        let count = all.saturating_sub(start).min(count);
+        if count == 0 {
+            break;
+        }
+        parts.push(Part { row: row + start, kept, count });
+        (row, kept) = (row + all, kept + count);
+    }
+    parts
+}
+
+/// A lane's rows of one step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// The first of them among all rows.
+    pub row: usize,
+    /// The same among the lane's own.
+    pub kept: usize,
+    pub count: usize,
+}
+
 impl Gru {
-    /// All steps of all sequences: `x` `[steps, rows, input]`, `h0` `[rows, hidden]`; `mask` `[steps, rows]` multiplies the
-    /// state before each step (0 begins an episode). Writes the outputs `y` `[steps, rows, hidden]` and, where asked, the last
-    /// states `[rows, hidden]`.
+    /// All steps of all sequences, longest first: at step t the first `active[t]` of them go on. Rows are those of step after step:
+    /// `x` `[rows, input]`; `h0` `[sequences, hidden]`; `mask` `[rows]` multiplies the state before each step (0 begins an
+    /// episode). Writes the outputs `y` `[rows, hidden]` and, where asked, the last state of each sequence, `[sequences, hidden]`.
     ///
     /// # Panics
-    /// When a slice has not the length its shape says.
+    /// When a slice has not the length its shape says, or a sequence goes on after its end.
     #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     pub fn forward_seq(
         &self,
@@ -67,19 +103,19 @@ impl Gru {
         x: &[f32],
         h0: &[f32],
         mask: &[f32],
-        (steps, rows): (usize, usize),
+        active: &[usize],
         y: &mut [f32],
         h_last: Option<&mut [f32]>,
         tape: &mut GruTape,
     ) {
-        self.run_seq(pool, x, h0, mask, (steps, rows), y, h_last, tape, true);
+        self.run_seq(pool, x, h0, mask, active, y, h_last, tape, true);
     }
 
     /// The outputs of [`Gru::forward_seq`] alone, to the bit, for a unit that does not learn from them: each step overwrites what the one
     /// before left in `tape`, which then serves neither [`Gru::backward_seq`] nor [`Gru::jvp_seq`].
     ///
     /// # Panics
-    /// When a slice has not the length its shape says.
+    /// As [`Gru::forward_seq`].
     #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
     pub fn values_seq(
         &self,
@@ -87,13 +123,13 @@ impl Gru {
         x: &[f32],
         h0: &[f32],
         mask: &[f32],
-        (steps, rows): (usize, usize),
+        active: &[usize],
         y: &mut [f32],
         tape: &mut GruTape,
     ) {
-        self.run_seq(pool, x, h0, mask, (steps, rows), y, None, tape, false);
+        self.run_seq(pool, x, h0, mask, active, y, None, tape, false);
         // Whoever asks for a gradient all the same is refused by its check of lengths.
-        (tape.steps, tape.rows) = (0, 0);
+        (tape.sequences, tape.active) = (0, Vec::new());
     }
 
     #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
@@ -103,39 +139,43 @@ impl Gru {
         x: &[f32],
         h0: &[f32],
         mask: &[f32],
-        (steps, rows): (usize, usize),
+        active: &[usize],
         y: &mut [f32],
         h_last: Option<&mut [f32]>,
         tape: &mut GruTape,
         keep: bool,
     ) {
         let GruShape { input, hidden, .. } = self.shape;
-        assert_eq!(x.len(), steps * rows * input, "input slice");
-        assert_eq!(y.len(), steps * rows * hidden, "output slice");
-        assert!(h0.len() == rows * hidden && mask.len() == steps * rows, "first state and mask slices");
-        assert!(h_last.as_ref().is_none_or(|h| h.len() == rows * hidden), "last state slice");
-        (tape.steps, tape.rows) = (steps, rows);
-        let count = rows.div_ceil(share(rows).max(1));
-        tape.lanes.resize_with(count.max(tape.lanes.len()), Lane::default);
+        let (rows, sequences) = (active.iter().sum::<usize>(), h0.len() / hidden.max(1));
+        assert!(active.is_sorted_by(|a, b| a >= b) && active.iter().all(|a| *a <= sequences), "the longest sequences come first");
+        assert_eq!(x.len(), rows * input, "input slice");
+        assert_eq!(y.len(), rows * hidden, "output slice");
+        assert!(h0.len() == sequences * hidden && mask.len() == rows, "first state and mask slices");
+        assert!(h_last.as_ref().is_none_or(|h| h.len() == sequences * hidden), "last state slice");
+        tape.sequences = sequences;
+        tape.active.clear();
+        tape.active.extend_from_slice(active);
+        let lanes = sequences.div_ceil(share(sequences).max(1));
+        tape.lanes.resize_with(lanes.max(tape.lanes.len()), Lane::default);
         let mut h_last = h_last;
-        let mut jobs = Vec::with_capacity(count);
-        for (i, (lane, mut y)) in tape.lanes.iter_mut().zip(cut(y, rows, hidden)).enumerate() {
-            y.resize_with(steps, Default::default);
-            let start = i * share(rows);
-            let count = share(rows).min(rows - start);
+        let mut jobs = Vec::with_capacity(lanes);
+        for (i, (lane, y)) in tape.lanes.iter_mut().zip(cut(y, active, sequences, hidden)).enumerate() {
+            let start = i * share(sequences);
+            let count = share(sequences).min(sequences - start);
             let h_last = h_last.take().map(|h| {
                 let (mine, rest) = h.split_at_mut(count * hidden);
                 h_last = Some(rest);
                 mine
             });
-            jobs.push(Forward { gru: self, x, h0, mask, steps, rows, start, count, y, h_last, lane, keep });
+            let parts = steps_of(active, start, count);
+            jobs.push(Forward { gru: self, x, h0: &h0[start * hidden..][..count * hidden], mask, parts, y, h_last, lane, keep });
         }
         pool.run(&mut jobs, |_, job| dispatch(self.isa, job));
     }
 
-    /// Gradients of a loss with the output gradient `dy` `[steps, rows, hidden]` at what the last [`Gru::forward_seq`] with
-    /// this tape computed: by the parameters (`grad`, flat), by the input (`dx`, `[steps, rows, input]`) and by the first states
-    /// (`dh0`, `[rows, hidden]`); all are overwritten. The tape is used up.
+    /// Gradients of a loss with the output gradient `dy` `[rows, hidden]` at what the last [`Gru::forward_seq`] with this tape
+    /// computed: by the parameters (`grad`, flat), by the input (`dx`, `[rows, input]`) and by the first states (`dh0`,
+    /// `[sequences, hidden]`); all are overwritten. The tape is used up.
     ///
     /// # Panics
     /// When a slice has not the length its shape says.
@@ -151,30 +191,30 @@ impl Gru {
         tape: &mut GruTape,
     ) {
         let GruShape { input, hidden, .. } = self.shape;
-        let (steps, rows) = (tape.steps, tape.rows);
-        assert_eq!(dy.len(), steps * rows * hidden, "output gradient slice");
-        assert!(mask.len() == steps * rows && grad.len() == self.shape.param_len(), "mask and gradient slices");
-        assert!(dx.as_ref().is_none_or(|dx| dx.len() == steps * rows * input), "input gradient slice");
-        assert!(dh0.as_ref().is_none_or(|dh| dh.len() == rows * hidden), "first state gradient slice");
-        let count = rows.div_ceil(share(rows).max(1));
-        let mut dx = dx.map(|dx| cut(dx, rows, input).into_iter());
+        let (rows, sequences) = (tape.rows(), tape.sequences);
+        assert_eq!(dy.len(), rows * hidden, "output gradient slice");
+        assert!(mask.len() == rows && grad.len() == self.shape.param_len(), "mask and gradient slices");
+        assert!(dx.as_ref().is_none_or(|dx| dx.len() == rows * input), "input gradient slice");
+        assert!(dh0.as_ref().is_none_or(|dh| dh.len() == sequences * hidden), "first state gradient slice");
+        let lanes = sequences.div_ceil(share(sequences).max(1));
+        let mut dx = dx.map(|dx| cut(dx, &tape.active, sequences, input).into_iter());
         let mut dh0 = dh0;
-        let mut jobs = Vec::with_capacity(count);
-        for (i, lane) in tape.lanes[..count].iter_mut().enumerate() {
-            let start = i * share(rows);
-            let count = share(rows).min(rows - start);
+        let mut jobs = Vec::with_capacity(lanes);
+        for (i, lane) in tape.lanes[..lanes].iter_mut().enumerate() {
+            let start = i * share(sequences);
+            let count = share(sequences).min(sequences - start);
             let dh0 = dh0.take().map(|dh| {
                 let (mine, rest) = dh.split_at_mut(count * hidden);
                 dh0 = Some(rest);
                 mine
             });
             let dx = dx.as_mut().and_then(Iterator::next);
-            jobs.push(Backward { gru: self, dy, mask, steps, rows, start, count, dx, dh0, lane });
+            jobs.push(Backward { gru: self, dy, mask, parts: steps_of(&tape.active, start, count), count, dx, dh0, lane });
         }
         pool.run(&mut jobs, |_, job| dispatch(self.isa, job));
         drop(jobs);
         grad.fill(0.0);
-        let Some((first, rest)) = tape.lanes[..count].split_first_mut() else { return };
+        let Some((first, rest)) = tape.lanes[..lanes].split_first_mut() else { return };
         pool.fold(vec![(&mut first.acc[..], rest.iter().map(|lane| &lane.acc[..]).collect())]);
         self.unfold(&first.acc, grad);
     }
@@ -209,12 +249,10 @@ impl Gru {
 struct Forward<'a> {
     gru: &'a Gru,
     x: &'a [f32],
+    /// Of the lane.
     h0: &'a [f32],
     mask: &'a [f32],
-    steps: usize,
-    rows: usize,
-    start: usize,
-    count: usize,
+    parts: Vec<Part>,
     y: Vec<&'a mut [f32]>,
     h_last: Option<&'a mut [f32]>,
     lane: &'a mut Lane,
@@ -227,9 +265,9 @@ impl Task for &mut Forward<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let GruShape { input, hidden, .. } = self.gru.shape;
-        let (gate, ld, count) = (self.gru.gate, stride(hidden), self.count);
+        let (gate, ld, count) = (self.gru.gate, stride(hidden), self.h0.len() / hidden.max(1));
         let (ldg, lds, ldx) = (stride(4 * gate), stride(3 * gate), stride(input));
-        let kept = if self.keep { self.steps * count } else { count };
+        let kept = if self.keep { self.parts.last().map_or(0, |p| p.kept + p.count) } else { count };
         let lane = &mut *self.lane;
         lane.x.set_len(if self.keep { kept * ldx } else { 0 });
         lane.h.set_len(kept * ld);
@@ -238,18 +276,17 @@ impl Task for &mut Forward<'_> {
         lane.rstd.set_len(kept);
         lane.state.set_len(count * lds);
         lane.next.set_len(count * ld);
-        for (to, from) in lane.next.chunks_mut(ld).zip(self.h0[self.start * hidden..].chunks(hidden.max(1))) {
+        for (to, from) in lane.next.chunks_mut(ld).zip(self.h0.chunks(hidden.max(1))) {
             to[..hidden].copy_from_slice(from);
             to[hidden..].fill(0.0);
         }
-        for (t, y) in self.y.iter_mut().enumerate() {
-            let first = if self.keep { t * count } else { 0 };
+        for (part, y) in self.parts.iter().zip(&mut self.y) {
+            let (first, count) = (if self.keep { part.kept } else { 0 }, part.count);
             let h = &mut lane.h[first * ld..][..count * ld];
-            let mask = &self.mask[t * self.rows + self.start..];
-            for ((to, from), mask) in h.chunks_mut(ld).zip(lane.next.chunks(ld)).zip(mask) {
+            for ((to, from), mask) in h.chunks_mut(ld).zip(lane.next.chunks(ld)).zip(&self.mask[part.row..]) {
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = from * mask);
             }
-            let x = &self.x[(t * self.rows + self.start) * input..][..count * input];
+            let x = &self.x[part.row * input..][..count * input];
             if self.keep {
                 for (to, from) in lane.x[first * ldx..].chunks_mut(ldx).zip(x.chunks(input.max(1))) {
                     to[..input].copy_from_slice(from);
@@ -274,9 +311,8 @@ struct Backward<'a> {
     gru: &'a Gru,
     dy: &'a [f32],
     mask: &'a [f32],
-    steps: usize,
-    rows: usize,
-    start: usize,
+    parts: Vec<Part>,
+    /// Sequences of the lane.
     count: usize,
     dx: Option<Vec<&'a mut [f32]>>,
     dh0: Option<&'a mut [f32]>,
@@ -296,16 +332,16 @@ impl Task for &mut Backward<'_> {
         row.set_len(padded(hidden));
         dh.reset(count * ld);
         by_input.set_len(count * ldx);
-        for t in (0..self.steps).rev() {
-            let first = t * count;
-            let dy = &self.dy[(t * self.rows + self.start) * hidden..][..count * hidden];
+        for (t, part) in self.parts.iter().enumerate().rev() {
+            let (first, count) = (part.kept, part.count);
+            // Sequences that end here find nothing in `dh` yet.
+            let dy = &self.dy[part.row * hidden..][..count * hidden];
             let (gamma, beta) = acc[at[4]..].split_at_mut(gate);
             output_back(l, hidden, self.gru.norm(), dy, &hat[first * ld..], &rstd[first..], dh, row, (gamma, beta));
             let (gates, h) = (&mut gates[first * ldg..], &h[first * ld..]);
             backward_rows(l, hidden, count, gates, h, dh);
             product(l, count, (&gates[gate..], ldg), &self.gru.wh_t, Init::Add, (dh, ld));
-            let mask = &self.mask[t * self.rows + self.start..];
-            for (dh, mask) in dh.chunks_mut(ld).zip(mask) {
+            for (dh, mask) in dh.chunks_mut(ld).zip(&self.mask[part.row..][..count]) {
                 dh.iter_mut().for_each(|d| *d *= mask);
             }
             if let Some(dx) = self.dx.as_mut().and_then(|steps| steps.get_mut(t)) {
@@ -320,7 +356,7 @@ impl Task for &mut Backward<'_> {
                 to.copy_from_slice(&from[..hidden]);
             }
         }
-        let all = self.steps * count;
+        let all = self.parts.last().map_or(0, |p| p.kept + p.count);
         if all == 0 {
             return;
         }

@@ -47,6 +47,12 @@ struct Case {
     dy: Vec<f32>,
 }
 
+impl Case {
+    fn active(&self) -> Vec<usize> {
+        vec![self.rows; self.steps]
+    }
+}
+
 fn case(noise: &mut Noise, shape: GruShape, steps: usize, rows: usize) -> Case {
     let mut params = noise.vec(shape.param_len(), 0.7);
     if shape.output_norm {
@@ -76,7 +82,7 @@ fn run(c: &Case, isa: Isa, threads: usize, tape: &mut GruTape) -> Results {
         dx: vec![9.0; c.x.len()],
         dh0: vec![9.0; c.h0.len()],
     };
-    gru.forward_seq(&pool, &c.x, &c.h0, &c.mask, (c.steps, c.rows), &mut r.y, Some(&mut r.h), tape);
+    gru.forward_seq(&pool, &c.x, &c.h0, &c.mask, &c.active(), &mut r.y, Some(&mut r.h), tape);
     gru.backward_seq(&pool, &c.dy, &c.mask, &mut r.grad, Some(&mut r.dx), Some(&mut r.dh0), tape);
     r
 }
@@ -121,8 +127,56 @@ fn values_alone_are_those_of_the_forward_pass() {
             let mut gru = Gru::new(c.shape);
             gru.pack(&c.params);
             let mut y = vec![9.0; c.dy.len()];
-            gru.values_seq(&Pool::new(threads).unwrap(), &c.x, &c.h0, &c.mask, (steps, rows), &mut y, &mut tape);
+            gru.values_seq(&Pool::new(threads).unwrap(), &c.x, &c.h0, &c.mask, &c.active(), &mut y, &mut tape);
             assert_eq!(y, whole.y, "{steps} steps, {rows} rows, {threads} threads");
+        }
+    }
+}
+
+/// Sequences of unlike lengths, the longest first: each is what it is alone, and the gradients are the sums of those alone.
+#[test]
+fn sequences_of_unlike_lengths_are_those_alone() {
+    let mut noise = Noise(13);
+    let (input, hidden) = (5, 17);
+    let lengths: Vec<usize> = (0..110).map(|k| 7 - k / 17).collect();
+    let c = case(&mut noise, GruShape { input, hidden, output_norm: true }, 7, lengths.len());
+    let (v, dx) = (noise.vec(c.params.len(), 0.3), noise.vec(c.x.len(), 0.3));
+    let (whole, moved) = (run(&c, Isa::current(), 1, &mut GruTape::default()), {
+        slope(&c, (&v, &dx), Isa::current(), 1, &mut GruTape::default())
+    });
+    let mut gru = Gru::new(c.shape);
+    gru.pack(&c.params);
+    let active: Vec<usize> = (0..c.steps).map(|t| lengths.iter().filter(|l| **l > t).count()).collect();
+    let packed = |all: &[f32], width: usize| -> Vec<f32> {
+        active.iter().zip(all.chunks(c.rows * width)).flat_map(|(count, step)| step[..count * width].to_vec()).collect()
+    };
+    let (x, dy, mask) = (packed(&c.x, input), packed(&c.dy, hidden), packed(&c.mask, 1));
+    // The gradient of the rest is none.
+    let cut = Case {
+        dy: (0..c.dy.len()).map(|k| if k / hidden / c.rows < lengths[k / hidden % c.rows] { c.dy[k] } else { 0.0 }).collect(),
+        params: c.params.clone(),
+        x: c.x.clone(),
+        h0: c.h0.clone(),
+        mask: c.mask.clone(),
+        ..c
+    };
+    let alone = run(&cut, Isa::current(), 1, &mut GruTape::default());
+    for threads in [1, 2, 4] {
+        let (pool, mut tape) = (Pool::new(threads).unwrap(), GruTape::default());
+        let [mut y, mut values, mut y_moved] = [(); 3].map(|()| vec![9.0; dy.len()]);
+        let (mut h, mut dh0) = (vec![9.0; c.h0.len()], vec![9.0; c.h0.len()]);
+        let (mut grad, mut by_x) = (vec![9.0; c.params.len()], vec![9.0; x.len()]);
+        gru.values_seq(&pool, &x, &c.h0, &mask, &active, &mut values, &mut tape);
+        gru.forward_seq(&pool, &x, &c.h0, &mask, &active, &mut y, Some(&mut h), &mut tape);
+        gru.jvp_seq(&pool, &v, &packed(&dx, input), &mask, &mut y_moved, &mut tape);
+        gru.backward_seq(&pool, &dy, &mask, &mut grad, Some(&mut by_x), Some(&mut dh0), &mut tape);
+        assert_eq!(bits(&y), bits(&packed(&whole.y, hidden)), "{threads}");
+        assert!(bits(&values) == bits(&y) && bits(&y_moved) == bits(&packed(&moved, hidden)), "{threads}");
+        assert_eq!(bits(&by_x), bits(&packed(&alone.dx, input)), "{threads}");
+        assert_eq!(bits(&dh0), bits(&alone.dh0), "{threads}");
+        assert_close(&format!("grad, {threads}"), &grad, &alone.grad.iter().map(|g| f64::from(*g)).collect::<Vec<_>>(), 1e-5);
+        for (k, length) in lengths.iter().enumerate().filter(|(_, l)| **l == c.steps) {
+            assert_eq!(bits(&h[k * hidden..][..hidden]), bits(&whole.h[k * hidden..][..hidden]), "{length}");
         }
     }
 }
@@ -133,7 +187,7 @@ fn slope(c: &Case, along: (&[f32], &[f32]), isa: Isa, threads: usize, tape: &mut
     let mut gru = Gru::with_isa(c.shape, isa);
     gru.pack(&c.params);
     let (mut y, mut moved) = (vec![9.0; c.dy.len()], vec![9.0; c.dy.len()]);
-    gru.forward_seq(&pool, &c.x, &c.h0, &c.mask, (c.steps, c.rows), &mut y, None, tape);
+    gru.forward_seq(&pool, &c.x, &c.h0, &c.mask, &c.active(), &mut y, None, tape);
     gru.jvp_seq(&pool, along.0, along.1, &c.mask, &mut moved, tape);
     moved
 }

@@ -46,13 +46,14 @@ pub(super) struct Picked<'a> {
     x: Cow<'a, [f32]>,
     memory: Vec<f32>,
     first: Vec<bool>,
-    /// Steps of a chunk, for recurrent networks.
-    length: Option<usize>,
+    /// Chunks at each of their steps; empty for networks without memory.
+    active: Vec<usize>,
 }
 
 impl Picked<'_> {
     pub(super) fn batch(&self) -> Batch<'_> {
-        let sequence = self.length.map(|length| Sequence { length, memory: &self.memory, first: &self.first });
+        let (active, memory, first) = (&self.active, &self.memory, &self.first);
+        let sequence = (!active.is_empty()).then_some(Sequence { active, memory, first });
         Batch { x: &self.x, rows: self.indices.len(), sequence }
     }
 }
@@ -155,7 +156,7 @@ impl Actor {
         let mut stats = vec![0.0; loss.stats_len()];
         self.net.forward_batch(pool, picked.batch(), &mut out, &mut self.work);
         apply_loss(loss, &out, width, &mut d_out, &mut stats);
-        let run = rows / (members * picked.length.unwrap_or(1));
+        let run = rows / (members * picked.active.len().max(1));
         let more = cross.pull(all, &Outputs { out: &out, width, indices: &picked.indices, members, run }, &mut d_out);
         self.net.backward_batch(&self.engine, pool, picked.batch(), &d_out, None, &mut self.grad, &mut self.work);
         (stats, more)
@@ -168,9 +169,9 @@ impl Actor {
             Pick::All => Cow::Borrowed(&all.x[..]),
             _ => Cow::Owned(gather(&all.x, self.net.input_len(), &indices)),
         };
-        let mut picked = Picked { indices, x, memory: Vec::new(), first: Vec::new(), length: None };
+        let mut picked = Picked { indices, x, memory: Vec::new(), first: Vec::new(), active: Vec::new() };
         if let Pick::Chunks { chunks, length } = pick {
-            picked.length = Some(*length);
+            picked.active = vec![self.members.len() * chunks.len(); *length];
             for range in &self.memory_at {
                 for c in chunks {
                     let slot = c.start as usize * roll.memory_len();
