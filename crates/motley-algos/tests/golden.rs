@@ -71,7 +71,7 @@ const TOGETHER: &[(&str, &[&str], u64)] = &[
     ("haddpg", &["net.share=all"], 0x07c04280e99cde96),
     ("gppo", &["net.trunk=gnn"], 0x07250bf53a3734f0),
     ("hetgppo", &["net.trunk=gnn"], 0x270323a8fefab999),
-    ("vdn", &["net.trunk=gnn"], 0x17d96a30448887e4),
+    ("vdn", &["net.trunk=gnn"], 0xba1ff9ba32913cce),
     ("hatd3", &["net.trunk=gnn"], 0x659ebe45aa0b2e6e),
 ];
 
