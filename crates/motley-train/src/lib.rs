@@ -25,5 +25,5 @@ pub use error::TrainError;
 pub use evaluate::{EvalPlan, EvalSummary, evaluate};
 pub use event::{Event, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome};
 pub use file::read_file;
-pub use settings::{Plan, Registry, Request, recall_secrets, resume_plan, retune_plan};
+pub use settings::{Plan, Registry, Request, keys, recall_secrets, resume_plan, retune_plan};
 pub use trainer::{Trainer, threads};

@@ -262,6 +262,9 @@ pub(crate) struct ConfigArgs {
     /// A TOML file of settings, between preset and command line.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// In place of the values a JSON Schema of them, for editors of such files.
+    #[arg(long)]
+    pub(crate) schema: bool,
 }
 
 #[derive(Debug, clap::Args)]

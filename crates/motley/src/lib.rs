@@ -8,6 +8,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod error;
 mod output;
 mod signals;
@@ -47,6 +48,11 @@ pub fn run_words(
     words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
 ) -> u8 {
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    match complete::answer(&registry, &words) {
+        Ok(true) => return 0,
+        Ok(false) => {}
+        Err(error) => return not_understood(error, &words),
+    }
     let args = match args::Args::try_parse_from(&words) {
         Ok(args) => args,
         Err(error) => return not_understood(error, &words),

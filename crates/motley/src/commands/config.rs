@@ -7,6 +7,7 @@ use motley_train::presets;
 use motley_train::{Plan, Registry, Request, read_file};
 use serde_json::json;
 
+use super::schema::schema;
 use crate::args::ConfigArgs;
 use crate::error::Failure;
 use crate::output::Output;
@@ -31,6 +32,15 @@ pub(crate) fn threads() -> Result<usize, Failure> {
 
 pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
     let (plan, no_room) = request(&args.words, args.config.as_deref())?.plan_anywhere(registry)?;
+    if args.schema {
+        let title = format!("{} on {}", plan.algorithm.name(), plan.task.name());
+        let fitting = presets::of(plan.algorithm.name(), &plan.task.name());
+        let named: Vec<&str> = fitting.iter().map(|p| p.name.as_str()).chain([presets::NONE]).collect();
+        let document = schema(&title, &named, plan.settings.iter().map(|(key, ..)| key));
+        out.line(format!("{document:#}"));
+        out.event("schema", json!({ "schema": document }));
+        return Ok(0);
+    }
     if let Some(error) = no_room {
         out.warning(format!("this machine refuses to train with these settings: {error}"));
     }

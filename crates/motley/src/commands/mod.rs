@@ -18,6 +18,7 @@ mod plot;
 mod records;
 mod render;
 mod reproduce;
+mod schema;
 mod screen;
 mod source;
 mod sweep;
