@@ -320,7 +320,7 @@ fn targets_follow_softly_or_as_copies() {
         let before = spread(&core);
         assert!(before.iter().all(|d| *d > 1e-4));
         for (k, left) in left.into_iter().enumerate() {
-            core.move_targets();
+            core.move_targets(&pool);
             for (now, before) in spread(&core).into_iter().zip(before) {
                 assert!((now - left * before).abs() < 1e-6, "{rate}, move {k}: {now} of {before}");
             }

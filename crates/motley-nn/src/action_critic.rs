@@ -23,8 +23,6 @@ pub struct ActionCritic {
     norm: Option<ValueNorm>,
     /// Actors climb the values that the networks put out, normalised or not.
     raw: bool,
-    grad: Vec<f32>,
-    work: NetWork,
     input_work: Workspace,
     engine: Engine,
 }
@@ -34,6 +32,8 @@ struct Twin {
     net: Net,
     target: Net,
     adam: Adam,
+    grad: Vec<f32>,
+    work: NetWork,
 }
 
 /// Rows to fit.
@@ -73,12 +73,12 @@ impl ActionCritic {
         (spec.extra, spec.recurrent, spec.output, spec.output_gain, spec.free) = (0, false, 1, 1.0, Vec::new());
         let twin = |k: usize| {
             let net = Net::new(spec.clone(), &rng.fork(k as u64));
-            Twin { target: net.clone(), adam: Adam::new(net.params().len(), adam.clone()), net }
+            let len = net.params().len();
+            let (grad, work) = (vec![0.0; len], NetWork::default());
+            Twin { target: net.clone(), adam: Adam::new(len, adam.clone()), net, grad, work }
         };
-        let twins: Vec<Twin> = (0..twins).map(twin).collect();
-        let len = twins.first().map_or(0, |t| t.net.params().len());
-        let (work, input_work) = Default::default();
-        Self { name, twins, norm, raw: false, grad: vec![0.0; len], work, input_work, engine }
+        let twins = (0..twins).map(twin).collect();
+        Self { name, twins, norm, raw: false, input_work: Workspace::default(), engine }
     }
 
     /// Lets actors climb normalised values as they are, not in the units of the rewards.
@@ -98,9 +98,11 @@ impl ActionCritic {
 
     /// The least of the targets' values, in the units of the rewards, `[rows]`.
     pub fn target_values(&self, pool: &Pool, x: &[f32], rows: usize) -> Vec<f32> {
-        let mut twins = self.twins.iter().map(|t| forward(&t.target, pool, x, rows));
-        let mut least = twins.next().unwrap_or_default();
-        for other in twins {
+        let mut values: Vec<(&Twin, Vec<f32>)> = self.twins.iter().map(|twin| (twin, Vec::new())).collect();
+        pool.run(&mut values, |_, (twin, values)| *values = forward(&twin.target, pool, x, rows));
+        let mut values = values.into_iter().map(|(_, values)| values);
+        let mut least = values.next().unwrap_or_default();
+        for other in values {
             least.iter_mut().zip(other).for_each(|(a, b)| *a = a.min(b));
         }
         if let Some(norm) = &self.norm {
@@ -127,11 +129,17 @@ impl ActionCritic {
         }
         let goal = if self.norm.is_some() { &normed } else { fit.goal };
         let loss = TdLoss { goal, weight: fit.weight, scale: (1.0 / total) as f32, regression: fit.regression };
-        for twin in &mut self.twins {
+        let batch = Batch { x: fit.x, rows: fit.goal.len(), sequence: None };
+        let (name, engine) = (&self.name, &self.engine);
+        // One step by the side of the other: what of it is for one thread alone keeps the others busy.
+        let mut steps: Vec<_> = self.twins.iter_mut().map(|twin| (twin, None)).collect();
+        pool.run(&mut steps, |_, (Twin { net, adam, grad, work, .. }, done)| {
             let mut stats = [0.0; 2];
-            let batch = Batch { x: fit.x, rows: fit.goal.len(), sequence: None };
-            twin.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);
-            let report = twin.net.step(&mut twin.adam, &self.name, &self.grad, lr)?;
+            net.loss_grad(engine, pool, batch, &loss, grad, &mut stats, work);
+            *done = Some(net.step(adam, name, grad, lr).map(|report| (stats, report)));
+        });
+        for done in steps.into_iter().filter_map(|(_, done)| done) {
+            let (stats, report) = done?;
             metrics.add("td", stats[0] / total);
             metrics.add("q", stats[1] / total);
             metrics.add("grad_norm", report.grad_norm);
@@ -176,8 +184,8 @@ impl ActionCritic {
     }
 
     /// `target <- target + step (online - target)`.
-    pub fn move_targets(&mut self, step: f32) {
-        self.twins.iter_mut().for_each(|t| follow(&mut t.target, &t.net, step));
+    pub fn move_targets(&mut self, pool: &Pool, step: f32) {
+        pool.run(&mut self.twins, |_, t| follow(&mut t.target, &t.net, step));
     }
 
     /// Writes weights, targets, optimisers, statistics.

@@ -3,12 +3,11 @@
 //! one piece of memory more and not a second memory.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blake3::Hash;
 
@@ -31,15 +30,20 @@ struct Known {
 /// The hashes of one memory's pieces, each with the stamp that the piece had. While a piece keeps its stamp, its hash stands for it.
 /// Belongs to the memory whose pieces it knows and is replaced with it.
 #[derive(Debug, Default)]
-pub struct PieceHashes(RefCell<BTreeMap<usize, Known>>);
+pub struct PieceHashes(Mutex<BTreeMap<usize, Known>>);
 
 impl PieceHashes {
+    /// A thread that panicked left what it knew whole: an entry is put in at once.
+    fn table(&self) -> MutexGuard<'_, BTreeMap<usize, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn of(&self, k: usize, stamp: u64) -> Option<Known> {
-        self.0.borrow().get(&k).copied().filter(|known| known.stamp == stamp)
+        self.table().get(&k).copied().filter(|known| known.stamp == stamp)
     }
 
     fn set(&self, k: usize, known: Known) {
-        self.0.borrow_mut().insert(k, known);
+        self.table().insert(k, known);
     }
 }
 
@@ -286,6 +290,6 @@ impl<'a> PieceList<'a> {
             };
             Known { stamp: *stamp, hash: *hash, bytes }
         };
-        PieceHashes(RefCell::new(self.places.iter().zip(stamps).map(known).enumerate().collect()))
+        PieceHashes(Mutex::new(self.places.iter().zip(stamps).map(known).enumerate().collect()))
     }
 }

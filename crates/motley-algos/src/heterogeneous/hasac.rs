@@ -248,7 +248,7 @@ impl Algorithm for Learner {
             if self.soft.auto_alpha {
                 self.cool(&batch, &drawn, &mut metrics)?;
             }
-            self.core.move_targets();
+            self.core.move_targets(context.pool);
         }
         Ok(metrics)
     }

@@ -110,20 +110,32 @@ impl Layout {
     }
 
     /// Rows of a critic, `[state rows * rows, state + joint]`; `joint` is `[rows, joint]`.
-    pub fn critic_input(&self, side: &Side, state_rows: &[usize], joint: &[f32]) -> Vec<f32> {
-        let mut x = Vec::with_capacity(state_rows.len() * side.rows * (self.team.state.row() + self.joint));
-        for &k in state_rows {
-            for (state, joint) in self.state(side, k).zip(joint.chunks_exact(self.joint)) {
-                x.extend_from_slice(state);
-                x.extend_from_slice(joint);
+    pub fn critic_input(&self, pool: &Pool, side: &Side, state_rows: &[usize], joint: &[f32]) -> Vec<f32> {
+        /// Rows that one thread copies at a time.
+        const PART: usize = 256;
+        let row = self.team.state.row();
+        let width = row + self.joint;
+        let mut x = vec![0.0; state_rows.len() * side.rows * width];
+        let mut parts: Vec<&mut [f32]> = x.chunks_mut((PART * width).max(1)).collect();
+        pool.run(&mut parts, |p, part| {
+            for (r, to) in part.chunks_exact_mut(width).enumerate() {
+                let (k, b) = ((p * PART + r) / side.rows, (p * PART + r) % side.rows);
+                to[..row].copy_from_slice(self.state_row(side, state_rows[k], b));
+                to[row..].copy_from_slice(&joint[b * self.joint..(b + 1) * self.joint]);
             }
-        }
+        });
         x
     }
 
     /// Rows of a critic that reads no actions, `[state rows * rows, state]`.
     pub fn states(&self, side: &Side, state_rows: &[usize]) -> Vec<f32> {
         state_rows.iter().flat_map(|&k| self.state(side, k)).flatten().copied().collect()
+    }
+
+    /// State row `k` of row `b` of the batch.
+    fn state_row<'a>(&self, side: &'a Side, k: usize, b: usize) -> &'a [f32] {
+        let row = self.team.state.row();
+        &side.state[(self.team.state.row_of(k) * side.rows + b) * row..][..row]
     }
 
     /// State row `k` (an EP state has one) of every row of the batch.

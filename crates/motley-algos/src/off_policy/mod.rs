@@ -239,7 +239,7 @@ impl OffPolicy {
     /// What critics are fitted to, per critic `[state rows * rows]`: `R + discount (min Q'(s', a') + bonus)`, `bonus` `[rows]` where given.
     pub fn targets(&self, pool: &Pool, batch: &Batch, joint: &[f32], bonus: Option<&[f32]>) -> Vec<Vec<f32>> {
         let of = |unit: &Unit| {
-            let x = self.ground.layout.critic_input(&batch.next, &unit.rows, joint);
+            let x = self.ground.layout.critic_input(pool, &batch.next, &unit.rows, joint);
             let mut y = unit.critic.target_values(pool, &x, unit.rows.len() * batch.rows);
             for (r, q) in y.iter_mut().enumerate() {
                 let (b, k) = (r % batch.rows, unit.rows[r / batch.rows]);
@@ -250,7 +250,9 @@ impl OffPolicy {
             }
             y
         };
-        self.critics.iter().map(of).collect()
+        let mut all: Vec<(&Unit, Vec<f32>)> = self.critics.iter().map(|unit| (unit, Vec::new())).collect();
+        pool.run(&mut all, |_, (unit, y)| *y = of(unit));
+        all.into_iter().map(|(_, y)| y).collect()
     }
 
     /// One step of every critic towards [`OffPolicy::targets`]. Where an agent's values end at its death, its row after that does not count.
@@ -264,14 +266,19 @@ impl OffPolicy {
         goals: &[Vec<f32>],
         metrics: &mut Metrics,
     ) -> Result<(), UpdateError> {
-        let ground = &self.ground;
+        let (ground, pool) = (&self.ground, context.pool);
         let (lr, regression) = (ground.critic_lr(context), ground.config.regression());
-        for (unit, goal) in self.critics.iter_mut().zip(goals) {
-            let x = ground.layout.critic_input(&batch.now, &unit.rows, &batch.joint);
+        let mut fits: Vec<_> = self.critics.iter_mut().zip(goals).map(|(unit, goal)| (unit, goal, None)).collect();
+        pool.run(&mut fits, |_, (unit, goal, done)| {
+            let x = ground.layout.critic_input(pool, &batch.now, &unit.rows, &batch.joint);
             let counts = |r: usize| ground.counts(batch, unit.rows[r / batch.rows], r % batch.rows);
             let weight: Vec<f32> = (0..goal.len()).map(|r| f32::from(u8::from(counts(r)))).collect();
-            let m = unit.critic.fit(context.pool, Fit { x: &x, goal, weight: &weight, regression }, lr)?;
-            metrics.merge(&format!("loss/{}/", unit.critic.name()), &m);
+            *done = Some(unit.critic.fit(pool, Fit { x: &x, goal, weight: &weight, regression }, lr));
+        });
+        for (unit, _, done) in fits {
+            if let Some(m) = done {
+                metrics.merge(&format!("loss/{}/", unit.critic.name()), &m?);
+            }
         }
         Ok(())
     }
@@ -303,7 +310,7 @@ impl OffPolicy {
         let mut value = 0.0;
         for (m, &i) in actor.members.iter().enumerate() {
             let unit = &mut self.critics[if self.per_agent { i } else { 0 }];
-            let mut x = layout.critic_input(&batch.now, &[i], base);
+            let mut x = layout.critic_input(pool, &batch.now, &[i], base);
             let at = layout.blocks[i].clone();
             let (mine, width) = (m * rows..(m + 1) * rows, state + layout.joint);
             let own = drawn.blocks[mine.start * block..mine.end * block].chunks_exact(block);
@@ -380,10 +387,14 @@ impl OffPolicy {
     }
 
     /// All targets take a step towards their networks, or become copies of them where that is due.
-    pub fn move_targets(&mut self) {
+    pub fn move_targets(&mut self, pool: &Pool) {
         let step = self.ground.next_stride();
-        self.critics.iter_mut().for_each(|unit| unit.critic.move_targets(step));
-        self.targets.iter_mut().zip(&self.actors).for_each(|(target, actor)| follow(target, &actor.net, step));
+        let Self { targets, actors, critics, .. } = self;
+        let mut pairs: Vec<_> = targets.iter_mut().zip(actors).collect();
+        pool.both(
+            || pool.run(critics, |_, unit| unit.critic.move_targets(pool, step)),
+            || pool.run(&mut pairs, |_, (target, actor)| follow(*target, &actor.net, step)),
+        );
     }
 
     /// Writes memory, actors and critics.
