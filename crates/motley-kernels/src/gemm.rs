@@ -3,6 +3,8 @@
 //! Blocking only decides which elements are computed together, never the order within one: a row of a product has the same
 //! bits whatever the other rows, the instruction set and the number of threads.
 
+use std::ops::Range;
+
 use crate::buffer::Buf;
 use crate::simd::{LANES, Lanes, Task, V, outline};
 
@@ -52,6 +54,16 @@ impl Packed {
                 }
             }
         }
+    }
+
+    /// All its panels.
+    pub fn panels(&self) -> Range<usize> {
+        0..self.n.div_ceil(LANES)
+    }
+
+    /// Those that hold these columns.
+    pub fn panels_of(&self, columns: &Range<usize>) -> Range<usize> {
+        columns.start / LANES..columns.end.div_ceil(LANES)
     }
 
     #[inline(always)]
@@ -132,31 +144,32 @@ fn nn_tile<L: Lanes, const MR: usize, const NV: usize>(
     }
 }
 
-/// `MR` rows of [`nn`], all panels.
+/// `MR` rows of [`nn`], all of its panels.
 #[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 fn nn_rows<L: Lanes, const MR: usize, const NV: usize>(
     l: L,
     a: &[f32],
     lda: usize,
     b: &Packed,
+    panels: &Range<usize>,
     init: Init<'_>,
     c: &mut [f32],
     ldc: usize,
 ) {
-    let panels = b.n.div_ceil(LANES);
-    let mut j = 0;
-    while j + NV <= panels {
+    let mut j = panels.start;
+    while j + NV <= panels.end {
         nn_tile::<L, MR, NV>(l, a, lda, b, j, init, c, ldc);
         j += NV;
     }
-    while j < panels {
+    while j < panels.end {
         nn_tile::<L, MR, 1>(l, a, lda, b, j, init, c, ldc);
         j += 1;
     }
 }
 
-/// `c[rows, n] = init + a[rows, k] * b`; `after(first row, rows)` is called with each finished group of rows of `c`, hot in
-/// cache. `c` has padded rows: columns up to whole vectors are written.
+/// `c[rows, n] = init + a[rows, k] * b` in the columns of these panels of `b`; `after(first row, rows)` is called with each finished group
+/// of rows of `c`, hot in cache. `c` has padded rows: columns up to whole vectors are written.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
 pub(crate) fn nn<L: Lanes>(
@@ -164,7 +177,7 @@ pub(crate) fn nn<L: Lanes>(
     rows: usize,
     a: &[f32],
     lda: usize,
-    b: &Packed,
+    (b, panels): (&Packed, Range<usize>),
     init: Init<'_>,
     c: &mut [f32],
     ldc: usize,
@@ -175,7 +188,7 @@ pub(crate) fn nn<L: Lanes>(
         ($mr:literal, $nv:literal) => {
             while rows - r >= $mr {
                 let tile = &mut c[r * ldc..];
-                nn_rows::<L, $mr, $nv>(l, &a[r * lda..], lda, b, init, tile, ldc);
+                nn_rows::<L, $mr, $nv>(l, &a[r * lda..], lda, b, &panels, init, tile, ldc);
                 after(r, $mr, tile);
                 r += $mr;
             }
@@ -206,7 +219,8 @@ impl Task for Plain<'_> {
     type Out = ();
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        nn(l, self.rows, self.a.0, self.a.1, self.b, self.init, self.c.0, self.c.1, |_, _, _| {});
+        let whole = (self.b, self.b.panels());
+        nn(l, self.rows, self.a.0, self.a.1, whole, self.init, self.c.0, self.c.1, |_, _, _| {});
     }
 }
 

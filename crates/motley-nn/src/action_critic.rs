@@ -1,6 +1,8 @@
 //! Critics of joint actions, Q(s, a_1 .. a_n): one network or twins, their targets, their regression, and their derivative by the
 //! actions, which is what deterministic and reparameterised policies climb.
 
+use std::ops::Range;
+
 use motley_core::{Metrics, Stream};
 use motley_kernels::mlp::{input_grad, loss_input_grad};
 use motley_kernels::{Pool, RowLoss, Workspace};
@@ -148,9 +150,9 @@ impl ActionCritic {
         Ok(metrics)
     }
 
-    /// Writes `d(-sum w Q) / dx`, `[rows, input]`, and returns `sum w Q`, both in the units of the rewards, unless
-    /// [`ActionCritic::climb_normalized`] was asked for.
-    pub fn climb(&mut self, pool: &Pool, x: &[f32], weight: &[f32], climb: Climb, dx: &mut [f32]) -> f64 {
+    /// Writes `d(-sum w Q) / dx` by these columns of the rows, `[rows, columns]`, and returns `sum w Q`, both in the units of the rewards,
+    /// unless [`ActionCritic::climb_normalized`] was asked for.
+    pub fn climb(&mut self, pool: &Pool, x: &[f32], weight: &[f32], climb: Climb, columns: Range<usize>, dx: &mut [f32]) -> f64 {
         let (shift, scale) = self.norm.as_ref().filter(|_| !self.raw).map_or((0.0, 1.0), |n| n.moments());
         let total: f64 = weight.iter().copied().map(f64::from).sum();
         let rows = weight.len();
@@ -158,12 +160,12 @@ impl ActionCritic {
             let loss = Uphill { weight, scale: scale as f32 };
             let mut stats = [0.0];
             let Some(first) = self.twins.first() else { return 0.0 };
-            loss_input_grad(pool, &first.net.stages().trunk, x, rows, &loss, dx, &mut stats, &mut self.input_work);
+            loss_input_grad(pool, &first.net.stages().trunk, x, rows, &loss, columns, dx, &mut stats, &mut self.input_work);
             return scale * stats[0] + shift * total;
         }
         let values = self.values(pool, x, rows);
         let mut sum = shift * total;
-        let width = dx.len() / rows.max(1);
+        let (width, input) = (columns.len(), x.len() / rows.max(1));
         dx.fill(0.0);
         for (k, twin) in self.twins.iter().enumerate() {
             // Of equal twins the first is the least one.
@@ -174,8 +176,9 @@ impl ActionCritic {
             sum += mine.iter().map(|&r| scale * f64::from(weight[r] * values[k][r])).sum::<f64>();
             let d_out: Vec<f32> = mine.iter().map(|&r| -weight[r] * scale as f32).collect();
             let mut part = vec![0.0; mine.len() * width];
-            let x = gather(x, width, &mine);
-            input_grad(pool, &twin.net.stages().trunk, &x, mine.len(), &d_out, &mut part, &mut self.input_work);
+            let x = gather(x, input, &mine);
+            let (trunk, work) = (&twin.net.stages().trunk, &mut self.input_work);
+            input_grad(pool, trunk, &x, mine.len(), &d_out, columns.clone(), &mut part, work);
             for (&r, from) in mine.iter().zip(part.chunks_exact(width.max(1))) {
                 dx[r * width..(r + 1) * width].copy_from_slice(from);
             }

@@ -44,10 +44,10 @@ fn actors_climb_either_units() {
     assert!(scale > 1.5, "{shift} {scale}");
     for climb in [Climb::First, Climb::Least] {
         let (mut units, mut plain) = ([0.0; 6], [0.0; 6]);
-        let value = critic().climb(&Pool::serial(), &X, &[0.75, 0.25], climb, &mut units);
+        let value = critic().climb(&Pool::serial(), &X, &[0.75, 0.25], climb, 0..3, &mut units);
         let mut raw = critic();
         raw.climb_normalized();
-        let normalized = raw.climb(&Pool::serial(), &X, &[0.75, 0.25], climb, &mut plain);
+        let normalized = raw.climb(&Pool::serial(), &X, &[0.75, 0.25], climb, 0..3, &mut plain);
         assert!((value - (shift + scale * normalized)).abs() < 1e-4 * value.abs(), "{climb:?}: {value} {normalized}");
         for (a, b) in units.iter().zip(plain) {
             assert!(b != 0.0 && (f64::from(*a) - scale * f64::from(b)).abs() < 1e-4 * f64::from(a.abs()), "{climb:?}: {a} {b}");

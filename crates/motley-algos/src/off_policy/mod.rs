@@ -315,11 +315,8 @@ impl OffPolicy {
             let (mine, width) = (m * rows..(m + 1) * rows, state + layout.joint);
             let own = drawn.blocks[mine.start * block..mine.end * block].chunks_exact(block);
             x.chunks_exact_mut(width).zip(own).for_each(|(row, b)| row[state + at.start..state + at.end].copy_from_slice(b));
-            let mut dx = vec![0.0; x.len()];
-            value += unit.critic.climb(pool, &x, &weight[mine.clone()], ascent.climb, &mut dx);
-            for (row, d) in dx.chunks_exact(width).zip(d_block[mine.start * block..].chunks_exact_mut(block)) {
-                d.copy_from_slice(&row[state + at.start..state + at.end]);
-            }
+            let (columns, d_own) = (state + at.start..state + at.end, &mut d_block[mine.start * block..mine.end * block]);
+            value += unit.critic.climb(pool, &x, &weight[mine], ascent.climb, columns, d_own);
         }
         let head = actor.head.clone();
         let mask_len = side.mask.len() / side.alive.len();

@@ -1,5 +1,7 @@
 //! One block of rows through the whole network, forward and backward.
 
+use std::ops::Range;
+
 use super::{Activation, Layer, Mlp};
 use crate::buffer::Buf;
 use crate::gemm::{Init, nn, padded, stride, tn};
@@ -232,7 +234,7 @@ fn forward_layers<L: Lanes, const KEEP: bool>(l: L, mlp: &Mlp, x: &[f32], rows: 
             rows,
             a,
             lda,
-            &layer.w,
+            (&layer.w, layer.w.panels()),
             Init::Bias(&layer.b),
             &mut rest[0],
             layer.ld,
@@ -326,7 +328,7 @@ fn through<L: Lanes>(
 }
 
 /// Backward of the block that `tape` holds, from the output gradient in `tape.dout` (contiguous): adds to the accumulator
-/// `acc` (skipped where it is none), writes `dx` (contiguous `[rows, input]`).
+/// `acc` (skipped where it is none), writes these columns of the gradient by the input (contiguous, `[rows, columns]`).
 #[inline(always)]
 pub(crate) fn backward_block<L: Lanes>(
     l: L,
@@ -334,7 +336,7 @@ pub(crate) fn backward_block<L: Lanes>(
     rows: usize,
     tape: &mut Tape,
     mut acc: Option<&mut [f32]>,
-    dx: Option<&mut [f32]>,
+    dx: Option<(&mut [f32], &Range<usize>)>,
 ) {
     let count = mlp.layers.len();
     let Tape { input, input_rstd, act, hat, rstd, d: [mut_d, mut_e], dout, .. } = tape;
@@ -364,12 +366,17 @@ pub(crate) fn backward_block<L: Lanes>(
         if i == 0 && dx.is_none() {
             return;
         }
+        let panels = match &dx {
+            // A LayerNorm makes every column depend on all of them.
+            Some((_, columns)) if i == 0 && !mlp.shape.input_norm => layer.wt.panels_of(columns),
+            _ => layer.wt.panels(),
+        };
         nn(
             l,
             rows,
             d,
             layer.ld,
-            &layer.wt,
+            (&layer.wt, panels),
             Init::Zero,
             e,
             lda,
@@ -386,10 +393,10 @@ pub(crate) fn backward_block<L: Lanes>(
         );
         std::mem::swap(&mut d, &mut e);
     }
-    let Some(dx) = dx else { return };
+    let Some((dx, columns)) = dx else { return };
     let w = Width::new(l, mlp.shape.input);
     let ld = stride(mlp.shape.input);
-    for (r, to) in dx.chunks_mut(mlp.shape.input.max(1)).take(rows).enumerate() {
+    for (r, to) in dx.chunks_mut(columns.len().max(1)).take(rows).enumerate() {
         let row = &mut d[r * ld..][..w.whole];
         if mlp.shape.input_norm {
             center(
@@ -402,7 +409,7 @@ pub(crate) fn backward_block<L: Lanes>(
                 |_, d| d,
             );
         }
-        to.copy_from_slice(&row[..to.len()]);
+        to.copy_from_slice(&row[columns.clone()]);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Gradients: forward, loss and backward block by block, in a fixed number of accumulation lanes.
 
+use std::ops::Range;
+
 use super::block::{Tape, backward_block, forward_block};
 use super::jvp::Direction;
 use super::{BLOCK, Mlp};
@@ -58,7 +60,7 @@ struct Job<'a> {
     block: usize,
     weights: bool,
     work: &'a mut LaneWork,
-    dx: Option<&'a mut [f32]>,
+    dx: Option<(&'a mut [f32], &'a Range<usize>)>,
 }
 
 impl Task for &mut Job<'_> {
@@ -84,7 +86,10 @@ impl Task for &mut Job<'_> {
                 Source::Given(dout) => tape.dout[..rows * output].copy_from_slice(&dout[at * output..][..rows * output]),
             }
             tape.out = out;
-            let dx = self.dx.as_deref_mut().map(|dx| &mut dx[(at - self.start) * input..][..rows * input]);
+            let dx = self.dx.as_mut().map(|(dx, columns)| {
+                let width = columns.len();
+                (&mut dx[(at - self.start) * width..][..rows * width], *columns)
+            });
             backward_block(l, self.mlp, rows, tape, self.weights.then_some(&mut **acc), dx);
             at += rows;
         }
@@ -100,7 +105,7 @@ fn run(
     rows: usize,
     source: Source<'_>,
     weights: bool,
-    dx: Option<&mut [f32]>,
+    dx: Option<(&mut [f32], Range<usize>)>,
     work: &mut Workspace,
 ) {
     mlp.check(x, rows);
@@ -117,14 +122,15 @@ fn run(
         lane.stats.resize(stats_len, 0.0);
     }
     let blocks = rows.div_ceil(block);
-    let mut left = dx;
+    let (mut left, columns) = dx.map_or((None, 0..0), |(dx, columns)| (Some(dx), columns));
+    assert!(columns.end <= mlp.shape.input, "columns of the input");
     let mut jobs = Vec::with_capacity(lanes);
     for (i, work) in work.lanes[..lanes].iter_mut().enumerate() {
         let (start, end) = (i * blocks / lanes * block, rows.min((i + 1) * blocks / lanes * block));
         let dx = left.take().map(|dx| {
-            let (mine, rest) = dx.split_at_mut((end - start) * mlp.shape.input);
+            let (mine, rest) = dx.split_at_mut((end - start) * columns.len());
             left = Some(rest);
-            mine
+            (mine, &columns)
         });
         jobs.push(Job { mlp, x, source, start, end, block, weights, work, dx });
     }
@@ -212,6 +218,7 @@ pub fn backward(
     assert_eq!(grad.len(), mlp.params.len(), "gradient slice");
     assert_eq!(dout.len(), rows * mlp.out_width, "output gradient slice");
     assert!(dx.as_ref().is_none_or(|dx| dx.len() == rows * mlp.shape.input), "input gradient slice");
+    let dx = dx.map(|dx| (dx, 0..mlp.shape.input));
     run(pool, mlp, x, rows, Source::Given(dout), true, dx, work);
     unfold(mlp, &work.lanes[0].acc, grad);
 }
@@ -239,18 +246,28 @@ pub fn gauss_newton(
     unfold(mlp, &work.lanes[0].acc, grad);
 }
 
-/// [`backward`] by the input alone: the parameters' share of the work is left out.
+/// [`backward`] by these columns of the input alone, `[rows, columns]`: the rest of the work is left out.
 ///
 /// # Panics
 /// When a slice has not the length its shape says.
-pub fn input_grad(pool: &Pool, mlp: &Mlp, x: &[f32], rows: usize, dout: &[f32], dx: &mut [f32], work: &mut Workspace) {
+#[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]
+pub fn input_grad(
+    pool: &Pool,
+    mlp: &Mlp,
+    x: &[f32],
+    rows: usize,
+    dout: &[f32],
+    columns: Range<usize>,
+    dx: &mut [f32],
+    work: &mut Workspace,
+) {
     assert_eq!(dout.len(), rows * mlp.out_width, "output gradient slice");
-    assert_eq!(dx.len(), rows * mlp.shape.input, "input gradient slice");
-    run(pool, mlp, x, rows, Source::Given(dout), false, Some(dx), work);
+    assert_eq!(dx.len(), rows * columns.len(), "input gradient slice");
+    run(pool, mlp, x, rows, Source::Given(dout), false, Some((dx, columns)), work);
 }
 
-/// Gradient of a loss by the input alone, with the loss evaluated where the output is still in cache: what climbs a critic through its
-/// action input. `dx` (`[rows, input]`) and `stats` are overwritten.
+/// Gradient of a loss by these columns of the input alone, with the loss evaluated where the output is still in cache: what climbs a
+/// critic through its action input. `dx` (`[rows, columns]`) and `stats` are overwritten.
 ///
 /// # Panics
 /// When a slice has not the length its shape says.
@@ -261,12 +278,13 @@ pub fn loss_input_grad(
     x: &[f32],
     rows: usize,
     loss: &dyn RowLoss,
+    columns: Range<usize>,
     dx: &mut [f32],
     stats: &mut [f64],
     work: &mut Workspace,
 ) {
-    assert_eq!(dx.len(), rows * mlp.shape.input, "input gradient slice");
+    assert_eq!(dx.len(), rows * columns.len(), "input gradient slice");
     assert_eq!(stats.len(), loss.stats_len(), "statistics slice");
-    run(pool, mlp, x, rows, Source::Loss(loss), false, Some(dx), work);
+    run(pool, mlp, x, rows, Source::Loss(loss), false, Some((dx, columns)), work);
     stats.copy_from_slice(&work.lanes[0].stats);
 }

@@ -109,7 +109,7 @@ impl<'a> Direction<'a> {
                 rows,
                 a,
                 lda,
-                w,
+                (w, w.panels()),
                 init,
                 &mut now,
                 ld,
