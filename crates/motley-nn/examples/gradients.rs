@@ -266,7 +266,7 @@ fn all_actions(case: u64, name: &str, action: &ActionSpace, spec: &NetSpec) -> O
         actor.save(&mut state);
         fields.push(gradient(field, &state)?);
     }
-    let indices = pick.indices(2, roll.rows(), STEPS);
+    let indices = pick.rows(2, roll.rows(), STEPS, &|_| true).indices;
     let picked = indices.iter().flat_map(|r| &values[r * choices..(r + 1) * choices]).copied().map(f64::from);
     fields.push(numbers("values", picked));
     fields.push(describe_rows(&roll, &pick, &vec![0.0; 2 * roll.rows()]));
@@ -354,7 +354,7 @@ fn remember(net: &Net, pool: &Pool, roll: &mut Rollout) {
 
 /// The picked rows in the learner's order, gathered from the rollout anew.
 fn describe_rows(roll: &Rollout, pick: &Pick, weight: &[f32]) -> String {
-    let indices = pick.indices(2, roll.rows(), STEPS);
+    let indices = pick.rows(2, roll.rows(), STEPS, &|_| true).indices;
     let row = |r: &usize| (roll.at(r % roll.rows()), r / roll.rows());
     let (mut x, mut raw, mut mask, mut old, mut active, mut first) = (vec![], vec![], vec![], vec![], vec![], vec![]);
     for ((e, t), m) in indices.iter().map(row) {

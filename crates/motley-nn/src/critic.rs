@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use motley_core::{Kind, Metrics, ObsSpace, StateSpace, Stream, TeamSpec, settings};
+use motley_data::minibatch::Chunk;
 use motley_data::rollout::Rollout;
 use motley_kernels::{Pool, RowLoss};
 use motley_run::{CheckpointError, StateReader, StateWriter};
@@ -336,7 +337,8 @@ impl Critic {
             let (e, t) = roll.at(r % roll.rows());
             if self.mask_dead { roll.active(e, t, self.members[r / roll.rows()]) } else { roll.lanes[e].valid[t] }
         };
-        let indices = pick.indices(self.members.len(), roll.rows(), roll.steps());
+        let rows = pick.rows(self.members.len(), roll.rows(), roll.steps(), &counts);
+        let indices = &rows.indices;
         let weight: Vec<f32> = indices.iter().map(|r| f32::from(u8::from(counts(*r)))).collect();
         let kept: Vec<f32> = indices.iter().zip(&weight).filter(|(_, w)| **w > 0.0).map(|(r, _)| targets[*r]).collect();
         if kept.is_empty() {
@@ -354,26 +356,21 @@ impl Critic {
         let scale = self.config.value_coef as f32 / kept.len() as f32;
         let loss = ValueLoss { goal: &goal, old: &old, weight: &weight, scale, config: &self.config };
         let (held, x);
-        if *pick == Pick::All {
+        if *pick == Pick::All && indices.len() == values.here.len() {
             x = &values.x;
         } else {
-            held = gather(&values.x, self.net.input_len(), &indices);
+            held = gather(&values.x, self.net.input_len(), indices);
             x = &held;
         }
-        let mut first = Vec::new();
-        let (memory, active);
-        let sequence = if let Pick::Chunks { chunks, length } = pick {
-            memory = gather(&values.memory, self.net.memory_len(), &indices[..self.members.len() * chunks.len()]);
-            for l in 0..*length {
-                for _ in &self.members {
-                    first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
-                }
+        let (mut memory, mut first) = (Vec::new(), Vec::new());
+        if let Some(&count) = rows.active.first() {
+            memory = gather(&values.memory, self.net.memory_len(), &indices[..count]);
+            for (l, count) in rows.active.iter().enumerate() {
+                let begins = |(_, c): &(usize, Chunk)| roll.lanes[c.env as usize].first[c.start as usize + l];
+                first.extend(rows.sequences[..*count].iter().map(begins));
             }
-            active = vec![self.members.len() * chunks.len(); *length];
-            Some(Sequence { active: &active, memory: &memory, first: &first })
-        } else {
-            None
-        };
+        }
+        let sequence = (!rows.active.is_empty()).then_some(Sequence { active: &rows.active, memory: &memory, first: &first });
         let mut stats = [0.0; 1];
         let batch = Batch { x, rows: indices.len(), sequence };
         self.net.loss_grad(&self.engine, pool, batch, &loss, &mut self.grad, &mut stats, &mut self.work);

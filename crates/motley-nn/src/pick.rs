@@ -48,19 +48,40 @@ impl Cut {
     }
 }
 
+/// The rows of one gradient step as a network takes them, of `members` blocks of rows each, member after member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Which rows. Of recurrent networks those of the first step of every sequence, then those of the second, and so on.
+    pub indices: Vec<usize>,
+    /// Member and chunk of every sequence, the longest first; none without memory.
+    pub sequences: Vec<(usize, Chunk)>,
+    /// How many sequences go on at each step.
+    pub active: Vec<usize>,
+}
+
 impl Pick {
-    /// The picked rows of `members` blocks of `rows` rows each (member after member), in the order that a network takes
-    /// them: for chunks time-major, `[length, members * chunks]`.
-    pub fn indices(&self, members: usize, rows: usize, steps: usize) -> Vec<usize> {
+    /// The picked rows that something `learns` from, of `members` blocks of `rows` rows each. A chunk goes on to the last of its rows that
+    /// something does: what is before that is remembered there, what comes after it (a dead agent's rows) is left out.
+    pub fn rows(&self, members: usize, rows: usize, steps: usize, learns: &dyn Fn(usize) -> bool) -> Rows {
+        let of_members = |list: &[u32]| {
+            (0..members).flat_map(|m| list.iter().map(move |r| m * rows + *r as usize)).filter(|r| learns(*r)).collect()
+        };
         match self {
-            Self::All => (0..members * rows).collect(),
-            Self::Rows(list) => (0..members).flat_map(|m| list.iter().map(move |r| m * rows + *r as usize)).collect(),
-            Self::Chunks { chunks, length } => (0..*length)
-                .flat_map(|l| {
-                    (0..members)
-                        .flat_map(move |m| chunks.iter().map(move |c| m * rows + c.env as usize * steps + c.start as usize + l))
-                })
-                .collect(),
+            Self::All => Rows { indices: (0..members * rows).filter(|r| learns(*r)).collect(), ..Rows::default() },
+            Self::Rows(list) => Rows { indices: of_members(list), ..Rows::default() },
+            Self::Chunks { chunks, length } => {
+                let row = |m: usize, c: &Chunk, l: usize| m * rows + c.env as usize * steps + c.start as usize + l;
+                let last = |m: usize, c: &Chunk| (0..*length).rev().find(|l| learns(row(m, c, *l))).map_or(0, |l| l + 1);
+                let mut all: Vec<(usize, (usize, Chunk))> =
+                    (0..members).flat_map(|m| chunks.iter().map(move |c| (m, *c))).map(|(m, c)| (last(m, &c), (m, c))).collect();
+                all.retain(|(length, _)| *length > 0);
+                all.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+                let going = (0..*length).map(|l| all.partition_point(|(length, _)| *length > l));
+                let active: Vec<usize> = going.take_while(|count| *count > 0).collect();
+                let sequences: Vec<(usize, Chunk)> = all.into_iter().map(|(_, sequence)| sequence).collect();
+                let step = |(l, count): (usize, &usize)| sequences[..*count].iter().map(move |(m, c)| row(*m, c, l));
+                Rows { indices: active.iter().enumerate().flat_map(step).collect(), active, sequences }
+            }
         }
     }
 }
@@ -78,7 +99,8 @@ mod tests {
     #[test]
     fn every_row_is_picked_once_a_pass() {
         for cut in [Cut { minibatches: 1, chunk: 0 }, Cut { minibatches: 7, chunk: 0 }, Cut { minibatches: 3, chunk: 4 }] {
-            let mut all: Vec<usize> = cut.pass(5, 8, rng()).unwrap().iter().flat_map(|p| p.indices(2, 40, 8)).collect();
+            let mut all: Vec<usize> =
+                cut.pass(5, 8, rng()).unwrap().iter().flat_map(|p| p.rows(2, 40, 8, &|_| true).indices).collect();
             all.sort_unstable();
             assert_eq!(all, (0..80).collect::<Vec<_>>(), "{cut:?}");
         }
@@ -87,7 +109,21 @@ mod tests {
     #[test]
     fn chunks_are_time_major() {
         let pick = Pick::Chunks { chunks: vec![Chunk { env: 1, start: 4 }, Chunk { env: 0, start: 2 }], length: 2 };
-        assert_eq!(pick.indices(2, 40, 8), [12, 2, 52, 42, 13, 3, 53, 43]);
+        assert_eq!(pick.rows(2, 40, 8, &|_| true).indices, [12, 2, 52, 42, 13, 3, 53, 43]);
+    }
+
+    /// What nothing learns from is left out, but for what a later row of its chunk remembers.
+    #[test]
+    fn chunks_end_with_the_last_row_that_counts() {
+        let chunks = vec![Chunk { env: 0, start: 0 }, Chunk { env: 1, start: 4 }, Chunk { env: 2, start: 0 }];
+        let pick = Pick::Chunks { chunks: chunks.clone(), length: 4 };
+        // Rows 0 to 3, 12 to 15 and 16 to 19 of the one member: the first chunk dies after a step, the second comes back at its end.
+        let rows = pick.rows(1, 24, 8, &|r| r == 0 || r == 12 || r == 15);
+        assert_eq!(rows.sequences, [(0, chunks[1]), (0, chunks[0])]);
+        assert_eq!((rows.active, rows.indices), (vec![2, 1, 1, 1], vec![12, 0, 13, 14, 15]));
+        assert_eq!(pick.rows(1, 24, 8, &|_| false), Rows::default());
+        assert_eq!(Pick::All.rows(2, 3, 3, &|r| r % 2 == 1).indices, [1, 3, 5]);
+        assert_eq!(Pick::Rows(vec![2, 0]).rows(2, 3, 3, &|r| r != 5).indices, [2, 0, 3]);
     }
 
     #[test]

@@ -272,7 +272,7 @@ fn no_row_is_dropped() {
                 let Ok(picks) = (Cut { minibatches, chunk }).pass(envs, steps, rng()) else {
                     panic!("{envs} x {steps} in {minibatches} chunks of {chunk}");
                 };
-                let rows: Vec<usize> = picks.iter().flat_map(|p| p.indices(1, envs * steps, steps)).collect();
+                let rows: Vec<usize> = picks.iter().flat_map(|p| p.rows(1, envs * steps, steps, &|_| true).indices).collect();
                 assert_eq!(rows.len(), envs * steps, "{envs} x {steps} in {minibatches}");
                 assert_eq!(rows.iter().copied().collect::<BTreeSet<usize>>().len(), envs * steps);
             }

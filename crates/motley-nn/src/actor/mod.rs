@@ -281,14 +281,15 @@ impl Actor {
         entropy_coef: f32,
         lr: f64,
     ) -> Result<Metrics, UpdateError> {
-        let indices = pick.indices(self.members.len(), all.rows, all.steps);
+        let picked = self.picked(roll, all, pick, &|r| all.active[r]);
+        let indices = &picked.rows.indices;
         let count = indices.iter().filter(|r| all.active[**r]).count();
         if count == 0 {
             return Ok(Metrics::new());
         }
         let head = self.head.clone();
-        let loss = AllActionsLoss { head: &head, all, indices: &indices, values, entropy_coef, scale: 1.0 / count as f32 };
-        let stats = self.pull_back(pool, roll, all, pick, &loss);
+        let loss = AllActionsLoss { head: &head, all, indices, values, entropy_coef, scale: 1.0 / count as f32 };
+        let stats = self.pull_back(pool, &picked, &loss);
         let report = self.take_step(lr)?;
         let mut m = Metrics::new();
         m.add("policy", -stats[0] / count as f64);
@@ -381,17 +382,17 @@ impl Actor {
         kl: KlKind,
     ) -> Vec<f32> {
         let network = self.net.params().len() - old.free.len();
-        let picked = self.picked(roll, all, pick);
+        let picked = self.picked(roll, all, pick, &|r| all.active[r]);
         let count = all.active.iter().filter(|a| **a).count().max(1);
         let head = self.head.clone();
-        let curvature = Curvature { head: &head, all, indices: &picked.indices, old, kind: kl, scale: 1.0 / count as f32 };
+        let curvature = Curvature { head: &head, all, indices: &picked.rows.indices, old, kind: kl, scale: 1.0 / count as f32 };
         let Self { net, grad, work, engine, .. } = self;
         if !net.gauss_newton(engine, pool, &v[..network], picked.batch(), &curvature, grad, work) {
             let width = self.net.output_len();
             let tangent = self.output_tangent(pool, roll, all, &picked, &v[..network]);
             let mut d_out = vec![0.0; tangent.len()];
             curvature.rows(0, &tangent, &mut d_out, &mut []);
-            self.pull_back(pool, roll, all, pick, &GivenGradient { d_out, width });
+            self.pull_back(pool, &picked, &GivenGradient { d_out, width });
         }
         let mut product = self.grad.clone();
         for (k, x) in product[network..].iter_mut().enumerate() {
@@ -408,7 +409,7 @@ impl Actor {
         let width = self.net.output_len();
         let norm = v.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
         if norm == 0.0 {
-            return vec![0.0; picked.indices.len() * width];
+            return vec![0.0; picked.rows.indices.len() * width];
         }
         let step = (1e-2 / norm) as f32;
         let held = self.net.params().to_vec();
@@ -419,7 +420,7 @@ impl Actor {
         let (up, down) = (at(1.0), at(-1.0));
         self.net.set_params(|p| p.copy_from_slice(&held));
         let moved: Vec<f32> = up.iter().zip(&down).map(|(u, d)| (u - d) / (2.0 * step)).collect();
-        gather(&moved, width, &picked.indices)
+        gather(&moved, width, &picked.rows.indices)
     }
 
     /// Writes weights and optimiser.

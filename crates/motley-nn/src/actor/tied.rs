@@ -12,7 +12,7 @@ use crate::cross_group::CrossGroup;
 use crate::net::{Batch, Sequence};
 use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::apply_loss;
-use crate::pick::Pick;
+use crate::pick::{Pick, Rows};
 
 /// What a network put out for the picked rows: member m's row of moment q is `(q / run * members + m) * run + q % run`.
 #[derive(Debug, Clone, Copy)]
@@ -42,19 +42,17 @@ pub enum Besides<'a> {
 
 /// Rows picked for one gradient step, with what a recurrent network needs.
 pub(super) struct Picked<'a> {
-    pub(super) indices: Vec<usize>,
+    pub(super) rows: Rows,
     x: Cow<'a, [f32]>,
     memory: Vec<f32>,
     first: Vec<bool>,
-    /// Chunks at each of their steps; empty for networks without memory.
-    active: Vec<usize>,
 }
 
 impl Picked<'_> {
     pub(super) fn batch(&self) -> Batch<'_> {
-        let (active, memory, first) = (&self.active, &self.memory, &self.first);
+        let (active, memory, first) = (&self.rows.active, &self.memory, &self.first);
         let sequence = (!active.is_empty()).then_some(Sequence { active, memory, first });
-        Batch { x: &self.x, rows: self.indices.len(), sequence }
+        Batch { x: &self.x, rows: self.rows.indices.len(), sequence }
     }
 }
 
@@ -100,8 +98,12 @@ impl Actor {
         ascent: Ascent<'_>,
         besides: Besides<'_>,
     ) -> Option<(Vec<f64>, f64, Metrics)> {
-        let indices = pick.indices(self.members.len(), all.rows, all.steps);
         let goal = if let Besides::Value(goal) = besides { Some(goal) } else { None };
+        // What ties rows together asks for all of them.
+        let tied = matches!(besides, Besides::CrossGroup(_));
+        let learns = |r: usize| tied || all.active[r] || goal.is_some_and(|goal| goal.counts[r]);
+        let picked = self.picked(roll, all, pick, &learns);
+        let indices = &picked.rows.indices;
         let count = indices.iter().filter(|r| all.active[**r]).count();
         let valued = goal.map_or(0, |goal| indices.iter().filter(|r| goal.counts[**r]).count());
         if count + valued == 0 {
@@ -110,10 +112,10 @@ impl Actor {
         let (count, valued) = (count.max(1) as f64, valued.max(1) as f64);
         let (head, free, output) = (self.head.clone(), self.net.free().to_vec(), self.net.output_len());
         let scales = Scales { policy: (1.0 / count) as f32, value: (1.0 / valued) as f32 };
-        let loss = ActorLoss { head: &head, output, free: &free, all, indices: &indices, ascent, scales, goal };
+        let loss = ActorLoss { head: &head, output, free: &free, all, indices, ascent, scales, goal };
         let (stats, mut more) = match besides {
-            Besides::CrossGroup(cross) => self.pull_back_tied(pool, roll, all, pick, &loss, cross),
-            Besides::Nothing | Besides::Value(_) => (self.pull_back(pool, roll, all, pick, &loss), Metrics::new()),
+            Besides::CrossGroup(cross) => self.pull_back_tied(pool, all, &picked, &loss, cross),
+            Besides::Nothing | Besides::Value(_) => (self.pull_back(pool, &picked, &loss), Metrics::new()),
         };
         let free_at = self.grad.len() - free.len();
         for (g, s) in self.grad[free_at..].iter_mut().zip(&stats[STATS..]) {
@@ -126,15 +128,7 @@ impl Actor {
     }
 
     /// Runs a row loss over the picked rows: gradient into `self.grad`, statistics returned.
-    pub(super) fn pull_back(
-        &mut self,
-        pool: &Pool,
-        roll: &Rollout,
-        all: &ActorRows,
-        pick: &Pick,
-        loss: &dyn RowLoss,
-    ) -> Vec<f64> {
-        let picked = self.picked(roll, all, pick);
+    pub(super) fn pull_back(&mut self, pool: &Pool, picked: &Picked<'_>, loss: &dyn RowLoss) -> Vec<f64> {
         let mut stats = vec![0.0; loss.stats_len()];
         self.net.loss_grad(&self.engine, pool, picked.batch(), loss, &mut self.grad, &mut stats, &mut self.work);
         stats
@@ -144,46 +138,45 @@ impl Actor {
     fn pull_back_tied(
         &mut self,
         pool: &Pool,
-        roll: &Rollout,
         all: &ActorRows,
-        pick: &Pick,
+        picked: &Picked<'_>,
         loss: &dyn RowLoss,
         cross: &CrossGroup,
     ) -> (Vec<f64>, Metrics) {
-        let picked = self.picked(roll, all, pick);
-        let (members, width, rows) = (self.members.len(), self.net.output_len(), picked.indices.len());
+        let indices = &picked.rows.indices;
+        let (members, width, rows) = (self.members.len(), self.net.output_len(), indices.len());
         let (mut out, mut d_out) = (vec![0.0; rows * width], vec![0.0; rows * width]);
         let mut stats = vec![0.0; loss.stats_len()];
         self.net.forward_batch(pool, picked.batch(), &mut out, &mut self.work);
         apply_loss(loss, &out, width, &mut d_out, &mut stats);
-        let run = rows / (members * picked.active.len().max(1));
-        let more = cross.pull(all, &Outputs { out: &out, width, indices: &picked.indices, members, run }, &mut d_out);
+        let run = rows / (members * picked.rows.active.len().max(1));
+        let more = cross.pull(all, &Outputs { out: &out, width, indices, members, run }, &mut d_out);
         self.net.backward_batch(&self.engine, pool, picked.batch(), &d_out, None, &mut self.grad, &mut self.work);
         (stats, more)
     }
 
-    /// The picked rows as the network reads them.
-    pub(super) fn picked<'a>(&self, roll: &Rollout, all: &'a ActorRows, pick: &Pick) -> Picked<'a> {
-        let indices = pick.indices(self.members.len(), all.rows, all.steps);
-        let x = match pick {
-            Pick::All => Cow::Borrowed(&all.x[..]),
-            _ => Cow::Owned(gather(&all.x, self.net.input_len(), &indices)),
+    /// The picked rows as the network reads them, those that something `learns` from and what leads to them.
+    pub(super) fn picked<'a>(
+        &self,
+        roll: &Rollout,
+        all: &'a ActorRows,
+        pick: &Pick,
+        learns: &dyn Fn(usize) -> bool,
+    ) -> Picked<'a> {
+        let rows = pick.rows(self.members.len(), all.rows, all.steps, learns);
+        let x = if *pick == Pick::All && rows.indices.len() == all.old.len() {
+            Cow::Borrowed(&all.x[..])
+        } else {
+            Cow::Owned(gather(&all.x, self.net.input_len(), &rows.indices))
         };
-        let mut picked = Picked { indices, x, memory: Vec::new(), first: Vec::new(), active: Vec::new() };
-        if let Pick::Chunks { chunks, length } = pick {
-            picked.active = vec![self.members.len() * chunks.len(); *length];
-            for range in &self.memory_at {
-                for c in chunks {
-                    let slot = c.start as usize * roll.memory_len();
-                    picked.memory.extend_from_slice(&roll.lanes[c.env as usize].memory[slot + range.start..slot + range.end]);
-                }
-            }
-            for l in 0..*length {
-                for _ in &self.members {
-                    picked.first.extend(chunks.iter().map(|c| roll.lanes[c.env as usize].first[c.start as usize + l]));
-                }
-            }
+        let (mut memory, mut first) = (Vec::new(), Vec::new());
+        for (m, c) in &rows.sequences {
+            let (slot, range) = (c.start as usize * roll.memory_len(), &self.memory_at[*m]);
+            memory.extend_from_slice(&roll.lanes[c.env as usize].memory[slot + range.start..slot + range.end]);
         }
-        picked
+        for (l, count) in rows.active.iter().enumerate() {
+            first.extend(rows.sequences[..*count].iter().map(|(_, c)| roll.lanes[c.env as usize].first[c.start as usize + l]));
+        }
+        Picked { rows, x, memory, first }
     }
 }
