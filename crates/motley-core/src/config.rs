@@ -11,6 +11,9 @@ use toml::Value;
 use crate::error::{ConfigError, nearest};
 use crate::secret::masked;
 
+/// The words of [`Kind::Share`].
+pub const SHARE: [&str; 3] = ["none", "all", "type"];
+
 /// What values a key takes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
@@ -66,7 +69,7 @@ impl Kind {
                     list.iter().map(|v| whole(v).filter(|i| (a..=b).contains(&i)).map(Value::Integer)).collect();
                 return ints.map(Value::Array);
             }
-            (Self::Share, Value::String(s)) => ["none", "all", "type"].contains(&s.as_str()),
+            (Self::Share, Value::String(s)) => SHARE.contains(&s.as_str()),
             (Self::Share, Value::Array(groups)) => {
                 groups.iter().all(|g| g.as_array().is_some_and(|g| g.iter().all(Value::is_str)))
             }

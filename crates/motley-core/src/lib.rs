@@ -16,7 +16,7 @@ pub mod spec;
 pub mod task;
 pub mod unified;
 
-pub use config::{Key, Kind, Origin, Settings};
+pub use config::{Key, Kind, Origin, SHARE, Settings};
 pub use env::{Actions, Env, Frame, FrameBuf, Status};
 pub use error::{ConfigError, EnvError};
 pub use metrics::Metrics;

@@ -28,7 +28,8 @@ struct Known {
 }
 
 /// The hashes of one memory's pieces, each with the stamp that the piece had. While a piece keeps its stamp, its hash stands for it.
-/// Belongs to the memory whose pieces it knows and is replaced with it.
+/// Belongs to the memory whose pieces it knows and is replaced with it. Locked, though only saving looks into it: learners that hold one are
+/// shared among threads.
 #[derive(Debug, Default)]
 pub struct PieceHashes(Mutex<BTreeMap<usize, Known>>);
 

@@ -104,6 +104,13 @@ pub fn of(algo: &str, task: &str) -> Vec<&'static Preset> {
     PRESETS.iter().filter(|p| p.fits(algo, task)).collect()
 }
 
+/// What `preset=` may say for an algorithm and a task: `tuned` also where the tuned preset has a name of its own.
+pub fn names(algo: &str, task: &str) -> Vec<&'static str> {
+    let fitting = of(algo, task);
+    let named = fitting.iter().map(|p| p.name.as_str()).filter(|name| *name != TUNED);
+    fitting.iter().any(|p| p.is_default()).then_some(TUNED).into_iter().chain(named).chain([NONE]).collect()
+}
+
 /// The preset for an algorithm and a task: the one named, none for `none`, `tuned` where there is one if none is named.
 ///
 /// # Errors

@@ -1,21 +1,29 @@
-//! What may follow the words so far, for the shell: `source <(COMPLETE=bash motley)`.
+//! What may follow the words so far, for the shell: `source <(MOTLEY_COMPLETE=bash motley)`.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use motley_core::Kind;
+use motley_core::{Kind, SHARE};
 use motley_train::{Registry, keys, presets};
 
 use crate::args::Args;
 
-/// Answers a shell that asks, by the variable `COMPLETE`; whether one did. `words` are those of the process, the program's name first.
+/// By which a shell asks. Not clap's own `COMPLETE`: jobs export words as plain as that.
+const VARIABLE: &str = "MOTLEY_COMPLETE";
+
+/// Answers a shell that asks; whether one did. `words` are those of the process, the program's name first.
 pub(crate) fn answer(registry: &Registry, words: &[OsString]) -> clap::error::Result<bool> {
-    let line: Vec<String> =
+    let mut line: Vec<String> =
         words.iter().skip_while(|word| *word != "--").skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+    // Where the cursor is, as bash and zsh tell: the words behind it are no matter.
+    if let Some(at) = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|at| at.parse().ok()) {
+        line.truncate(at);
+    }
     let here = std::env::current_dir().ok();
-    CompleteEnv::with_factory(|| with_names(Args::command(), registry, &line)).try_complete(words, here.as_deref())
+    let factory = || with_names(Args::command(), registry, &line);
+    CompleteEnv::with_factory(factory).var(VARIABLE).try_complete(words, here.as_deref())
 }
 
 /// The command line, with what may be named at the end of `line` (words of which the last is being written).
@@ -51,7 +59,14 @@ fn placed<'a>(command: &clap::Command, words: impl Iterator<Item = &'a String>) 
         command.get_arguments().any(|arg| named(arg) && arg.get_action().takes_values())
     };
     let mut value = false;
-    words.filter(|word| !std::mem::replace(&mut value, takes_value(word)) && !word.starts_with('-')).collect()
+    let is_placed = |word: &&String| {
+        if value && *word == "=" {
+            // Bash takes `--out=here` for three words.
+            return false;
+        }
+        !std::mem::replace(&mut value, takes_value(word)) && !word.starts_with('-')
+    };
+    words.filter(is_placed).collect()
 }
 
 /// Names that may be written, and what they mean.
@@ -64,15 +79,16 @@ fn of_training(registry: &Registry, placed: &[&String]) -> Names {
         [_] => tasks(registry),
         [algo, task, ..] => {
             let (Ok(algorithm), Ok(task)) = (registry.algorithms.get(algo), registry.tasks.get(task)) else { return Vec::new() };
-            // Bash takes `key=value` for three words.
+            let all = keys(&*algorithm, &*task);
+            // Bash takes `key=value` for three words, and leaves out the second where the third is yet to come.
             let own = match placed[2..] {
                 [.., key, equals] if equals == "=" => Some(key.as_str()),
+                [.., key] if key == "preset" || all.iter().any(|known| known.name == *key) => Some(key.as_str()),
                 _ => None,
             };
-            let fitting = presets::of(algorithm.name(), &task.name());
-            let named: Vec<&str> = fitting.iter().map(|p| p.name.as_str()).chain([presets::NONE]).collect();
+            let named = presets::names(algorithm.name(), &task.name());
             let mut names = setting("preset", "Tuned settings to start from.".to_owned(), &named, own);
-            for key in keys(&*algorithm, &*task) {
+            for key in all {
                 let help = format!("{} (default {})", key.help, key.default);
                 names.extend(setting(&key.name, help, &values(&key.kind), own));
             }
@@ -86,7 +102,7 @@ fn values(kind: &Kind) -> Vec<&'static str> {
     match kind {
         Kind::Bool => vec!["true", "false"],
         Kind::Choice(words) => words.to_vec(),
-        Kind::Share => vec!["none", "all", "type"],
+        Kind::Share => SHARE.to_vec(),
         _ => Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// What bash is offered for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
-    command.env("COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+    command.env("MOTLEY_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_INDEX", words.len().to_string());
     let output = command.args(["--", "motley"]).args(words).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
@@ -28,8 +28,18 @@ fn shells_complete_names_and_settings() {
     assert_eq!(last("algo.order="), ["algo.order=random", "algo.order=fixed"]);
     assert!(last("preset=").contains(&"preset=tuned".to_owned()));
     assert!(last("lambda").is_empty() && last("algo.order=z").is_empty());
-    // Bash cuts words at `=`.
+    assert!(offered(&["train", "hatrpo", "mpe/simple_reference_v3", "preset="]).contains(&"preset=tuned".to_owned()));
+    // Bash cuts words at `=`, and gives an empty one for it at the end.
     assert_eq!(offered(&[&pair[..], &["algo.order", "=", "f"]].concat()), ["fixed"]);
+    assert_eq!(offered(&[&pair[..], &["algo.order", ""]].concat())[..2], ["random", "fixed"]);
+    assert_eq!(offered(&["train", "--out", "=", "here", "hat"]), ["hatrpo", "hatd3"]);
+    // The cursor may stand before other words.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
+    command.envs([("MOTLEY_COMPLETE", "bash"), ("_CLAP_IFS", "\n"), ("_CLAP_COMPLETE_INDEX", "2")]);
+    command.args(["--", "motley", "train", "hapx", "mpe/simple_spread_v3"]).assert().success().stdout("");
+    command = Command::new(env!("CARGO_BIN_EXE_motley"));
+    command.envs([("MOTLEY_COMPLETE", "bash"), ("_CLAP_IFS", "\n"), ("_CLAP_COMPLETE_INDEX", "2")]);
+    command.args(["--", "motley", "train", "hap", "mpe/simple_spread_v3"]).assert().success().stdout("happo");
     assert_eq!(offered(&["check", "matrix/climb"]), ["matrix/climbing"]);
     assert_eq!(offered(&["eval", "--task", "matrix/climb"]), ["matrix/climbing"]);
     assert_eq!(offered(&["bench", "train", "qm"]), ["qmix"]);
@@ -42,10 +52,10 @@ fn shells_complete_names_and_settings() {
 #[test]
 fn a_shell_is_told_how_to_ask() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_motley")).env("COMPLETE", shell).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_motley")).env("MOTLEY_COMPLETE", shell).output().unwrap();
         assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("motley"), "{shell}");
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_motley")).env("COMPLETE", "tcsh").output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_motley")).env("MOTLEY_COMPLETE", "tcsh").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("unknown shell"));
 }

@@ -99,7 +99,7 @@ impl Algorithm for Learner {
             core.fit(context, &batch, &y, &mut metrics)?;
             let order = order.draw(core.actors.len(), &rng.fork(2));
             core.climb_in_order(pool, &batch, &order, |_| ascent, &rng.fork(3), &mut metrics)?;
-            core.move_targets(context.pool);
+            core.move_targets(pool);
         }
         Ok(metrics)
     }

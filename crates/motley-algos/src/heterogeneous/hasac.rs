@@ -248,7 +248,7 @@ impl Algorithm for Learner {
             if self.soft.auto_alpha {
                 self.cool(&batch, &drawn, &mut metrics)?;
             }
-            self.core.move_targets(context.pool);
+            self.core.move_targets(pool);
         }
         Ok(metrics)
     }

@@ -127,7 +127,7 @@ impl Algorithm for Learner {
             if td3.moves(k) {
                 let order = order.draw(core.actors.len(), &rng.fork(2));
                 core.climb_in_order(pool, &batch, &order, |_| ascent, &rng.fork(3), &mut metrics)?;
-                core.move_targets(context.pool);
+                core.move_targets(pool);
             }
         }
         Ok(metrics)

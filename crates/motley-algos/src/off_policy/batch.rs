@@ -127,21 +127,21 @@ impl Layout {
         x
     }
 
-    /// Rows of a critic that reads no actions, `[state rows * rows, state]`.
-    pub fn states(&self, side: &Side, state_rows: &[usize]) -> Vec<f32> {
-        state_rows.iter().flat_map(|&k| self.state(side, k)).flatten().copied().collect()
+    /// [`Layout::critic_input`] of the team's one state, which every critic reads alike; none where agents have states of their own.
+    pub fn shared_input(&self, pool: &Pool, side: &Side, joint: &[f32]) -> Option<Vec<f32>> {
+        (self.team.state.rows(self.team.n()) == 1).then(|| self.critic_input(pool, side, &[0], joint))
     }
 
-    /// State row `k` of row `b` of the batch.
+    /// Rows of a critic that reads no actions, `[state rows * rows, state]`.
+    pub fn states(&self, side: &Side, state_rows: &[usize]) -> Vec<f32> {
+        let rows = state_rows.iter().flat_map(|&k| (0..side.rows).map(move |b| self.state_row(side, k, b)));
+        rows.flatten().copied().collect()
+    }
+
+    /// State row `k` (an EP state has one) of row `b` of the batch.
     fn state_row<'a>(&self, side: &'a Side, k: usize, b: usize) -> &'a [f32] {
         let row = self.team.state.row();
         &side.state[(self.team.state.row_of(k) * side.rows + b) * row..][..row]
-    }
-
-    /// State row `k` (an EP state has one) of every row of the batch.
-    fn state<'a>(&self, side: &'a Side, k: usize) -> impl Iterator<Item = &'a [f32]> {
-        let (row, k) = (self.team.state.row(), self.team.state.row_of(k));
-        side.state[k * side.rows * row..(k + 1) * side.rows * row].chunks_exact(row.max(1))
     }
 }
 

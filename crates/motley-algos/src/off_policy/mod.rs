@@ -238,9 +238,18 @@ impl OffPolicy {
 
     /// What critics are fitted to, per critic `[state rows * rows]`: `R + discount (min Q'(s', a') + bonus)`, `bonus` `[rows]` where given.
     pub fn targets(&self, pool: &Pool, batch: &Batch, joint: &[f32], bonus: Option<&[f32]>) -> Vec<Vec<f32>> {
+        let layout = &self.ground.layout;
+        let shared = layout.shared_input(pool, &batch.next, joint);
         let of = |unit: &Unit| {
-            let x = self.ground.layout.critic_input(pool, &batch.next, &unit.rows, joint);
-            let mut y = unit.critic.target_values(pool, &x, unit.rows.len() * batch.rows);
+            let own;
+            let x = match &shared {
+                Some(x) => x,
+                None => {
+                    own = layout.critic_input(pool, &batch.next, &unit.rows, joint);
+                    &own
+                }
+            };
+            let mut y = unit.critic.target_values(pool, x, unit.rows.len() * batch.rows);
             for (r, q) in y.iter_mut().enumerate() {
                 let (b, k) = (r % batch.rows, unit.rows[r / batch.rows]);
                 let discount = self.ground.discount(batch, k, b);
@@ -268,12 +277,20 @@ impl OffPolicy {
     ) -> Result<(), UpdateError> {
         let (ground, pool) = (&self.ground, context.pool);
         let (lr, regression) = (ground.critic_lr(context), ground.config.regression());
+        let shared = ground.layout.shared_input(pool, &batch.now, &batch.joint);
         let mut fits: Vec<_> = self.critics.iter_mut().zip(goals).map(|(unit, goal)| (unit, goal, None)).collect();
         pool.run(&mut fits, |_, (unit, goal, done)| {
-            let x = ground.layout.critic_input(pool, &batch.now, &unit.rows, &batch.joint);
+            let own;
+            let x = match &shared {
+                Some(x) => x,
+                None => {
+                    own = ground.layout.critic_input(pool, &batch.now, &unit.rows, &batch.joint);
+                    &own
+                }
+            };
             let counts = |r: usize| ground.counts(batch, unit.rows[r / batch.rows], r % batch.rows);
             let weight: Vec<f32> = (0..goal.len()).map(|r| f32::from(u8::from(counts(r)))).collect();
-            *done = Some(unit.critic.fit(pool, Fit { x: &x, goal, weight: &weight, regression }, lr));
+            *done = Some(unit.critic.fit(pool, Fit { x, goal, weight: &weight, regression }, lr));
         });
         for (unit, _, done) in fits {
             if let Some(m) = done {

@@ -123,7 +123,7 @@ impl Algorithm for Learner {
             let y = core.targets(pool, &batch, &next, None);
             core.fit(context, &batch, &y, &mut metrics)?;
             core.climb_apart(pool, &batch, teammates.current(), ascent, &rng.fork(3), &mut metrics)?;
-            core.move_targets(context.pool);
+            core.move_targets(pool);
         }
         Ok(metrics)
     }

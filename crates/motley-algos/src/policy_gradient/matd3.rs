@@ -106,7 +106,7 @@ impl Algorithm for Learner {
             core.fit(context, &batch, &y, &mut metrics)?;
             if td3.moves(k) {
                 core.climb_apart(pool, &batch, teammates.current(), ascent, &rng.fork(3), &mut metrics)?;
-                core.move_targets(context.pool);
+                core.move_targets(pool);
             }
         }
         Ok(metrics)

@@ -126,6 +126,11 @@ impl EpisodeBatch {
         self.starts[t - 1] + b
     }
 
+    /// Whether agent `i` was alive (or is followed) before step `s`.
+    pub fn alive_before(&self, s: usize, i: usize) -> bool {
+        self.alive[self.before(s) * self.agents + i]
+    }
+
     /// Whether a step was taken from frame `f`.
     pub fn goes_on(&self, f: usize) -> bool {
         let (t, b) = self.places[f];

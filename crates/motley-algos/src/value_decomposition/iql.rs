@@ -177,7 +177,7 @@ impl Independent {
         let mut all: Vec<f32> = if config.importance { self.importance(batch, seen) } else { vec![1.0; errors.len()] };
         for (at, weight) in all.iter_mut().enumerate() {
             let (row, agent) = (at / n, at % n);
-            if !batch.alive[batch.before(row) * n + agent] {
+            if !batch.alive_before(row, agent) {
                 *weight = 0.0;
                 continue;
             }
@@ -219,7 +219,7 @@ impl Independent {
             }
         }
         if self.config.importance_normalize {
-            let learns = |at: usize| batch.alive[batch.before(at / n) * n + at % n];
+            let learns = |at: usize| batch.alive_before(at / n, at % n);
             let learning: Vec<f64> = (0..all.len()).filter(|at| learns(*at)).map(|at| f64::from(all[at])).collect();
             let mean = (learning.iter().sum::<f64>() / learning.len().max(1) as f64) as f32;
             all.iter_mut().for_each(|w| *w /= mean.max(f32::MIN_POSITIVE));
@@ -264,7 +264,7 @@ impl Algorithm for Independent {
                 y.iter().enumerate().for_each(|(r, y)| errors[r * n + i] = y - seen.chosen[r * n + i]);
             }
             let weights = self.weights(&batch, &seen, &errors, &rng);
-            let learns = |at: &usize| batch.alive[batch.before(at / n) * n + at % n];
+            let learns = |at: &usize| batch.alive_before(at / n, at % n);
             let count = (0..errors.len()).filter(learns).count().max(1);
             let scale = (2.0 * self.learner.config.loss_coef / count as f64) as f32;
             // d (y - q)^2 / dq = -2 (y - q)

@@ -183,8 +183,10 @@ impl Tied {
         self.joint.value_grad(pool, here, &slopes.value, &mut grad, &mut self.work);
         self.joint.joint_grad(pool, &slopes.joint, &tape, &mut grad, &mut d_states, &mut self.work);
         let remembers = self.joint.shape().remembers();
-        for (d, utility) in d_states.iter_mut().zip(&self.learner.utilities) {
-            *d = batch.to_frames(d, width(utility));
+        if remembers {
+            for (d, utility) in d_states.iter_mut().zip(&self.learner.utilities) {
+                *d = batch.to_frames(d, width(utility));
+            }
         }
         self.learner.backward(pool, batch, &seen, &slopes.chosen, Some(&slopes.best), remembers.then_some(&d_states));
         self.learner.step(Some((&mut self.joint, &grad)), context, metrics)?;

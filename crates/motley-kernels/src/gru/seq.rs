@@ -46,8 +46,8 @@ pub(super) struct Lane {
 }
 
 /// Sequences of a lane, from their number alone.
-pub(super) fn share(rows: usize) -> usize {
-    rows.div_ceil(MOST_LANES).next_multiple_of(12)
+pub(super) fn share(sequences: usize) -> usize {
+    sequences.div_ceil(MOST_LANES).next_multiple_of(12)
 }
 
 /// `[rows of all steps, width]` cut into the lanes' shares: for each lane one slice for every step that it takes part in.
@@ -129,7 +129,8 @@ impl Gru {
     ) {
         self.run_seq(pool, x, h0, mask, active, y, None, tape, false);
         // Whoever asks for a gradient all the same is refused by its check of lengths.
-        (tape.sequences, tape.active) = (0, Vec::new());
+        tape.sequences = 0;
+        tape.active.clear();
     }
 
     #[allow(clippy::too_many_arguments, reason = "inputs, outputs and memory of one kernel")]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use motley_core::{Key, Origin};
 use motley_train::presets;
-use motley_train::{Plan, Registry, Request, read_file};
+use motley_train::{Plan, Registry, Request, keys, read_file};
 use serde_json::json;
 
 use super::schema::schema;
@@ -31,16 +31,18 @@ pub(crate) fn threads() -> Result<usize, Failure> {
 }
 
 pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Result<u8, Failure> {
-    let (plan, no_room) = request(&args.words, args.config.as_deref())?.plan_anywhere(registry)?;
+    let request = request(&args.words, args.config.as_deref())?;
     if args.schema {
-        let title = format!("{} on {}", plan.algorithm.name(), plan.task.name());
-        let fitting = presets::of(plan.algorithm.name(), &plan.task.name());
-        let named: Vec<&str> = fitting.iter().map(|p| p.name.as_str()).chain([presets::NONE]).collect();
-        let document = schema(&title, &named, plan.settings.iter().map(|(key, ..)| key));
+        // Neither an environment nor its game is asked: the file that is to be written may be what makes the pair fit.
+        let (algorithm, task) = (registry.algorithms.get(&request.algo)?, registry.tasks.get(&request.task)?);
+        let title = format!("{} on {}", algorithm.name(), task.name());
+        let named = presets::names(algorithm.name(), &task.name());
+        let document = schema(&title, &named, &keys(&*algorithm, &*task));
         out.line(format!("{document:#}"));
         out.event("schema", json!({ "schema": document }));
         return Ok(0);
     }
+    let (plan, no_room) = request.plan_anywhere(registry)?;
     if let Some(error) = no_room {
         out.warning(format!("this machine refuses to train with these settings: {error}"));
     }

@@ -1,10 +1,10 @@
 //! `motley config --schema`: the settings of a pair as JSON Schema (draft 2020-12), for editors of `--config` files.
 
-use motley_core::{Key, Kind};
+use motley_core::{Key, Kind, SHARE};
 use serde_json::{Map, Value, json};
 
 /// What a `--config` file of these keys may say; `title` names the pair, `presets` those that it has.
-pub(crate) fn schema<'a>(title: &str, presets: &[&str], keys: impl Iterator<Item = &'a Key>) -> Value {
+pub(crate) fn schema(title: &str, presets: &[&str], keys: &[Key]) -> Value {
     let mut root = Map::new();
     root.insert("preset".into(), json!({ "enum": presets, "description": "Tuned settings to start from." }));
     for key in keys {
@@ -59,7 +59,7 @@ fn of_kind(kind: &Kind) -> Map<String, Value> {
         Kind::Text => plain(json!({ "type": "string" })),
         Kind::Ints(low, high) => plain(json!({ "type": "array", "items": whole(*low, *high) })),
         Kind::Share => plain(json!({ "anyOf": [
-            { "enum": ["none", "all", "type"] },
+            { "enum": SHARE },
             { "type": "array", "items": { "type": "array", "items": { "type": "string" } } },
         ] })),
         Kind::Any => Map::new(),
@@ -78,7 +78,7 @@ mod tests {
             Key::new("net.share", "none", Kind::Share, "Who shares."),
             Key::new("net.deep.sizes", vec![64], Kind::Ints(1, 256), "Widths."),
         ];
-        let made = schema("happo on a task", &["tuned", "none"], keys.iter());
+        let made = schema("happo on a task", &["tuned", "none"], &keys);
         assert_eq!(
             made["properties"]["seed"],
             json!({ "type": "integer", "minimum": 0, "maximum": 9, "description": "Names the streams.", "default": 0 })
