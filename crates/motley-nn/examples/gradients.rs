@@ -352,7 +352,7 @@ fn remember(net: &Net, pool: &Pool, roll: &mut Rollout) {
     }
 }
 
-/// The picked rows in the learner's order, gathered from the rollout anew.
+/// All picked rows, those too that nothing is learned from, time-major, gathered from the rollout anew.
 fn describe_rows(roll: &Rollout, pick: &Pick, weight: &[f32]) -> String {
     let indices = pick.rows(2, roll.rows(), STEPS, &|_| true).indices;
     let row = |r: &usize| (roll.at(r % roll.rows()), r / roll.rows());

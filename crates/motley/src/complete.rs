@@ -38,15 +38,28 @@ fn with_names(command: clap::Command, registry: &Registry, line: &[String]) -> c
     path.extend((name == "bench").then(|| words.next()).flatten().map(String::as_str));
     let Some(own) = path.iter().try_fold(&command, |command, name| command.find_subcommand(name)) else { return command };
     let placed = placed(own, words);
+    let mut value = false;
     let (argument, found) = match (path[0], path.last()) {
-        ("train" | "config", _) | ("bench", Some(&"train")) => ("words", of_training(registry, &placed)),
+        ("train" | "config", _) | ("bench", Some(&"train")) => {
+            let (found, of_one_key) = of_training(registry, &placed);
+            value = of_one_key;
+            ("words", found)
+        }
         ("bench", Some(&"env")) => ("tasks", tasks(registry)),
         ("check" | "eval", _) => ("task", tasks(registry)),
         ("reproduce", _) => ("id", motley_stats::published::all().iter().map(|p| (p.id.clone(), String::new())).collect()),
         _ => return command,
     };
     let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
+    // Bash has the value of a key for a word of its own, which might begin an option.
+    let command = if value { without_options(command) } else { command };
     add(command, &path, argument, found)
+}
+
+/// The command and those in it without what begins with a dash.
+fn without_options(command: clap::Command) -> clap::Command {
+    let shown = command.mut_args(|arg| if arg.is_positional() { arg } else { arg.hide(true) });
+    shown.disable_help_flag(true).disable_version_flag(true).mut_subcommands(without_options)
 }
 
 /// The words that are no options, nor the values of some.
@@ -72,13 +85,15 @@ fn placed<'a>(command: &clap::Command, words: impl Iterator<Item = &'a String>) 
 /// Names that may be written, and what they mean.
 type Names = Vec<(String, String)>;
 
-/// What may follow these words of `train`: an algorithm, a task, settings of the pair.
-fn of_training(registry: &Registry, placed: &[&String]) -> Names {
+/// What may follow these words of `train`: an algorithm, a task, settings of the pair; whether it is the value of one that follows.
+fn of_training(registry: &Registry, placed: &[&String]) -> (Names, bool) {
     match placed[..] {
-        [] => registry.algorithms.iter().map(|spec| (spec.name().to_owned(), spec.summary().to_owned())).collect(),
-        [_] => tasks(registry),
+        [] => (registry.algorithms.iter().map(|spec| (spec.name().to_owned(), spec.summary().to_owned())).collect(), false),
+        [_] => (tasks(registry), false),
         [algo, task, ..] => {
-            let (Ok(algorithm), Ok(task)) = (registry.algorithms.get(algo), registry.tasks.get(task)) else { return Vec::new() };
+            let (Ok(algorithm), Ok(task)) = (registry.algorithms.get(algo), registry.tasks.get(task)) else {
+                return (Vec::new(), false);
+            };
             let all = keys(&*algorithm, &*task);
             // Bash takes `key=value` for three words, and leaves out the second where the third is yet to come.
             let own = match placed[2..] {
@@ -87,12 +102,16 @@ fn of_training(registry: &Registry, placed: &[&String]) -> Names {
                 _ => None,
             };
             let named = presets::names(algorithm.name(), &task.name());
+            let named: Vec<String> = named.into_iter().map(str::to_owned).collect();
             let mut names = setting("preset", "Tuned settings to start from.".to_owned(), &named, own);
             for key in all {
                 let help = format!("{} (default {})", key.help, key.default);
-                names.extend(setting(&key.name, help, &values(&key.kind), own));
+                let words: Vec<String> = values(&key.kind).into_iter().map(str::to_owned).collect();
+                // Without an example the shell would have nothing to show.
+                let words = if words.is_empty() && own.is_some() { vec![key.default.to_string()] } else { words };
+                names.extend(setting(&key.name, help, &words, own));
             }
-            names
+            (names, own.is_some())
         }
     }
 }
@@ -108,9 +127,9 @@ fn values(kind: &Kind) -> Vec<&'static str> {
 }
 
 /// `key=`, and the same with each of its values; behind `own=` the values of that key alone.
-fn setting(key: &str, help: String, values: &[&str], own: Option<&str>) -> Names {
+fn setting(key: &str, help: String, values: &[String], own: Option<&str>) -> Names {
     match own {
-        Some(own) if own == key => values.iter().map(|value| ((*value).to_owned(), String::new())).collect(),
+        Some(own) if own == key => values.iter().map(|value| (value.clone(), String::new())).collect(),
         Some(_) => Vec::new(),
         None => {
             let whole = values.iter().map(|value| (format!("{key}={value}"), String::new()));

@@ -31,7 +31,8 @@ fn shells_complete_names_and_settings() {
     assert!(offered(&["train", "hatrpo", "mpe/simple_reference_v3", "preset="]).contains(&"preset=tuned".to_owned()));
     // Bash cuts words at `=`, and gives an empty one for it at the end.
     assert_eq!(offered(&[&pair[..], &["algo.order", "=", "f"]].concat()), ["fixed"]);
-    assert_eq!(offered(&[&pair[..], &["algo.order", ""]].concat())[..2], ["random", "fixed"]);
+    assert_eq!(offered(&[&pair[..], &["algo.order", ""]].concat()), ["random", "fixed"]);
+    assert_eq!(offered(&[&pair[..], &["seed", ""]].concat()), ["0"]);
     assert_eq!(offered(&["train", "--out", "=", "here", "hat"]), ["hatrpo", "hatd3"]);
     // The cursor may stand before other words.
     let mut command = Command::new(env!("CARGO_BIN_EXE_motley"));
@@ -108,6 +109,11 @@ fn the_schema_takes_what_the_command_takes() {
         {
             let found = faults(&schema, &serde_json::from_str(wrong).unwrap(), "");
             assert!(found.len() == 1 && found[0].starts_with(place), "{pair:?}, {wrong}: {found:?}");
+        }
+        for wrong in ["nosuch=1", "algo.gamma=7", "preset=zzz"] {
+            let refused =
+                Command::new(env!("CARGO_BIN_EXE_motley")).args(["config", pair[0], pair[1], wrong, "--schema"]).output();
+            assert_eq!(refused.unwrap().status.code(), Some(2), "{wrong}");
         }
         let event: Value = serde_json::from_str(&run(&["config", pair[0], pair[1], "--schema", "--json"])).unwrap();
         assert_eq!(event["schema"], schema);

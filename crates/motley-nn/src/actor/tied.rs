@@ -14,7 +14,7 @@ use crate::optim::{Adam, AdamConfig, UpdateError};
 use crate::passes::apply_loss;
 use crate::pick::{Pick, Rows};
 
-/// What a network put out for the picked rows: member m's row of moment q is `(q / run * members + m) * run + q % run`.
+/// What a network put out for the picked rows, none left out: member m's row of moment q is `(q / run * members + m) * run + q % run`.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
     /// `[rows, width]`
@@ -150,6 +150,7 @@ impl Actor {
         self.net.forward_batch(pool, picked.batch(), &mut out, &mut self.work);
         apply_loss(loss, &out, width, &mut d_out, &mut stats);
         let run = rows / (members * picked.rows.active.len().max(1));
+        debug_assert_eq!(rows, members * run * picked.rows.active.len().max(1), "no row is left out of what is tied");
         let more = cross.pull(all, &Outputs { out: &out, width, indices, members, run }, &mut d_out);
         self.net.backward_batch(&self.engine, pool, picked.batch(), &d_out, None, &mut self.grad, &mut self.work);
         (stats, more)

@@ -34,6 +34,7 @@ pub(crate) fn run(args: &ConfigArgs, registry: &Registry, out: &Output) -> Resul
     let request = request(&args.words, args.config.as_deref())?;
     if args.schema {
         // Neither an environment nor its game is asked: the file that is to be written may be what makes the pair fit.
+        request.settings(registry)?;
         let (algorithm, task) = (registry.algorithms.get(&request.algo)?, registry.tasks.get(&request.task)?);
         let title = format!("{} on {}", algorithm.name(), task.name());
         let named = presets::names(algorithm.name(), &task.name());
