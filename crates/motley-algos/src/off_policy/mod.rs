@@ -13,6 +13,7 @@ pub mod memory;
 pub use config::{ApartConfig, OffNetConfig, OffPolicyConfig, PathConfig, Shape, actor_keys, check, check_actors, keys};
 pub(crate) use config::{check_but_for_room, net_spec};
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -241,15 +242,9 @@ impl OffPolicy {
         let layout = &self.ground.layout;
         let shared = layout.shared_input(pool, &batch.next, joint);
         let of = |unit: &Unit| {
-            let own;
-            let x = match &shared {
-                Some(x) => x,
-                None => {
-                    own = layout.critic_input(pool, &batch.next, &unit.rows, joint);
-                    &own
-                }
-            };
-            let mut y = unit.critic.target_values(pool, x, unit.rows.len() * batch.rows);
+            let own = || Cow::Owned(layout.critic_input(pool, &batch.next, &unit.rows, joint));
+            let x = shared.as_deref().map_or_else(own, Cow::Borrowed);
+            let mut y = unit.critic.target_values(pool, &x, unit.rows.len() * batch.rows);
             for (r, q) in y.iter_mut().enumerate() {
                 let (b, k) = (r % batch.rows, unit.rows[r / batch.rows]);
                 let discount = self.ground.discount(batch, k, b);
@@ -280,17 +275,11 @@ impl OffPolicy {
         let shared = ground.layout.shared_input(pool, &batch.now, &batch.joint);
         let mut fits: Vec<_> = self.critics.iter_mut().zip(goals).map(|(unit, goal)| (unit, goal, None)).collect();
         pool.run(&mut fits, |_, (unit, goal, done)| {
-            let own;
-            let x = match &shared {
-                Some(x) => x,
-                None => {
-                    own = ground.layout.critic_input(pool, &batch.now, &unit.rows, &batch.joint);
-                    &own
-                }
-            };
+            let own = || Cow::Owned(ground.layout.critic_input(pool, &batch.now, &unit.rows, &batch.joint));
+            let x = shared.as_deref().map_or_else(own, Cow::Borrowed);
             let counts = |r: usize| ground.counts(batch, unit.rows[r / batch.rows], r % batch.rows);
             let weight: Vec<f32> = (0..goal.len()).map(|r| f32::from(u8::from(counts(r)))).collect();
-            *done = Some(unit.critic.fit(pool, Fit { x, goal, weight: &weight, regression }, lr));
+            *done = Some(unit.critic.fit(pool, Fit { x: &x, goal, weight: &weight, regression }, lr));
         });
         for (unit, _, done) in fits {
             if let Some(m) = done {
