@@ -37,6 +37,8 @@ CASES = [
     "squared, no norm",
     "popart",
     "recurrent critic in chunks",
+    "critic of each agent, some dead",
+    "recurrent critic of each agent, some dead",
 ]
 
 FISHER = [
@@ -359,7 +361,17 @@ def test_gradient(cases, oracle, name, engine):
 
 # Without the clip the gradient would differ: the clipped branch is really tried. (A recurrent critic's old values are its
 # own, so there the clip cannot bite, and one objective has none.)
-@pytest.mark.parametrize("name", ["categorical with mask", "gaussian", "huber, clipped, running norm", "squared, no norm", "popart"])
+CLIPPED = [
+    "categorical with mask",
+    "gaussian",
+    "huber, clipped, running norm",
+    "squared, no norm",
+    "popart",
+    "critic of each agent, some dead",
+]
+
+
+@pytest.mark.parametrize("name", CLIPPED)
 def test_the_clip_bites(cases, oracle, name):
     unclipped = expected(dict(cases[name], clip=[1e6]))
     assert np.linalg.norm(unclipped - oracle[name]) > 1e-2 * np.linalg.norm(oracle[name])

@@ -76,10 +76,12 @@ fn main() -> Out<()> {
         fisher(24, "fisher, recurrent gaussian in chunks", &space, false, &gru, CHUNK)?,
         cross_group(25, "cross-group, target held", &relu, false)?,
         cross_group(26, "cross-group, through the target, recurrent", &gru, true)?,
-        critic(7, "huber, clipped, running norm", &relu, &running)?,
-        critic(8, "squared, no norm", &tanh, &critic_config("squared", 0.3, "none")?)?,
-        critic(9, "popart", &bare, &critic_config("huber", 0.2, "popart")?)?,
-        critic(10, "recurrent critic in chunks", &gru, &running)?,
+        critic(7, "huber, clipped, running norm", Source::State, &relu, &running)?,
+        critic(8, "squared, no norm", Source::State, &tanh, &critic_config("squared", 0.3, "none")?)?,
+        critic(9, "popart", Source::State, &bare, &critic_config("huber", 0.2, "popart")?)?,
+        critic(10, "recurrent critic in chunks", Source::State, &gru, &running)?,
+        critic(27, "critic of each agent, some dead", Source::Obs, &relu, &running)?,
+        critic(28, "recurrent critic of each agent, some dead", Source::Obs, &gru, &running)?,
     ];
     writeln!(std::io::stdout().lock(), "{{\"cases\":[\n{}\n]}}", cases.join(",\n"))?;
     Ok(())
@@ -382,14 +384,16 @@ fn describe_head(head: &Head, action: &ActionSpace) -> String {
     format!("{},{choices},{}", text("head", kind), numbers("head_values", bounds))
 }
 
-fn critic(case: u64, name: &str, spec: &NetSpec, config: &CriticConfig) -> Out<String> {
+/// A critic of the team's state, or one that the twins share, of what each sees.
+fn critic(case: u64, name: &str, source: Source, spec: &NetSpec, config: &CriticConfig) -> Out<String> {
     let (rng, pool, team, adam) = (rng(case), Pool::serial(), team(&ActionSpace::Discrete(3)), adam()?);
+    let members = if source == Source::State { vec![0] } else { vec![0, 2] };
     let make = |engine: Engine, id| {
-        Critic::new(&team, Source::State, vec![0], spec.clone(), false, config.clone(), adam.clone(), engine, &rng.fork(id))
+        Critic::new(&team, source, members.clone(), spec.clone(), true, config.clone(), adam.clone(), engine, &rng.fork(id))
     };
     let roll = rollout(&team, 0, &rng);
     let mut draw = rng.fork(4);
-    let targets: Vec<f32> = (0..roll.rows()).map(|_| (2.0 + 3.0 * draw.normal()) as f32).collect();
+    let targets: Vec<f32> = (0..members.len() * roll.rows()).map(|_| (2.0 + 3.0 * draw.normal()) as f32).collect();
     // Old values of another network, so that the clip bites; a recurrent critic keeps its own, whose memory it needs.
     let values = make(Engine::Fused, u64::from(!spec.recurrent))?.values(&pool, &roll);
     let mut fields = vec![text("name", name), text("kind", "critic"), describe_net(make(Engine::Fused, 0)?.net())];
@@ -400,14 +404,23 @@ fn critic(case: u64, name: &str, spec: &NetSpec, config: &CriticConfig) -> Out<S
         critic.save(&mut state);
         fields.push(gradient(field, &state)?);
     }
-    let slots = |f: &dyn Fn(usize, usize) -> Vec<f64>| {
-        (0..roll.rows()).map(|r| roll.at(r)).flat_map(|(e, t)| f(e, t)).collect::<Vec<_>>()
+    let slots = |f: &dyn Fn(usize, usize, usize) -> Vec<f64>| {
+        let all = (0..members.len()).flat_map(|m| (0..roll.rows()).map(move |r| (m, r)));
+        all.flat_map(|(m, r)| f(m, roll.at(r).0, roll.at(r).1)).collect::<Vec<_>>()
     };
     let flag = |on: bool| vec![f64::from(u8::from(on))];
+    let seen = |m: usize, e: usize, t: usize| match source {
+        Source::Obs => roll.obs(e, t, members[m]).iter().copied().chain([(1 - m) as f32, m as f32]).map(f64::from).collect(),
+        _ => roll.state(e, t, 0).iter().copied().map(f64::from).collect(),
+    };
+    let counts = |m: usize, e: usize, t: usize| match source {
+        Source::Obs => roll.active(e, t, members[m]),
+        _ => roll.lanes[e].valid[t],
+    };
     fields.extend([
-        numbers("x", slots(&|e, t| roll.state(e, t, 0).iter().copied().map(f64::from).collect())),
-        numbers("active", slots(&|e, t| flag(roll.lanes[e].valid[t]))),
-        numbers("first", slots(&|e, t| flag(roll.lanes[e].first[t]))),
+        numbers("x", slots(&seen)),
+        numbers("active", slots(&|m, e, t| flag(counts(m, e, t)))),
+        numbers("first", slots(&|_, e, t| flag(roll.lanes[e].first[t]))),
         numbers("old", values.here.iter().copied().map(f64::from)),
         numbers("targets", targets.iter().copied().map(f64::from)),
         numbers("length", if spec.recurrent { vec![CHUNK as f64] } else { Vec::new() }),
