@@ -1,7 +1,7 @@
 //! A velocity controller: the force that brings a body to a wanted velocity.
 
-use super::shape::Vec2;
-use super::world::Body;
+use super::shape::{Vec2, norm};
+use super::world::{Body, World};
 
 /// Numbers of memory that a controller needs: the integral and the last error, two each.
 pub const STATE: usize = 4;
@@ -30,6 +30,18 @@ impl VelocityController {
             let sum = error + (state[axis] / self.integral_time as f32 + self.derivative_time as f32 * rate);
             sum * self.gain as f32 * body.mass as f32
         })
+    }
+
+    /// Drives agent `i` towards a wanted velocity with the memory of its controller, the `i`-th in `world.memory[at..]`. Who wants to
+    /// stand forgets what came before.
+    pub fn steer(&self, world: &mut World, i: usize, wanted: Vec2, at: usize) {
+        let (dt, id) = (world.rules.dt, world.team[i]);
+        let state = &mut world.memory[at + STATE * i..at + STATE * (i + 1)];
+        if norm(wanted) < 1e-3 {
+            state.fill(0.0);
+        }
+        let force = self.force(&world.bodies[id], wanted, dt, state);
+        world.bodies[id].drive = force;
     }
 }
 

@@ -81,13 +81,7 @@ pub fn drive(world: &mut World, i: usize, wanted: Vec2, least: f32, at: usize) {
     if norm(wanted) < least {
         wanted = [0.0; 2];
     }
-    let (dt, id) = (world.rules.dt, world.team[i]);
-    let state = &mut world.memory[at + STATE * i..at + STATE * (i + 1)];
-    if norm(wanted) < 1e-3 {
-        state.fill(0.0); // who wants to stand forgets what came before
-    }
-    let force = PID.force(&world.bodies[id], wanted, dt, state);
-    world.bodies[id].drive = force;
+    PID.steer(world, i, wanted, at);
 }
 
 impl GiveWay {

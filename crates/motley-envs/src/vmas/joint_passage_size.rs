@@ -7,6 +7,7 @@ use std::f64::consts::{FRAC_PI_2, PI};
 use motley_core::{ConfigError, Key, Kind, Stream, TaskOptions, settings};
 
 use super::barrier::Barrier;
+use super::controller::{STATE, VelocityController};
 use super::joint_passage::{BOXES, HALF, LENGTH, RADIUS, ROD_ID, WIDTH, arrived, room, walls};
 use super::rod::{ends, lay, line_angle, rod, tie};
 use super::scenario::{GOAL, Row, Scenario, gain, paint, task_keys};
@@ -32,6 +33,12 @@ settings! {
         middle_angle_180: bool = false, Kind::Bool;
         /// weight of the turn gained
         rot_shaping_factor: f64 = 1.0, Kind::Float(-1e6, 1e6);
+        /// reward of each robot for each box and wall that it comes within 0.005 of
+        collision_reward: f64 = 0.0, Kind::Float(-1e6, 1e6);
+        /// whether actions are wanted velocities, which a controller steers to, instead of forces
+        use_vel_controller: bool = false, Kind::Bool;
+        /// bound of each component of an action
+        u_range: f64 = 1.0, Kind::Float(0.01, 100.0);
     }
 }
 
@@ -41,11 +48,16 @@ const FIXED: usize = 5;
 /// Of the large robot.
 const LARGE: f64 = 0.09999;
 const GOAL_ID: usize = 1;
+const FIRST_WALL: usize = 2;
 const FIRST_BOX: usize = 6;
 const BARRIER: Barrier = Barrier { first: FIRST_BOX, boxes: BOXES, length: LENGTH, width: WIDTH, half: HALF };
-/// The reward; ways to the middle of the gaps and to the goal; the turn to the gaps.
+const PID: VelocityController = VelocityController { gain: 2.0, integral_time: 10.0, derivative_time: 0.00001 };
+/// A robot so near to a box or a wall runs into it.
+const TOUCH: f32 = 0.005;
+/// The reward; ways to the middle of the gaps and to the goal; the turn to the gaps; the controllers.
 const SHARED: usize = 0;
 const SHAPING: usize = 1;
+const CONTROL: usize = SHAPING + 3;
 
 /// The middles of the large and of the small gap.
 fn gaps(world: &World) -> [Vec2; 2] {
@@ -66,6 +78,12 @@ impl JointPassageSize {
             distance(rod.pos, goal.pos) * way,
             turn * self.rot_shaping_factor as f32,
         ]
+    }
+
+    /// Contacts of robots with boxes and walls.
+    fn hits(world: &World) -> usize {
+        let solid = (FIRST_WALL..FIRST_BOX + BOXES).filter(|&id| world.bodies[id].layers != 0);
+        solid.map(|id| world.team.iter().filter(|&&robot| world.gap(robot, id) <= TOUCH).count()).sum()
     }
 }
 
@@ -95,7 +113,7 @@ impl Scenario for JointPassageSize {
         }
         let rules = Rules { substeps: 5, contact: 1500.0, joint: 400.0, half_x: 1.0, half_y: 1.0, ..Rules::default() };
         let joints = tie(ROD_ID, ROD, first, first + 1).to_vec();
-        World::new(bodies, vec![first, first + 1], joints, SHAPING + 3, rules)
+        World::new(bodies, vec![first, first + 1], joints, CONTROL + 2 * STATE, rules)
     }
 
     fn kind(&self, i: usize) -> String {
@@ -126,12 +144,25 @@ impl Scenario for JointPassageSize {
         world.memory[SHAPING..SHAPING + 3].copy_from_slice(&shaping);
     }
 
+    fn action_range(&self) -> f32 {
+        self.u_range as f32
+    }
+
+    fn control(&self, world: &mut World, i: usize, action: Vec2) {
+        if self.use_vel_controller {
+            PID.steer(world, i, action, CONTROL);
+        } else {
+            world.agent_mut(i).drive = action;
+        }
+    }
+
     fn reward(&self, world: &mut World, _rng: &mut Stream, i: usize) -> f32 {
         if i == 0 {
             let now = self.shaping(world);
             let gained: [f32; 3] = std::array::from_fn(|k| gain(&mut world.memory[SHAPING + k], now[k]));
             let way = gained[usize::from(world.bodies[ROD_ID].pos[1] > 0.0)];
-            world.memory[SHARED] = way + gained[2];
+            let hits = if self.collision_reward == 0.0 { 0 } else { Self::hits(world) };
+            world.memory[SHARED] = way + gained[2] + hits as f32 * self.collision_reward as f32;
         }
         world.memory[SHARED]
     }

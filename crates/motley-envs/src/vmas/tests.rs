@@ -1,4 +1,4 @@
-use motley_core::{Actions, FrameBuf, Purpose, Status, Stream, TeamSpec};
+use motley_core::{ActionSpace, Actions, FrameBuf, Purpose, Status, Stream, TeamSpec};
 
 use super::*;
 use crate::Registry;

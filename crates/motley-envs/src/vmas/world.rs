@@ -279,11 +279,16 @@ impl World {
 
     /// Whether two bodies overlap; hollow boxes count as solid.
     pub fn touching(&self, a: usize, b: usize) -> bool {
+        self.gap(a, b) < 0.0
+    }
+
+    /// How far the surfaces of two bodies are apart ([`contact::gap`]); without end where they cannot meet.
+    pub fn gap(&self, a: usize, b: usize) -> f32 {
         let (first, second) = (&self.bodies[a], &self.bodies[b]);
         match Kind::of(first.shape, second.shape) {
-            Some((kind, false)) => contact::gap(kind, first, second) < 0.0,
-            Some((kind, true)) => contact::gap(kind, second, first) < 0.0,
-            None => false,
+            Some((kind, false)) => contact::gap(kind, first, second),
+            Some((kind, true)) => contact::gap(kind, second, first),
+            None => f32::INFINITY,
         }
     }
 

@@ -109,6 +109,40 @@ fn fixed_gaps_of_two_sizes_have_their_places() {
     }
 }
 
+/// A robot of radius 0.03333 beside the wall at x = 1.03333, whose line is 4 / 600 thick: 0.004 away is a contact, 0.006 is none. The
+/// other touches nothing in the middle of the lower half.
+#[test]
+fn contacts_have_a_price() {
+    for (gap, expected) in [(0.004, -0.1), (0.006, 0.0)] {
+        let paid_with = |settings: &[&str]| {
+            let mut env = opened("joint_passage_size", settings);
+            start(&mut *env, 3);
+            let place = |world: &mut World| {
+                let (first, second) = (world.team[0], world.team[1]);
+                world.bodies[first].pos = [1.03333 - 4.0 / 600.0 - 0.03333 - gap, -0.5];
+                world.bodies[second].pos = [0.0, -0.5];
+            };
+            paid(&mut *env, place).0[0]
+        };
+        assert!(near(paid_with(&["collision_reward=-0.1"]) - paid_with(&[]), expected), "{gap}");
+    }
+}
+
+/// Forces of one step, by hand: 2 (e + e dt / 10 + 1e-5 e / dt) for a mass of 1 and dt = 0.1.
+#[test]
+fn wanted_velocities_are_steered_to() {
+    let mut env = opened("joint_passage_size", &["use_vel_controller=true", "u_range=0.5"]);
+    let spec = env.spec().clone();
+    assert_eq!(spec.agents[0].action, ActionSpace::uniform_box(2, -0.5, 0.5));
+    start(&mut *env, 0);
+    env.set_engines(Actions::new(&spec, &[0.5, 0.0, 0.0, -0.2]));
+    let drives: Vec<[f32; 2]> = env.world().agents().map(|agent| agent.drive).collect();
+    let force = |e: f64| 2.0 * (e + e * 0.1 / 10.0 + 1e-5 * e / 0.1);
+    for (found, wanted) in drives.iter().flatten().zip([0.5, 0.0, 0.0, -0.2]) {
+        assert!(near(f64::from(*found), force(wanted)), "{drives:?}");
+    }
+}
+
 /// Without a weight the second robot is heavy, and the physics is another.
 #[test]
 fn a_rod_without_a_weight_has_rules_of_its_own() {
