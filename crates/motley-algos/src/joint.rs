@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use motley_core::{ConfigError, Key, Settings, Status, Stream, TeamSpec};
+use motley_core::{AgentSpec, ConfigError, Key, Settings, Status, Stream, TeamSpec};
 use motley_data::returns::{Series, SeriesError};
 use motley_data::rollout::{Final, Rollout};
 use motley_nn::choice_critic::ChoiceCriticConfig;
@@ -307,18 +307,25 @@ pub fn keys(share: &str) -> Vec<Key> {
     [keys, ChoiceCriticConfig::keys()].concat()
 }
 
-/// Refuses teams with continuous actions, whose choices cannot be counted.
+/// Joint choices of one agent that a network may have outputs for.
+const MAX_CHOICES: usize = 4096;
+
+/// Refuses teams whose agents' choices cannot be counted: continuous ones, and too many.
 ///
 /// # Errors
 /// [`ConfigError::Incompatible`].
 pub fn check(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
     actors::check(algo, team, settings)?;
-    match team.agents.iter().find(|a| a.action.is_continuous()) {
+    let few = |a: &AgentSpec| {
+        let joint = a.action.choices().iter().try_fold(1_usize, |all, n| all.checked_mul(*n));
+        !a.action.is_continuous() && joint.is_some_and(|joint| joint <= MAX_CHOICES)
+    };
+    match team.agents.iter().find(|a| !few(a)) {
         Some(agent) => Err(ConfigError::Incompatible {
             algo: algo.to_owned(),
             task: team.task.clone(),
             why: format!(
-                "it weighs every single action, and agent \"{}\" has {}: only discrete actions can be counted",
+                "it weighs every single action, and agent \"{}\" has {}: up to {MAX_CHOICES} discrete actions can be counted",
                 agent.name,
                 agent.action.describe()
             ),

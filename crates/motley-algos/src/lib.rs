@@ -10,6 +10,7 @@ pub mod joint;
 pub mod off_policy;
 pub mod on_policy;
 pub mod policy_gradient;
+pub mod reward_norm;
 pub mod schedule;
 pub mod trust_region;
 pub mod unified;

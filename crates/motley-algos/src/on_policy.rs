@@ -14,6 +14,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::actors::{self, Actors, GraphConfig, NetConfig};
 use crate::algorithm::{RewardMode, UpdateContext};
+use crate::reward_norm::RewardNorm;
 
 /// Added to the deviation of advantages (HARL).
 pub(crate) const ADVANTAGE_EPS: f64 = 1e-5;
@@ -29,8 +30,12 @@ settings! {
         n_step: usize = 5, Kind::Int(1, 100_000);
         /// Normalise advantages to mean 0 and deviation 1 over the rows that count.
         normalize_advantages: bool = true, Kind::Bool;
-        /// Whose rows are normalised together where actors are shared: those of the `group`, or of each `agent`.
+        /// Whose rows are normalised together where actors are shared: those of the `group`, or of each `agent`. With a state per agent
+        /// (FP) all agents' are, in any case.
         normalize_by: String = "group", Kind::Choice(&["group", "agent"]);
+        /// Rewards of a rollout by their running statistics: `none`, `standard` (mean 0, deviation 1; EPyMARL), `scale` (root mean
+        /// square 1).
+        reward_norm: String = "none", Kind::Choice(&["none", "standard", "scale"]);
         /// What a time limit means: `bootstrap` from the true final state, `harl` (the reference drops that step), `terminal`.
         truncation: String = "bootstrap", Kind::Choice(&["bootstrap", "harl", "terminal"]);
     }
@@ -63,6 +68,7 @@ pub struct OnPolicy {
     /// With `mask_dead` only where agents are paid apart, as [`RewardMode::ends_at_death`] has it.
     critic_config: CriticConfig,
     reward: RewardMode,
+    rewards: RewardNorm,
     source: Source,
     /// One per group.
     pub actors: Actors,
@@ -143,9 +149,11 @@ impl OnPolicy {
             })
         };
         let critics = critic_rows.into_iter().enumerate().map(critic).collect::<Result<_, _>>().map_err(invalid)?;
+        let config = OnPolicyConfig::read(settings)?;
         Ok(Self {
             team: Arc::clone(team),
-            config: OnPolicyConfig::read(settings)?,
+            rewards: RewardNorm::new(&config.reward_norm, team.n()),
+            config,
             critic_config,
             reward,
             source,
@@ -173,11 +181,13 @@ impl OnPolicy {
 
     /// Networks of one shape start with the weights of the first of them.
     pub fn start_equal(&mut self) {
-        fn copy<T>(items: &mut [T], net: impl Fn(&mut T) -> &mut Net) {
-            let Some((first, rest)) = items.split_first_mut() else { return };
-            let first = net(first);
-            for item in rest.iter_mut().map(net).filter(|item| item.spec() == first.spec()) {
-                item.set_params(|params| params.copy_from_slice(first.params()));
+        fn copy<T>(mut items: &mut [T], net: impl Fn(&mut T) -> &mut Net) {
+            while let Some((first, rest)) = items.split_first_mut() {
+                let first = net(first);
+                for item in rest.iter_mut().map(&net).filter(|item| item.spec() == first.spec()) {
+                    item.set_params(|params| params.copy_from_slice(first.params()));
+                }
+                items = rest;
             }
         }
         copy(&mut self.actors, |actor| &mut actor.net);
@@ -221,13 +231,13 @@ impl OnPolicy {
             let (here, next) = (values.denormalized(), values.next_denormalized());
             let mut targets = Vec::with_capacity(here.len());
             for (m, &k) in members.iter().enumerate() {
-                for (e, lane) in roll.lanes.iter().enumerate() {
+                let rewards = self.paid(roll, k);
+                for (e, (lane, rewards)) in roll.lanes.iter().zip(rewards.chunks_exact(roll.steps())).enumerate() {
                     let at = (m * roll.envs() + e) * roll.steps();
                     let range = at..at + roll.steps();
-                    let rewards: Vec<f64> = lane.rewards.chunks_exact(n).map(|r| self.reward.of(r, k)).collect();
                     let own = self.critic_config.mask_dead.then(|| lane.status_of(k));
                     let status = own.as_ref().unwrap_or(&lane.status);
-                    let series = Series::new(&rewards, &here[range.clone()], &next[range], status, &lane.valid)
+                    let series = Series::new(rewards, &here[range.clone()], &next[range], status, &lane.valid)
                         .map_err(|e| UpdateError::Data(e.to_string()))?;
                     if self.config.returns == "n_step" {
                         let returns = n_step(&series, gamma, self.config.n_step, truncation);
@@ -250,6 +260,17 @@ impl OnPolicy {
         }
         self.normalize_jointly(roll, &mut estimates);
         Ok(estimates)
+    }
+
+    /// What critic row `k` is paid, `[rows]`, scaled where the settings say so.
+    fn paid(&mut self, roll: &Rollout, k: usize) -> Vec<f64> {
+        let steps = roll.lanes.iter().flat_map(|lane| lane.rewards.chunks_exact(self.team.n()));
+        let mut rewards: Vec<f64> = steps.map(|own| self.reward.of(own, k)).collect();
+        if self.rewards.is_on() {
+            let counted = if self.critic_config.mask_dead { roll.active_rows(k) } else { roll.valid_rows() };
+            self.rewards.scale(k, &mut rewards, &counted);
+        }
+        rewards
     }
 
     /// Values of the rollout with the critic rows that they belong to, by critic, or by actor where those value their own rows.
@@ -328,20 +349,22 @@ impl OnPolicy {
         Ok(metrics)
     }
 
-    /// Writes actors and critics.
+    /// Writes actors, statistics of rewards, critics.
     pub fn save(&self, w: &mut StateWriter) {
         self.actors.save(w);
+        self.rewards.save(w);
         for (c, critic) in self.critics.iter().enumerate() {
             critic.save(&mut w.scope(&format!("critic.{c}")));
         }
     }
 
-    /// Reads actors and critics.
+    /// Reads actors, statistics of rewards, critics.
     ///
     /// # Errors
     /// Entries that are missing or misshapen.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
         self.actors.load(r)?;
+        self.rewards.load(r)?;
         for (c, critic) in self.critics.iter_mut().enumerate() {
             critic.load(&r.scope(&format!("critic.{c}")))?;
         }

@@ -1,11 +1,19 @@
 //! In which order actors move: all from the same point, or one after the other with the factor of those before.
 
-use motley_core::Metrics;
+use motley_core::{Kind, Metrics, settings};
 use motley_data::rollout::Rollout;
 use motley_nn::objective::MAX_LOG_RATIO;
 use motley_nn::{Actor, ActorRows, Pool, UpdateError};
 
 use crate::on_policy::{Estimates, OnPolicy};
+
+settings! {
+    /// The factor of the sequential scheme.
+    pub struct FactorConfig in "algo" {
+        /// Factors of earlier actors stay between 1 / (1 + this) and 1 + this; 0 leaves them (Zhong et al.), whatever they come to.
+        factor_clip: f64 = 0.0, Kind::Float(0.0, 1e6);
+    }
+}
 
 /// Every actor climbs its advantage by itself (MAPPO, IPPO).
 ///
@@ -32,7 +40,7 @@ pub fn simultaneous(
 ///
 /// Actors move in `order`; the m-th climbs `M = factor * advantage` with
 /// `factor(s, a) = prod over earlier actors of pi_new / pi_old`, [rows], which starts at 1 and carries no gradient. Dead agents and
-/// holes have ratio 1, one agent's log-ratio is clamped at +-20, the product is not clipped. A group moves as one: its
+/// holes have ratio 1, one agent's log-ratio is clamped at +-20, the product by `algo.factor_clip`. A group moves as one: its
 /// members see the same factor, and all their ratios enter it afterwards.
 ///
 /// # Errors
@@ -42,7 +50,7 @@ pub fn sequential(
     pool: &Pool,
     roll: &Rollout,
     estimates: &Estimates,
-    order: &[usize],
+    (order, config): (&[usize], &FactorConfig),
     mut train: impl FnMut(usize, &mut Actor, &ActorRows, &[f32]) -> Result<Metrics, UpdateError>,
 ) -> Result<Metrics, UpdateError> {
     let mut metrics = Metrics::new();
@@ -57,6 +65,10 @@ pub fn sequential(
         // learning, those of the policy one update older, as in the surrogate that `train` climbs.
         let after = actor.log_probs(pool, roll, &rows);
         multiply(&mut factor, &rows, &after);
+        if config.factor_clip > 0.0 {
+            let most = 1.0 + config.factor_clip as f32;
+            factor.iter_mut().for_each(|f| *f = f.clamp(1.0 / most, most));
+        }
         m.add("factor_max", f64::from(factor.iter().copied().fold(0.0, f32::max)));
         metrics.merge(&format!("loss/{}/", actor.name), &m);
     }

@@ -6,8 +6,9 @@ mod common;
 
 use common::oracle::log_pis;
 use common::{Bench, Field, SMALL, Toy, settings};
+use motley_algos::RewardMode;
 use motley_algos::on_policy::{self, OnPolicy, Passes, PpoConfig};
-use motley_algos::{RewardMode, schedule};
+use motley_algos::schedule::{self, FactorConfig};
 use motley_core::{Purpose, Stream};
 use motley_nn::{Cut, Objective, Policy, Source};
 
@@ -37,16 +38,23 @@ fn one_pass(lr: f64) -> Passes {
 /// What each actor was given: (actor, factor = weight / advantage; `None` where the advantage is too small to divide by).
 type Seen = Vec<(usize, Vec<Option<f32>>)>;
 
-fn run(core: &mut OnPolicy, field: &Field, order: &[usize], lr: f64) -> Seen {
+fn run(core: &mut OnPolicy, field: &Field, order: &[usize], lr: f64, factor_clip: f64) -> Seen {
     let roll = &field.roll;
     let estimates = core.estimate(&field.pool, roll).unwrap();
     let advantages: Vec<Vec<f32>> = core.actors.iter().map(|a| core.advantages(&estimates, a, &a.rows(roll))).collect();
     let mut seen = Seen::new();
-    schedule::sequential(core, &field.pool, roll, &estimates, order, |g, actor, rows, weight| {
-        let divided = weight.iter().zip(&advantages[g]).map(|(w, a)| (a.abs() > 1e-3).then(|| w / a));
-        seen.push((g, divided.collect()));
-        one_pass(lr).run(actor, &field.pool, roll, rows, weight, &rng())
-    })
+    schedule::sequential(
+        core,
+        &field.pool,
+        roll,
+        &estimates,
+        (order, &FactorConfig { factor_clip }),
+        |g, actor, rows, weight| {
+            let divided = weight.iter().zip(&advantages[g]).map(|(w, a)| (a.abs() > 1e-3).then(|| w / a));
+            seen.push((g, divided.collect()));
+            one_pass(lr).run(actor, &field.pool, roll, rows, weight, &rng())
+        },
+    )
     .unwrap();
     seen
 }
@@ -55,10 +63,17 @@ fn run(core: &mut OnPolicy, field: &Field, order: &[usize], lr: f64) -> Seen {
 fn it_is_the_product_of_earlier_ratios() {
     let plain = Toy::mixed();
     let mortal = Toy { masks: true, deaths: true, faults: true, ..Toy::mixed() };
-    for (toy, order) in [(&plain, [0, 1, 2]), (&plain, [2, 0, 1]), (&mortal, [1, 2, 0])] {
+    let cases = [
+        (&plain, [0, 1, 2], 0.0),
+        (&plain, [2, 0, 1], 0.0),
+        (&mortal, [1, 2, 0], 0.0),
+        (&plain, [0, 1, 2], 0.03),
+        (&mortal, [1, 2, 0], 0.03),
+    ];
+    for (toy, order, clip) in cases {
         let (mut core, field) = core(toy);
         let before: Vec<Vec<f64>> = core.actors.iter().map(|a| log_pis(&a.acting(), &field.roll)).collect();
-        let seen = run(&mut core, &field, &order, 0.02);
+        let seen = run(&mut core, &field, &order, 0.02, clip);
         assert_eq!(seen.iter().map(|s| s.0).collect::<Vec<_>>(), order);
         let mut product = vec![1.0; field.roll.rows()];
         for (m, (g, factor)) in seen.iter().enumerate() {
@@ -78,6 +93,9 @@ fn it_is_the_product_of_earlier_ratios() {
                 if field.roll.active(e, t, *g) {
                     *p *= (after[row] - before[*g][row]).exp();
                 }
+                if clip > 0.0 {
+                    *p = p.clamp(1.0 / (1.0 + clip), 1.0 + clip);
+                }
             }
         }
     }
@@ -86,7 +104,7 @@ fn it_is_the_product_of_earlier_ratios() {
 #[test]
 fn it_stays_one_where_nobody_moves() {
     let (mut core, field) = core(&Toy::mixed());
-    for (g, factor) in run(&mut core, &field, &[1, 0, 2], 0.0) {
+    for (g, factor) in run(&mut core, &field, &[1, 0, 2], 0.0, 0.0) {
         assert!(factor.iter().flatten().all(|f| *f == 1.0), "actor {g}");
     }
 }
@@ -98,7 +116,7 @@ fn an_agent_dead_throughout_is_skipped_and_leaves_it_alone() {
         lane.alive.chunks_exact_mut(3).for_each(|a| a[1] = false);
     }
     let before: Vec<Vec<f32>> = core.actors.iter().map(|a| a.net.params().to_vec()).collect();
-    let seen = run(&mut core, &field, &[0, 1, 2], 0.02);
+    let seen = run(&mut core, &field, &[0, 1, 2], 0.02, 0.0);
     assert_eq!(core.actors[1].net.params(), before[1]);
     assert_ne!(core.actors[0].net.params(), before[0]);
     assert_ne!(core.actors[2].net.params(), before[2]);

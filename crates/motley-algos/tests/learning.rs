@@ -47,27 +47,35 @@ fn continuous_agents_leave_the_saddle_of_the_bilinear_game() {
     }
 }
 
-/// T16, characterisation: policy gradients find a pair that no miss can spoil, 5 or more (6 and 7 as a rule), and play it
+/// T16, characterisation: policy gradients find a pair that no miss can spoil, 7 in the end (6 on the way there), and play it
 /// almost always. A uniform pair is worth -31 / 9.
 #[test]
 fn climbing_ends_in_a_safe_pair() {
     let make = task("matrix/climbing", &[]);
-    for algo in ["happo", "mappo", "ia2c", "maa2c", "hatrpo", "haa2c", "ippo"] {
-        let (bench, before) = learn(algo, &make, &[&GAME[..], &["net.share=none"]].concat(), 20, 120);
+    let cases = [("ia2c", 600, 7.0), ("maa2c", 600, 7.0), ("mappo", 600, 7.0)];
+    let early = ["happo", "hatrpo", "haa2c", "ippo"].map(|algo| (algo, 120, 5.0));
+    for (algo, updates, least) in cases.into_iter().chain(early) {
+        let (bench, before) = learn(algo, &make, &[&GAME[..], &["net.share=none"]].concat(), 20, updates);
         let (sampled, greedy) = (score(&bench, &make, 400, Mode::Sample), score(&bench, &make, 1, Mode::Greedy));
-        assert!(before < 0.0 && sampled > 4.0 && greedy >= 5.0, "{algo}: {before} to {sampled} sampled, {greedy} greedy");
+        assert!(before < 0.0 && sampled > 4.0 && greedy >= least, "{algo}: {before} to {sampled} sampled, {greedy} greedy");
     }
 }
 
 /// T16, characterisation: where a miss costs 25 or more, policy gradients settle for the safe pair's 2.
 #[test]
 fn penalty_ends_in_the_safe_pair() {
-    let make = task("matrix/penalty", &["k=-50"]);
-    for algo in ["happo", "mappo", "ia2c", "maa2c", "reinforce", "coma"] {
-        let overrides = [&GAME[..], &["net.share=none", "?algo.critic_epochs=5"]].concat();
-        let (bench, before) = learn(algo, &make, &overrides, 20, 120);
-        let (sampled, greedy) = (score(&bench, &make, 400, Mode::Sample), score(&bench, &make, 1, Mode::Greedy));
-        assert!(before < -5.0 && sampled > 1.0 && greedy >= 2.0, "{algo}: {before} to {sampled} sampled, {greedy} greedy");
+    let costs: [&'static [&'static str]; 4] = [&["k=-50"], &["k=-25"], &["k=-75"], &["k=-100"]];
+    for (n, k) in costs.into_iter().enumerate() {
+        let make = task("matrix/penalty", k);
+        let algorithms: &[&str] =
+            if n == 0 { &["mappo", "ia2c", "maa2c", "happo", "reinforce", "coma"] } else { &["mappo", "ia2c", "maa2c"] };
+        for algo in algorithms {
+            let overrides = [&GAME[..], &["net.share=none", "?algo.critic_epochs=5"]].concat();
+            let (bench, before) = learn(algo, &make, &overrides, 20, 120);
+            let (sampled, greedy) = (score(&bench, &make, 400, Mode::Sample), score(&bench, &make, 1, Mode::Greedy));
+            let settled = before < -1.0 && sampled > 1.0 && greedy >= 2.0;
+            assert!(settled, "{algo} {k:?}: {before} to {sampled} sampled, {greedy} greedy");
+        }
     }
 }
 

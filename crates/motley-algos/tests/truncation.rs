@@ -9,6 +9,7 @@ use common::{Bench, Field, SMALL, STATE, Toy, settings};
 use motley_algos::RewardMode;
 use motley_algos::on_policy::{self, OnPolicy};
 use motley_core::{ActionSpace, Purpose, Status, Stream};
+use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::{Policy, Source};
 use motley_run::{StateReader, StateWriter};
 
@@ -96,5 +97,38 @@ fn advantages_in_every_mode() {
                 );
             }
         }
+    }
+}
+
+/// `algo.reward_norm` learns what it would learn from a task whose rewards somebody else standardised.
+#[test]
+fn rewards_are_standardised_before_anything_is_made_of_them() {
+    let toy = Toy { deaths: true, faults: true, ..probe(true) };
+    for (algo, word, scaling) in [
+        ("mappo", "standard", Scaling::Standardise),
+        ("ippo", "standard", Scaling::Standardise),
+        ("maa2c", "scale", Scaling::ScaleOnly),
+        ("happo", "scale", Scaling::ScaleOnly),
+    ] {
+        let on = format!("algo.reward_norm={word}");
+        let (mut scaled, mut plain) = (Bench::toy(algo, &toy, &[&on]), Bench::toy(algo, &toy, &[]));
+        let mut norm = RunningMeanStd::default();
+        for _ in 0..3 {
+            scaled.collect();
+            plain.collect();
+            let n = plain.field.team.n();
+            let paid: Vec<f64> = plain.field.roll.lanes.iter().flat_map(|lane| lane.rewards.iter().step_by(n)).copied().collect();
+            norm.update(&paid, Some(&plain.field.roll.valid_rows())).unwrap();
+            for lane in &mut plain.field.roll.lanes {
+                lane.rewards.iter_mut().for_each(|reward| *reward = norm.scale(*reward, scaling));
+            }
+            scaled.update();
+            plain.update();
+        }
+        assert_eq!(scaled.params(), plain.params(), "{algo} {word}");
+        let mut again = Bench::toy(algo, &toy, &[&on]);
+        again.algorithm.load(&scaled.saved()).unwrap();
+        assert_eq!(again.bytes(), scaled.bytes(), "{algo}: statistics are saved");
+        assert_ne!(again.bytes(), plain.bytes());
     }
 }

@@ -21,7 +21,7 @@ use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy, Passes};
 use crate::policy_gradient::maa2c::A2cConfig;
-use crate::schedule;
+use crate::schedule::{self, FactorConfig};
 
 /// The registered algorithm.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl AlgorithmSpec for Haa2c {
     }
 
     fn keys(&self) -> Vec<Key> {
-        let mut keys = [on_policy::keys("none"), A2cConfig::keys(), OrderConfig::keys()].concat();
+        let mut keys = [on_policy::keys("none"), A2cConfig::keys(), OrderConfig::keys(), FactorConfig::keys()].concat();
         keys.iter_mut().filter(|k| k.name == "algo.a2c_epochs").for_each(|k| k.default = default_value(5));
         keys
     }
@@ -63,6 +63,7 @@ impl AlgorithmSpec for Haa2c {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
             a2c: A2cConfig::read(settings)?,
             order: OrderConfig::read(settings)?,
+            factor: FactorConfig::read(settings)?,
         }))
     }
 }
@@ -71,6 +72,7 @@ struct Learner {
     core: OnPolicy,
     a2c: A2cConfig,
     order: OrderConfig,
+    factor: FactorConfig,
 }
 
 impl Algorithm for Learner {
@@ -83,7 +85,7 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, a2c, order } = self;
+        let Self { core, a2c, order, factor } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let order = order.draw(core.actors.len(), &context.rng.fork(0));
@@ -94,7 +96,7 @@ impl Algorithm for Learner {
             entropy_coef: a2c.entropy_coef as f32,
             lr: core.lr(context.progress),
         };
-        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |g, actor, rows, weight| {
+        let mut metrics = schedule::sequential(core, pool, roll, &estimates, (&order, factor), |g, actor, rows, weight| {
             passes.run(actor, pool, roll, rows, weight, &context.rng.fork(1 + g as u64))
         })?;
         metrics.merge("", &core.fit_critics(roll, &estimates, context)?);

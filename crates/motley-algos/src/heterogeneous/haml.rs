@@ -30,7 +30,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy, Passes};
-use crate::schedule;
+use crate::schedule::{self, FactorConfig};
 
 /// Which policies an agent may move to.
 pub trait Neighbourhood: Send + Sync {
@@ -123,7 +123,7 @@ impl AlgorithmSpec for HamlSpec {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [on_policy::keys("none"), HamlConfig::keys(), OrderConfig::keys(), (self.keys)()].concat()
+        [on_policy::keys("none"), HamlConfig::keys(), OrderConfig::keys(), FactorConfig::keys(), (self.keys)()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -139,6 +139,7 @@ impl AlgorithmSpec for HamlSpec {
             core: OnPolicy::new(self.name, team, settings, Source::State, self.own_reward(), rng)?,
             config: HamlConfig::read(settings)?,
             order: OrderConfig::read(settings)?,
+            factor: FactorConfig::read(settings)?,
             drift: (self.drift)(settings)?,
             neighbourhood: (self.neighbourhood)(settings)?,
         }))
@@ -149,6 +150,7 @@ struct Learner {
     core: OnPolicy,
     config: HamlConfig,
     order: OrderConfig,
+    factor: FactorConfig,
     drift: Arc<dyn Drift>,
     neighbourhood: Box<dyn Neighbourhood>,
 }
@@ -163,7 +165,7 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, config, order, drift, neighbourhood } = self;
+        let Self { core, config, order, factor, drift, neighbourhood } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let order = order.draw(core.actors.len(), &context.rng.fork(0));
@@ -174,7 +176,7 @@ impl Algorithm for Learner {
             entropy_coef: config.entropy_coef as f32,
             lr: core.lr(context.progress),
         };
-        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |g, actor, rows, weight| {
+        let mut metrics = schedule::sequential(core, pool, roll, &estimates, (&order, factor), |g, actor, rows, weight| {
             let rng = context.rng.fork(1 + g as u64);
             climb_within(actor, pool, roll, rows, weight, &pass, config.epochs, &**neighbourhood, &rng)
         })?;

@@ -26,7 +26,7 @@ use motley_run::{CheckpointError, StateReader, StateWriter};
 
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::on_policy::{self, OnPolicy, Passes, PpoConfig};
-use crate::schedule;
+use crate::schedule::{self, FactorConfig};
 
 settings! {
     /// The order of updates.
@@ -61,7 +61,7 @@ impl AlgorithmSpec for Happo {
     }
 
     fn keys(&self) -> Vec<Key> {
-        [on_policy::keys("none"), PpoConfig::keys(), OrderConfig::keys()].concat()
+        [on_policy::keys("none"), PpoConfig::keys(), OrderConfig::keys(), FactorConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -81,6 +81,7 @@ impl AlgorithmSpec for Happo {
             core: OnPolicy::new(self.name(), team, settings, Source::State, self.own_reward(), rng)?,
             ppo: PpoConfig::read(settings)?,
             order: OrderConfig::read(settings)?,
+            factor: FactorConfig::read(settings)?,
         }))
     }
 }
@@ -89,6 +90,7 @@ struct Learner {
     core: OnPolicy,
     ppo: PpoConfig,
     order: OrderConfig,
+    factor: FactorConfig,
 }
 
 impl Algorithm for Learner {
@@ -101,7 +103,7 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, ppo, order } = self;
+        let Self { core, ppo, order, factor } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let order = order.draw(core.actors.len(), &context.rng.fork(0));
@@ -112,7 +114,7 @@ impl Algorithm for Learner {
             entropy_coef: ppo.entropy_coef as f32,
             lr: core.lr(context.progress),
         };
-        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |g, actor, rows, weight| {
+        let mut metrics = schedule::sequential(core, pool, roll, &estimates, (&order, factor), |g, actor, rows, weight| {
             passes.run(actor, pool, roll, rows, weight, &context.rng.fork(1 + g as u64))
         })?;
         metrics.merge("", &core.fit_critics(roll, &estimates, context)?);

@@ -31,7 +31,7 @@ use crate::actors;
 use crate::algorithm::{Algorithm, AlgorithmSpec, RewardMode, UpdateContext};
 use crate::heterogeneous::happo::OrderConfig;
 use crate::on_policy::{self, OnPolicy};
-use crate::schedule;
+use crate::schedule::{self, FactorConfig};
 use crate::trust_region::{Solution, conjugate_gradient, dot};
 
 settings! {
@@ -73,7 +73,7 @@ impl AlgorithmSpec for Hatrpo {
 
     fn keys(&self) -> Vec<Key> {
         let keys = actors::unused(on_policy::keys("none"), &["algo.lr"], "actors take trust-region steps");
-        [keys, TrustConfig::keys(), OrderConfig::keys()].concat()
+        [keys, TrustConfig::keys(), OrderConfig::keys(), FactorConfig::keys()].concat()
     }
 
     fn own_reward(&self) -> RewardMode {
@@ -91,6 +91,7 @@ impl AlgorithmSpec for Hatrpo {
             core,
             trust: TrustConfig::read(settings)?,
             order: OrderConfig::read(settings)?,
+            factor: FactorConfig::read(settings)?,
         }))
     }
 }
@@ -99,6 +100,7 @@ struct Learner {
     core: OnPolicy,
     trust: TrustConfig,
     order: OrderConfig,
+    factor: FactorConfig,
     /// Of each group: steps in a row whose gradient was not finite.
     skips: Vec<u64>,
 }
@@ -113,7 +115,7 @@ impl Algorithm for Learner {
     }
 
     fn update(&mut self, roll: &Rollout, context: &UpdateContext<'_>) -> Result<Metrics, UpdateError> {
-        let Self { core, trust, order, skips } = self;
+        let Self { core, trust, order, factor, skips } = self;
         let pool = context.pool;
         let estimates = core.estimate(pool, roll)?;
         let order = order.draw(core.actors.len(), &context.rng.fork(0));
@@ -121,7 +123,7 @@ impl Algorithm for Learner {
         let cut = core.cut(1);
         let whole = Cut { chunk: if cut.chunk > 0 { roll.steps() } else { 0 }, ..cut };
         let whole = whole.pass(roll.envs(), roll.steps(), context.rng.fork(1))?.remove(0);
-        let mut metrics = schedule::sequential(core, pool, roll, &estimates, &order, |g, actor, rows, weight| {
+        let mut metrics = schedule::sequential(core, pool, roll, &estimates, (&order, factor), |g, actor, rows, weight| {
             let step = trust_region_step(actor, pool, roll, rows, &whole, weight, trust);
             let norm = step.mean("grad_norm").unwrap_or(0.0);
             skips[g] = if norm.is_finite() { 0 } else { skips[g] + 1 };

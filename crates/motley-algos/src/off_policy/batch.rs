@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use motley_core::TeamSpec;
 use motley_data::replay::{Place, Replay, Sample};
-use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::policy::fill_input;
 use motley_nn::{Graph, Head, Pool};
+
+use crate::reward_norm::RewardNorm;
 
 /// Agents that share a network, and what it reads.
 #[derive(Debug, Clone)]
@@ -237,14 +238,11 @@ impl Batch {
 
     /// Takes the n-step rewards of state row `k`, or the team's, into running statistics and scales them by these, where `counted`
     /// (`[rows]`) says so.
-    pub fn scale(&mut self, k: usize, counted: &[bool], norm: &mut RunningMeanStd, scaling: Scaling) {
-        let column: Vec<f32> = self.sample.returns.iter().skip(k).step_by(self.payments).copied().collect();
-        // A batch that is not finite leaves the statistics as they were; the gradient's gate sees to the rest.
-        let _ = norm.update(&column, Some(counted));
+    pub fn scale(&mut self, k: usize, counted: &[bool], norm: &mut RewardNorm) {
+        let mut column: Vec<f64> = self.sample.returns.iter().skip(k).step_by(self.payments).copied().map(f64::from).collect();
+        norm.scale(k, &mut column, counted);
         let paid = self.sample.returns.iter_mut().skip(k).step_by(self.payments);
-        for (x, _) in paid.zip(counted).filter(|(_, counted)| **counted) {
-            *x = norm.scale(f64::from(*x), scaling) as f32;
-        }
+        paid.zip(column).for_each(|(to, from)| *to = from as f32);
     }
 
     /// The discount of what follows row `b`; 0 after a termination.

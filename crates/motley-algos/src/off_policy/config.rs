@@ -2,7 +2,6 @@
 
 use motley_core::config::default_value;
 use motley_core::{ConfigError, Key, Kind, Settings, Share, TeamSpec, settings};
-use motley_data::stats::Scaling;
 use motley_nn::action_critic::Climb;
 use motley_nn::objective::Regression;
 use motley_nn::{Activation, AdamConfig, NetSpec, ValueNorm};
@@ -86,15 +85,6 @@ settings! {
 }
 
 impl OffPolicyConfig {
-    /// How rewards are scaled, where they are.
-    pub fn scaling(&self) -> Option<Scaling> {
-        match self.reward_norm.as_str() {
-            "standard" => Some(Scaling::Standardise),
-            "scale" => Some(Scaling::ScaleOnly),
-            _ => None,
-        }
-    }
-
     /// The error's form.
     pub fn regression(&self) -> Regression {
         if self.value_loss == "huber" { Regression::Huber { delta: self.huber_delta as f32 } } else { Regression::Squared }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use motley_core::{ConfigError, Settings, Stream, TeamSpec};
 use motley_data::rollout::Rollout;
-use motley_data::stats::RunningMeanStd;
 use motley_nn::optim::decayed;
 use motley_nn::target::Pace;
 use motley_nn::{Explore, Pool, UpdateError};
@@ -15,6 +14,7 @@ use super::batch::{Batch, Layout};
 use super::config::OffPolicyConfig;
 use super::memory::{Memory, ReplayConfig, columns};
 use crate::algorithm::{RewardMode, UpdateContext};
+use crate::reward_norm::RewardNorm;
 
 /// Memory, layout and rates of one learner.
 #[derive(Debug)]
@@ -29,8 +29,7 @@ pub struct Ground {
     pub config: OffPolicyConfig,
     /// [`RewardMode::ends_at_death`].
     mortal: bool,
-    /// Statistics of rewards, one for each that a step keeps.
-    norms: Vec<RunningMeanStd>,
+    rewards: RewardNorm,
     pace: Pace,
 }
 
@@ -47,7 +46,7 @@ impl Ground {
             memory: Memory::new(Arc::clone(team), ReplayConfig::read(settings)?, reward, mortal),
             layout,
             mortal,
-            norms: vec![RunningMeanStd::default(); columns(team, reward)],
+            rewards: RewardNorm::new(&config.reward_norm, columns(team, reward)),
             pace: Pace::new(config.target_update),
             config,
         })
@@ -66,10 +65,10 @@ impl Ground {
     pub fn batch(&mut self, pool: &Pool, rng: &Stream) -> Result<Batch, UpdateError> {
         let (replay, sample) = self.memory.sample(rng)?;
         let mut batch = Batch::gather(pool, &self.layout, replay, sample);
-        if let Some(scaling) = self.config.scaling() {
-            for k in 0..self.norms.len() {
+        if self.rewards.is_on() {
+            for k in 0..self.rewards.columns() {
                 let counted: Vec<bool> = (0..batch.rows).map(|b| self.counts(&batch, k, b)).collect();
-                batch.scale(k, &counted, &mut self.norms[k], scaling);
+                batch.scale(k, &counted, &mut self.rewards);
             }
         }
         Ok(batch)
@@ -108,9 +107,7 @@ impl Ground {
     /// Writes memory, statistics and count.
     pub fn save(&self, w: &mut StateWriter) {
         self.memory.save(&mut w.scope("memory"));
-        if self.config.scaling().is_some() {
-            w.put_f64("norms", &self.norms.iter().flat_map(RunningMeanStd::save).collect::<Vec<_>>());
-        }
+        self.rewards.save(w);
         self.pace.save(w);
     }
 
@@ -120,13 +117,7 @@ impl Ground {
     /// Entries that are missing or contradict each other.
     pub fn load(&mut self, r: &StateReader) -> Result<(), CheckpointError> {
         self.memory.load(&r.scope("memory"))?;
-        if self.config.scaling().is_some() {
-            let mut saved = vec![0.0; 3 * self.norms.len()];
-            r.f64s_into("norms", &mut saved)?;
-            for (norm, saved) in self.norms.iter_mut().zip(saved.as_chunks::<3>().0) {
-                *norm = RunningMeanStd::load(*saved).map_err(|e| r.wrong("norms", "running statistics", e))?;
-            }
-        }
+        self.rewards.load(r)?;
         self.pace.load(r)
     }
 }

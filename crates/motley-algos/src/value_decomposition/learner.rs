@@ -7,7 +7,6 @@ use motley_core::{ConfigError, Metrics, Settings, Stream, TeamSpec};
 use motley_data::LoadError;
 use motley_data::episodes::{EpisodeReplay, Note};
 use motley_data::rollout::Rollout;
-use motley_data::stats::{RunningMeanStd, Scaling};
 use motley_nn::optim::decayed;
 use motley_nn::policy::ActingGroup;
 use motley_nn::qtran::ABSENT;
@@ -21,6 +20,7 @@ use super::config::{UtilityConfig, ValueConfig};
 use super::utility::{Input, Reads, Seen, Utility};
 use crate::actors::{GraphConfig, engine};
 use crate::algorithm::{RewardMode, UpdateContext};
+use crate::reward_norm::RewardNorm;
 
 /// Utilities, replay and optimiser.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Learner {
     /// Everything that learns, and its gradient, in one run each for a step.
     params: Vec<f32>,
     grad: Vec<f32>,
-    norms: Vec<RunningMeanStd>,
+    rewards: RewardNorm,
     env_steps: u64,
     pace: Pace,
     /// Gradient steps that the rollout stored last calls for.
@@ -114,7 +114,7 @@ impl Learner {
             adam: Adam::new(learned, AdamConfig::read(settings)?),
             params: Vec::new(),
             grad: Vec::new(),
-            norms: vec![RunningMeanStd::default(); columns],
+            rewards: RewardNorm::new(&config.reward_norm, columns),
             env_steps: 0,
             pace: Pace::new(config.target_update),
             due: 0,
@@ -131,7 +131,7 @@ impl Learner {
 
     /// Reward columns: one of the team's, or one of each agent's own.
     pub fn columns(&self) -> usize {
-        self.norms.len()
+        self.rewards.columns()
     }
 
     /// [`RewardMode::ends_at_death`].
@@ -190,21 +190,14 @@ impl Learner {
             return None;
         }
         let slots = self.replay.sample(self.config.batch_episodes, &mut rng.clone())?;
-        let (mode, sizes) = (self.reward, (self.team.n(), self.team.state_len(), self.norms.len()));
+        let (mode, sizes) = (self.reward, (self.team.n(), self.team.state_len(), self.rewards.columns()));
         let mut batch = EpisodeBatch::gather(pool, &self.replay, slots, sizes, &|rewards, column| mode.of(rewards, column));
-        let scaling = match self.config.reward_norm.as_str() {
-            "standard" => Scaling::Standardise,
-            "scale" => Scaling::ScaleOnly,
-            _ => return Some(batch),
-        };
-        let (n, mortal) = (batch.agents, self.ends_at_death());
-        let alive = batch.before_steps(&batch.alive, n).into_owned();
-        for (c, (norm, column)) in self.norms.iter_mut().zip(&mut batch.rewards).enumerate() {
-            let paid: Vec<bool> = (0..column.len()).map(|s| !mortal || alive[s * n + c]).collect();
-            // A batch that is not finite leaves the statistics as they were; the gradient's gate sees to the rest.
-            let _ = norm.update(column, Some(&paid));
-            for (reward, _) in column.iter_mut().zip(&paid).filter(|(_, paid)| **paid) {
-                *reward = norm.scale(*reward, scaling);
+        if self.rewards.is_on() {
+            let (n, mortal) = (batch.agents, self.ends_at_death());
+            let alive = batch.before_steps(&batch.alive, n).into_owned();
+            for (c, column) in batch.rewards.iter_mut().enumerate() {
+                let paid: Vec<bool> = (0..column.len()).map(|s| !mortal || alive[s * n + c]).collect();
+                self.rewards.scale(c, column, &paid);
             }
         }
         Some(batch)
@@ -312,7 +305,7 @@ impl Learner {
         }
         self.adam.save(&mut w.scope("adam"));
         w.put_u64("counters", &[self.env_steps, self.pace.moves()]);
-        w.put_f64("norms", &self.norms.iter().flat_map(RunningMeanStd::save).collect::<Vec<_>>());
+        self.rewards.save(w);
         w.put_f32("fingerprint", &self.fingerprint);
         let mut w = w.scope("replay");
         w.put_u64("counters", &self.replay.counters());
@@ -335,11 +328,7 @@ impl Learner {
         r.u64s_into("counters", &mut counters)?;
         self.env_steps = counters[0];
         self.pace.set_moves(counters[1]);
-        let mut norms = vec![0.0; 3 * self.norms.len()];
-        r.f64s_into("norms", &mut norms)?;
-        for (norm, saved) in self.norms.iter_mut().zip(norms.as_chunks::<3>().0) {
-            *norm = RunningMeanStd::load(*saved).map_err(|e| r.wrong("norms", "running statistics", e))?;
-        }
+        self.rewards.load(r)?;
         r.f32s_into("fingerprint", &mut self.fingerprint)?;
         let r = r.scope("replay");
         let pieces = r.pieces("episodes")?;

@@ -248,7 +248,6 @@ fn nothing_is_dropped_in_silence() {
         "mystery=1",
         "env_args.difficulty=\"7\"",
         "batch_size=20",
-        "standardise_rewards=true",
         "obs_individual_obs=true",
     ];
     assert_eq!(left.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected.into());
@@ -272,8 +271,9 @@ fn epymarl_s_policy_gradients_are_its_presets() {
     let gradient = json!({ "action_selector": "soft_policies", "mask_before_softmax": true, "runner": "parallel", "buffer_size": 10,
         "batch_size_run": 10, "batch_size": 10, "target_update_interval_or_tau": 0.01, "agent_output_type": "pi_logits",
         "use_rnn": true, "q_nstep": 5, "test_greedy": false });
-    let ppo = json!({ "learner": "ppo_learner", "epochs": 4, "eps_clip": 0.2, "lr": 0.0003, "entropy_coef": 0.001 });
-    let a2c = |entropy: f64| json!({ "learner": "actor_critic_learner", "lr": 0.0005, "entropy_coef": entropy });
+    let ppo = json!({ "learner": "ppo_learner", "epochs": 4, "eps_clip": 0.2, "lr": 0.0003, "entropy_coef": 0.001,
+        "standardise_rewards": true });
+    let a2c = |entropy: f64| json!({ "learner": "actor_critic_learner", "lr": 0.0005, "entropy_coef": entropy, "standardise_rewards": true });
     let coma = json!({ "learner": "coma_learner", "lr": 0.0003, "entropy_coef": 0.001, "q_nstep": 10, "hidden_dim": 64,
         "target_update_interval_or_tau": 200, "standardise_returns": true, "critic_q_fn": "coma", "critic_baseline_fn": "coma",
         "critic_train_mode": "seq", "critic_train_reps": 1 });
@@ -303,6 +303,7 @@ fn epymarl_s_policy_gradients_are_its_presets() {
         ("algo.critic_lr", "0.0003"),
         ("algo.critic_epochs", "4"),
         ("algo.n_step", "5"),
+        ("algo.reward_norm", "standard"),
         ("algo.normalize_advantages", "false"),
         ("net.critic_hidden_sizes", "[128, 128]"),
         ("net.chunk_length", "25"),
@@ -408,9 +409,10 @@ fn stored(members: &[(&str, &[u8])]) -> Vec<u8> {
         let sizes = [(data.len() as u32).to_le_bytes(), (data.len() as u32).to_le_bytes()].concat();
         let names = [&(name.len() as u16).to_le_bytes()[..], &[0, 0]].concat();
         let at = (file.len() as u32).to_le_bytes();
-        // Version, flags, method, time, date, checksum: all 0.
-        file.extend([&b"PK\x03\x04"[..], &[0; 14], &sizes, &names, name.as_bytes(), data].concat());
-        directory.extend([&b"PK\x01\x02"[..], &[0; 16], &sizes, &names, &[0; 10], &at, name.as_bytes()].concat());
+        let sum = crc32fast::hash(data).to_le_bytes();
+        // Version, flags, method, time, date: all 0.
+        file.extend([&b"PK\x03\x04"[..], &[0; 10], &sum, &sizes, &names, name.as_bytes(), data].concat());
+        directory.extend([&b"PK\x01\x02"[..], &[0; 12], &sum, &sizes, &names, &[0; 10], &at, name.as_bytes()].concat());
     }
     let count = (members.len() as u16).to_le_bytes();
     let (length, from) = ((directory.len() as u32).to_le_bytes(), (file.len() as u32).to_le_bytes());
