@@ -493,14 +493,19 @@ def load(module):
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        name = error.name or module
-        own = module == name or module.startswith(name + ".")
-        where = f" (asked for by {module})" if not own else ""
-        raise Missing(
-            f"the Python module \"{name}\"{where}",
-            f"install it for {sys.executable} ({sys.executable} -m pip install ...), start Motley in the folder that holds it, "
-            "or name another interpreter with MOTLEY_PYTHON",
-        ) from error
+        raise absent(error, module) from error
+
+
+def absent(error, asked):
+    """What is missing where `asked` was imported or made, with its mend."""
+    name = error.name or asked
+    own = asked == name or asked.startswith(name + ".")
+    where = f" (asked for by {asked})" if not own else ""
+    return Missing(
+        f"the Python module \"{name}\"{where}",
+        f"install it for {sys.executable} ({sys.executable} -m pip install ...), start Motley in the folder that holds it, "
+        "or name another interpreter with MOTLEY_PYTHON",
+    )
 
 
 def adapt(env):
@@ -532,7 +537,10 @@ def make_python(target, kwargs):
         found = getattr(found, part)
     if not callable(found):
         raise Invalid(f"{target} is {type(found).__name__}, which cannot be called: name a function that returns an environment, or its class")
-    return adapt(found(**kwargs))
+    try:
+        return adapt(found(**kwargs))
+    except ModuleNotFoundError as error:
+        raise absent(error, target) from error
 
 
 def make_gym(target, kwargs):
@@ -544,6 +552,8 @@ def make_gym(target, kwargs):
         raise Invalid(f"gym/{target}: {error}") from error
     except gym.error.DependencyNotInstalled as error:
         raise Missing(f"a part of gym/{target}", str(error)) from error
+    except ModuleNotFoundError as error:
+        raise absent(error, f"gym/{target}") from error
 
 
 PLAYERS = {

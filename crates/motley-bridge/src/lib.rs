@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(unix)]
 pub use env::ForeignEnv;
 pub use family::{ForeignTask, families};
-pub use spec::{ADAPTERS, SpecError, team};
+pub use spec::{ADAPTERS, DescriptionError, team};
 pub use told::{refused, told};
 
 /// The interpreter: `MOTLEY_PYTHON`, else that of the active virtual environment, else `python3` on the path.

@@ -1,7 +1,6 @@
 //! What an adapter says of its team, as a [`TeamSpec`].
 
-use motley_core::spec::check_names;
-use motley_core::{ActionSpace, AgentSpec, ObsSpace, RewardKind, StateSpace, TeamSpec};
+use motley_core::{ActionSpace, AgentSpec, ObsSpace, RewardKind, SpecError, StateSpace, TeamSpec};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -10,12 +9,15 @@ use thiserror::Error;
 pub const ADAPTERS: &str = concat!(include_str!("../python/adapters.py"), "\n\n", include_str!("../python/gym.py"));
 
 /// A description that makes no team.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the environment's description cannot be used: {0}")]
-pub struct SpecError(String);
-
-/// More numbers than any frame has: a description beyond it is not believed.
-const MOST: usize = 1 << 28;
+#[derive(Debug, Error)]
+pub enum DescriptionError {
+    /// It is not one.
+    #[error("the environment's description cannot be read: {0}")]
+    Unread(#[from] serde_json::Error),
+    /// It is no team's.
+    #[error("the environment's description cannot be used: {0}")]
+    Unfit(#[from] SpecError),
+}
 
 #[derive(Deserialize)]
 struct Described {
@@ -51,13 +53,9 @@ enum Action {
 ///
 /// # Errors
 /// Text that is not such a description, or sizes that no team has.
-pub fn team(task: &str, json: &[u8]) -> Result<TeamSpec, SpecError> {
-    let said: Described = serde_json::from_slice(json).map_err(|e| SpecError(e.to_string()))?;
-    let too_large = |what: &str| SpecError(format!("{what} is larger than {MOST} numbers"));
-    let mut agents = Vec::with_capacity(said.agents.len());
-    for agent in said.agents {
-        let size = agent.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= MOST);
-        size.ok_or_else(|| too_large(&format!("the observation of \"{}\"", agent.name)))?;
+pub fn team(task: &str, json: &[u8]) -> Result<TeamSpec, DescriptionError> {
+    let said: Described = serde_json::from_slice(json)?;
+    let agents = said.agents.into_iter().map(|agent| {
         let obs = ObsSpace {
             shape: agent.shape,
             low: agent.low.unwrap_or(f32::NEG_INFINITY),
@@ -68,24 +66,16 @@ pub fn team(task: &str, json: &[u8]) -> Result<TeamSpec, SpecError> {
             Action::Multi(n) => ActionSpace::MultiDiscrete(n),
             Action::Box { low, high } => ActionSpace::Box { low, high },
         };
-        let choices = action.choices().iter().try_fold(0usize, |sum, n| sum.checked_add(*n)).filter(|n| *n <= MOST);
-        choices.ok_or_else(|| too_large(&format!("the action mask of \"{}\"", agent.name)))?;
-        let mut spec = AgentSpec::new(agent.name, agent.kind, obs, action);
-        spec.noop = agent.noop;
-        spec.check().map_err(SpecError)?;
-        agents.push(spec);
-    }
-    if agents.is_empty() {
-        return Err(SpecError("it has no agents".into()));
-    }
-    check_names(&agents).map_err(SpecError)?;
-    let mut team = TeamSpec::new(task, agents);
+        AgentSpec { noop: agent.noop, ..AgentSpec::new(agent.name, agent.kind, obs, action) }
+    });
+    let mut team = TeamSpec::try_new(task, agents.collect())?;
     // A state of no numbers is none.
     if let Some(size) = said.state.filter(|size| *size > 0) {
-        team.state = StateSpace::Ep(Some(size).filter(|n| *n <= MOST).ok_or_else(|| too_large("the state"))?);
+        team.state = StateSpace::Ep(size);
     }
     team.reward = if said.common { RewardKind::Common } else { RewardKind::Own };
     (team.masks, team.deaths, team.winning, team.step_limit) = (said.masks, said.deaths, said.winning, said.step_limit);
+    team.check()?;
     Ok(team)
 }
 
@@ -143,6 +133,8 @@ mod tests {
         };
         refused(&agent(r#""shape": [2], "action": {"discrete": 0}"#), "agent \"a\": it has a choice among no actions");
         refused(&agent(r#""shape": [2], "action": {"box": {"low": [1, 0], "high": [0, 1]}}"#), "the lower one first");
+        refused(&agent(r#""shape": [2], "action": {"box": {"low": [], "high": []}}"#), "agent \"a\": it has nothing to do");
+        refused(&agent(r#""shape": [2], "action": {"multi": []}"#), "agent \"a\": it has nothing to do");
         let one = r#"{"name": "a b", "kind": "a", "shape": [1], "low": 0, "high": 1, "action": {"discrete": 2}, "noop": null}"#;
         let twins = format!(
             r#"{{"agents": [{one}, {one}], "state": null, "common": false, "masks": false, "deaths": false, "winning": false, "step_limit": null}}"#

@@ -1,7 +1,9 @@
 //! The door between environment and memory: what an environment wrote is checked before anything learns from it.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, Once, PoisonError};
 
 use crate::{Actions, Env, EnvError, Frame, Status, TeamSpec};
 
@@ -31,6 +33,27 @@ pub fn step(
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// From now on the words, place and backtrace of the latest panic of this process are kept for [`last_panic`], beside what is told of
+/// it anyway. For programs: a library changes nobody's hooks.
+pub fn keep_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let text = format!("{panic}\n{}", Backtrace::force_capture());
+            *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+            told(panic);
+        }));
+    });
+}
+
+/// The latest panic, where [`keep_panics`] was called before it.
+pub fn last_panic() -> Option<String> {
+    LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Checks one frame: finite observations, state and rewards, a dead agent that stays dead, a live agent with something to do.

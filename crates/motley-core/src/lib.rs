@@ -23,6 +23,6 @@ pub use metrics::Metrics;
 pub use phase::Phase;
 pub use rng::{Purpose, Stream, StreamState};
 pub use scene::{Color, Photo, Scene, Shape};
-pub use spec::{ActionMeaning, ActionSpace, AgentSpec, ObsSpace, RewardKind, Share, StateSpace, TeamSpec};
+pub use spec::{ActionMeaning, ActionSpace, AgentSpec, ObsSpace, RewardKind, Share, SpecError, StateSpace, TeamSpec};
 pub use task::{Task, TaskFamily, TaskOptions};
 pub use unified::{Lift, UnifiedSpace};

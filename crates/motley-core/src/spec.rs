@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// An agent's observation: a flat vector, or an image of shape `[height, width, channels]` laid out row by row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -183,12 +184,13 @@ impl AgentSpec {
         }
     }
 
-    /// Refuses what no task says of an agent: a choice among nothing, bounds the wrong way round, places outside of its spaces.
+    /// Refuses what no task says of an agent: nothing to do, a choice among nothing, bounds the wrong way round, places outside of its
+    /// spaces.
     ///
     /// # Errors
-    /// What is wrong, by the name of the agent.
-    pub fn check(&self) -> Result<(), String> {
-        let wrong = |what: &str| Err(format!("agent \"{}\": {what}", self.name));
+    /// [`SpecError::Agent`].
+    pub fn check(&self) -> Result<(), SpecError> {
+        let wrong = |what: &'static str| Err(SpecError::Agent { name: self.name.clone(), what });
         let size = product(&self.obs.shape).unwrap_or(usize::MAX);
         let outside = |place: &Option<Range<usize>>| place.as_ref().is_some_and(|r| r.start > r.end || r.end > size);
         let choices = self.action.choices();
@@ -198,6 +200,7 @@ impl AgentSpec {
             {
                 wrong("its box needs a lower and an upper bound in every dimension, finite and the lower one first")
             }
+            _ if self.action.width() == 0 => wrong("it has nothing to do: its action space is empty"),
             _ if choices.contains(&0) => wrong("it has a choice among no actions"),
             _ if self.noop.is_some_and(|noop| choices.iter().any(|n| noop >= *n)) => {
                 wrong("the action that stands for none is not one of its own")
@@ -208,6 +211,28 @@ impl AgentSpec {
             _ => Ok(()),
         }
     }
+}
+
+/// What makes a description no team's.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// A team of nobody.
+    #[error("the team has no agents, one at least is needed")]
+    NoAgents,
+    /// Two agents of one name: whoever speaks of an agent, in settings or in files, means one.
+    #[error("two agents are called \"{0}\": each needs a name of its own")]
+    Twice(String),
+    /// An agent that there cannot be.
+    #[error("agent \"{name}\": {what}")]
+    Agent {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// More numbers than any frame has: a description beyond it is not believed.
+    #[error("the team's {0} have more than {MOST} entries")]
+    TooLarge(&'static str),
 }
 
 /// The state that a centralised critic sees.
@@ -312,41 +337,35 @@ struct Written {
 }
 
 impl TryFrom<Written> for TeamSpec {
-    type Error = String;
+    type Error = SpecError;
 
-    fn try_from(written: Written) -> Result<Self, String> {
+    fn try_from(written: Written) -> Result<Self, SpecError> {
         let Written { task, version, agents, state, reward, masks, deaths, step_limit, winning } = written;
-        if agents.is_empty() {
-            return Err("the team has no agents, one at least is needed".into());
-        }
-        agents.iter().try_for_each(AgentSpec::check)?;
-        check_names(&agents)?;
-        let sums = [
-            ("observations", counted(agents.iter().map(|a| product(&a.obs.shape)))),
-            ("actions", counted(agents.iter().map(|a| Some(a.action.width())))),
-            ("availability masks", counted(agents.iter().flat_map(|a| a.action.choices()).map(|n| Some(*n)))),
-            ("states", counted([state.row().checked_mul(state.rows(agents.len()))].into_iter())),
-        ];
-        match sums.into_iter().find(|(_, sum)| sum.is_none()) {
-            Some((what, _)) => Err(format!("the team's {what} have more than {MOST} entries")),
-            None => Ok(Self { version, state, reward, masks, deaths, step_limit, winning, ..Self::new(task, agents) }),
-        }
+        let team = Self { version, state, reward, masks, deaths, step_limit, winning, ..Self::try_new(task, agents)? };
+        team.check()?;
+        Ok(team)
     }
 }
 
-/// Refuses two agents of one name: whoever speaks of an agent, in settings or in files, means one.
-///
-/// # Errors
-/// The name.
-pub fn check_names(agents: &[AgentSpec]) -> Result<(), String> {
+/// Refuses agents that make no team.
+fn check_agents(agents: &[AgentSpec]) -> Result<(), SpecError> {
+    if agents.is_empty() {
+        return Err(SpecError::NoAgents);
+    }
+    agents.iter().try_for_each(AgentSpec::check)?;
     let mut seen = BTreeSet::new();
-    match agents.iter().find(|agent| !seen.insert(agent.name.as_str())) {
-        Some(twice) => Err(format!("two agents are called \"{}\": each needs a name of its own", twice.name)),
-        None => Ok(()),
+    if let Some(twice) = agents.iter().find(|agent| !seen.insert(agent.name.as_str())) {
+        return Err(SpecError::Twice(twice.name.clone()));
     }
+    let sums = [
+        ("observations", counted(agents.iter().map(|a| product(&a.obs.shape)))),
+        ("actions", counted(agents.iter().map(|a| Some(a.action.width())))),
+        ("availability masks", counted(agents.iter().flat_map(|a| a.action.choices()).map(|n| Some(*n)))),
+    ];
+    sums.into_iter().find(|(_, sum)| sum.is_none()).map_or(Ok(()), |(what, _)| Err(SpecError::TooLarge(what)))
 }
 
-/// The most entries of a team's observations, actions, masks or state in a file.
+/// The most entries of a team's observations, actions, masks or state.
 const MOST: usize = 1 << 28;
 
 /// The entries of a shape, where they can be counted.
@@ -388,6 +407,25 @@ impl TeamSpec {
         }
     }
 
+    /// As [`TeamSpec::new`], of agents that somebody else described.
+    ///
+    /// # Errors
+    /// [`SpecError`], where they make no team.
+    pub fn try_new(task: impl Into<String>, agents: Vec<AgentSpec>) -> Result<Self, SpecError> {
+        check_agents(&agents)?;
+        Ok(Self::new(task, agents))
+    }
+
+    /// Refuses what [`TeamSpec::try_new`] refuses, and a state that no frame can hold.
+    ///
+    /// # Errors
+    /// [`SpecError`].
+    pub fn check(&self) -> Result<(), SpecError> {
+        check_agents(&self.agents)?;
+        let state = self.state.row().checked_mul(self.state.rows(self.n()));
+        counted(std::iter::once(state)).map(drop).ok_or(SpecError::TooLarge("states"))
+    }
+
     /// The number of agents.
     pub fn n(&self) -> usize {
         self.agents.len()
@@ -426,6 +464,15 @@ impl TeamSpec {
     /// Where agent `i`'s availability mask lies.
     pub fn mask_range(&self, i: usize) -> Range<usize> {
         self.mask_at[i]..self.mask_at[i + 1]
+    }
+
+    /// Whether raw actions of the team, `[action_len]`, are choices that there are. Boxes take any number.
+    pub fn choices_exist(&self, actions: &[f32]) -> bool {
+        let exist = |(i, agent): (usize, &AgentSpec)| {
+            let own = actions[self.action_range(i)].iter().zip(agent.action.choices());
+            own.into_iter().all(|(a, n)| a.fract() == 0.0 && (0.0..*n as f32).contains(a))
+        };
+        self.agents.iter().enumerate().all(exist)
     }
 
     /// The team's reward of one step: the common one once, or the sum of the agents' own.

@@ -74,7 +74,7 @@ fn rollouts(team: &Arc<TeamSpec>, envs: &[Vec<Story>], steps: usize, count: usiz
                 lane.first[t] = first;
                 if t < steps {
                     (lane.status[t], lane.valid[t]) = (status, valid);
-                    lane.actions[2 * t..2 * t + 2].copy_from_slice(&[id as f32, id as f32 + 0.5]);
+                    lane.actions[2 * t..2 * t + 2].copy_from_slice(&[(id % 3) as f32, (id % 2) as f32]);
                     lane.rewards[2 * t..2 * t + 2].copy_from_slice(&[id as f64 * 0.1, id as f64 * 0.2]);
                     lane.log_probs[2 * t..2 * t + 2].copy_from_slice(&[-(id as f32), 1.0 - id as f32]);
                     if status.done() {
@@ -142,7 +142,7 @@ fn check(replay: &EpisodeReplay, slot: usize, frames: &[usize], terminated: bool
         let noted = if t + 1 == frames.len() { frames[t - 1] } else { id };
         assert_eq!(replay.notes(slot, t), [noted as f32 + 0.25]);
         if t + 1 < frames.len() {
-            assert_eq!((replay.action(slot, t, 0), replay.action(slot, t, 1)), (&[id as f32][..], &[id as f32 + 0.5][..]));
+            assert_eq!((replay.action(slot, t, 0), replay.action(slot, t, 1)), (&[(id % 3) as f32][..], &[(id % 2) as f32][..]));
             assert_eq!(replay.rewards(slot, t), [id as f64 * 0.1, id as f64 * 0.2]);
             assert_eq!((replay.log_prob(slot, t, 0), replay.log_prob(slot, t, 1)), (-(id as f32), 1.0 - id as f32));
         }
@@ -150,7 +150,7 @@ fn check(replay: &EpisodeReplay, slot: usize, frames: &[usize], terminated: bool
 }
 
 fn extend(replay: &mut EpisodeReplay, roll: &Rollout) {
-    replay.extend(roll, &mut |e, t, into| into[0] = roll.lanes[e].actions[2 * t] + 0.25);
+    replay.extend(roll, &mut |e, t, into| into[0] = 0.25 - roll.lanes[e].log_probs[2 * t]);
 }
 
 /// Everything that a replay holds.
@@ -309,7 +309,14 @@ fn what_another_replay_saved_is_refused() {
     running.running.push(0);
     let try_load = |saved: &Saved| load(&mut EpisodeReplay::new(team(), shape), saved);
     assert!(try_load(&good).is_ok());
-    for (bad, word) in [(short, "piece 0"), (more, "2 pieces"), (longer, "piece 0"), (running, "unfinished")] {
+    // The first 0 of an action becomes 0.5: floats of a piece come before its flags, the actions before the log-probabilities.
+    let mut half = good.clone();
+    let (steps, team) = (3, team());
+    let flags = (steps + 1) * (team.mask_len() + team.n());
+    let behind = flags + 4 * steps * (team.n() + team.action_len());
+    let end = half.pieces[0].len();
+    half.pieces[0][end - behind..][..4].copy_from_slice(&0.5_f32.to_le_bytes());
+    for (bad, word) in [(short, "piece 0"), (more, "2 pieces"), (longer, "piece 0"), (running, "unfinished"), (half, "actions")] {
         assert!(try_load(&bad).unwrap_err().to_string().contains(word), "{word}");
     }
 }

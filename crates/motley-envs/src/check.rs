@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use motley_core::guard::{check_frame, out_of_bounds, panic_text};
-use motley_core::spec::check_names;
 use motley_core::{
     ActionMeaning, ActionSpace, Actions, ConfigError, Env, EnvError, FrameBuf, Purpose, Shape, Status, Stream, TeamSpec,
 };
@@ -231,22 +230,17 @@ impl Trial<'_> {
 
     fn sane_spec(&self) -> Verdict {
         let spec = self.copy()?.spec;
-        ensure(spec.n() > 0, || "the team has no agents".into())?;
+        spec.check().map_err(|wrong| wrong.to_string())?;
         ensure(spec.state.row() > 0, || "the state is empty".into())?;
-        check_names(&spec.agents)?;
         for agent in &spec.agents {
             let name = &agent.name;
-            agent.check()?;
             ensure(agent.obs.size() > 0, || format!("agent \"{name}\" observes nothing"))?;
             ensure(agent.obs.low <= agent.obs.high, || format!("agent \"{name}\": its observation bounds are reversed"))?;
             let actions = agent.action.mask_len();
-            let usable = match &agent.action {
-                ActionSpace::Box { low, high } => {
-                    !low.is_empty() && low.len() == high.len() && low.iter().zip(high).all(|(l, h)| l < h)
-                }
-                discrete => !discrete.choices().is_empty() && discrete.choices().iter().all(|&n| n > 0),
-            };
-            ensure(usable, || format!("agent \"{name}\": {} leaves nothing to choose", agent.action.describe()))?;
+            if let ActionSpace::Box { low, high } = &agent.action {
+                let open = low.iter().zip(high).all(|(l, h)| l < h);
+                ensure(open, || format!("agent \"{name}\": {} leaves nothing to choose", agent.action.describe()))?;
+            }
             ensure(agent.meaning.is_empty() || agent.meaning.len() == actions, || {
                 format!("agent \"{name}\": {} meanings for {actions} actions", agent.meaning.len())
             })?;

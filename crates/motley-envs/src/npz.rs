@@ -170,6 +170,7 @@ mod tests {
             let stored = if *packed { miniz_oxide::deflate::compress_to_vec(data, 6) } else { data.clone() };
             let mut head = [0_u8; 26];
             head[4] = if *packed { 8 } else { 0 };
+            head[10..14].copy_from_slice(&crc32fast::hash(data).to_le_bytes());
             head[14..18].copy_from_slice(&(stored.len() as u32).to_le_bytes());
             head[18..22].copy_from_slice(&(data.len() as u32).to_le_bytes());
             head[22] = name.len() as u8;
@@ -220,6 +221,10 @@ mod tests {
             bad.drain(cut - 1..cut);
             let _ = members(&bad); // an error or an array, never a panic
         }
+        let mut flipped = zip(&[("a.npy", array("<f8", "(2, 2)", &[0; 32]), false)]);
+        let last = flipped.windows(4).position(|w| w == [0x50, 0x4b, 1, 2]).unwrap() - 1;
+        flipped[last] ^= 1;
+        assert!(members(&flipped).unwrap_err().contains("a.npy: damaged"));
         let short = zip(&[("a.npy", array("<f8", "(3, 2)", &[0; 32]), false)]);
         assert!(members(&short).unwrap_err().contains("a.npy: the file ends too early"));
         let odd = zip(&[("a.npy", array("<c16", "(2,)", &[0; 32]), false)]);

@@ -17,7 +17,7 @@ pub(crate) fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8], Str
 /// The members of a zip file by name, unpacked, `most` bytes of them together; the directory at its end says where they are.
 ///
 /// # Errors
-/// Bytes that are no zip file, a damaged directory, a method of packing other than none and deflate, more than `most` bytes unpacked.
+/// Bytes that are no zip file, a damaged directory or member, a method of packing other than none and deflate, more than `most` bytes unpacked.
 pub fn unzip(bytes: &[u8], most: usize) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let end = bytes.windows(4).rposition(|w| w == [0x50, 0x4b, 5, 6]).ok_or("this is no zip file (no directory at its end)")?;
     let (count, mut at) = (number::<2>(bytes, end + 10)?, number::<4>(bytes, end + 16)?);
@@ -42,7 +42,10 @@ pub fn unzip(bytes: &[u8], most: usize) -> Result<BTreeMap<String, Vec<u8>>, Str
                 .map_err(|e| format!("{key}: cannot be unpacked ({e})"))?,
             other => return Err(format!("{key}: packed by method {other}, expected 0 or 8")),
         };
-        left = left.checked_sub(unpacked.len()).ok_or_else(too_large)?;
+        if unpacked.len() != full || crc32fast::hash(&unpacked) as usize != number::<4>(bytes, at + 16)? {
+            return Err(format!("{key}: damaged, its checksum is another"));
+        }
+        left = left.checked_sub(full).ok_or_else(too_large)?;
         members.insert(key, unpacked);
         at += 46 + name + extra + comment;
     }

@@ -145,6 +145,10 @@ impl EpisodeReplay {
         for (e, r) in self.running.iter().enumerate() {
             self.waiting.read(e, r.size(), w, &mut rest);
         }
+        let mut actions = [&self.ring, &self.waiting].into_iter().flat_map(|store| store.actions.chunks_exact(w.action.max(1)));
+        if !actions.all(|actions| self.team.choices_exist(actions)) {
+            return Err(LoadError::Unfit("it has actions that its team does not have".to_owned()));
+        }
         Ok(())
     }
 

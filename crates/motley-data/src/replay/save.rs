@@ -105,6 +105,10 @@ impl Replay {
             let (words, _) = floats.as_chunks::<4>();
             let into = &mut self.floats[first * self.record..last * self.record];
             into.iter_mut().zip(words).for_each(|(to, word)| *to = f32::from_le_bytes(*word));
+            let actions = self.action_at..self.reward_at;
+            if !into.chunks_exact(self.record).all(|record| self.team.choices_exist(&record[actions.clone()])) {
+                return Err(format!("piece {k} has actions that its team does not have"));
+            }
             self.flags[first * self.marks..last * self.marks].copy_from_slice(flags);
         }
         Ok(())

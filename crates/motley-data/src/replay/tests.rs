@@ -261,6 +261,11 @@ fn damaged_memories_are_refused() {
     kinds.pieces[0].iter_mut().for_each(|f| *f = 9);
     more.pieces.push(Vec::new());
     assert!(anew(&short).is_err() && anew(&kinds).is_err() && anew(&more).is_err());
+    // The third action is a choice among three.
+    let mut odd = good.clone();
+    let at = 4 * (memory.action_at + 2);
+    odd.pieces[0][at..at + 4].copy_from_slice(&3.0_f32.to_le_bytes());
+    assert!(anew(&odd).unwrap_err().to_string().contains("actions"));
     assert!(load(&mut Replay::new(team(), 3, 30, 2), &good).is_err());
 }
 
