@@ -296,6 +296,19 @@ def test_a_policy_acts_alone_and_in_batches(trained):
     assert len({tuple(a.values()) for a in map(dict, again)}) > 1, "drawn actions differ"
 
 
+def test_any_checkpoint_acts(trained):
+    run, _ = trained
+    best, latest = motley.load(run), motley.load(run, checkpoint="latest")
+    assert best.env_steps <= latest.env_steps == 2000 == motley.load(run, checkpoint=2000).env_steps
+    obs, _ = motley.make("mpe/simple_spread_v3").reset(seed=0)
+    assert set(latest.act(obs)[0]) == set(best.act(obs)[0])
+    assert copy.deepcopy(latest).act(obs)[0] == latest.act(obs)[0]
+    with pytest.raises(motley.ConfigError, match="no checkpoint after 3 env steps"):
+        motley.load(run, checkpoint=3)
+    with pytest.raises(motley.ConfigError, match="expected best, latest"):
+        motley.load(run, checkpoint="newest")
+
+
 def test_threads_may_share_a_policy(trained):
     from concurrent.futures import ThreadPoolExecutor
 

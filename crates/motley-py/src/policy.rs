@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use motley_core::{Purpose, Stream};
 use motley_nn::{ActScratch, Decision, Mode, ObsBatch, Policy as _, TeamPolicy};
-use motley_run::{RealDisk, RunView, is_bundle, neither, read_bundle};
-use motley_train::bundle::{PolicyInfo, from_bundle};
+use motley_train::Registry;
+use motley_train::bundle::PolicyInfo;
 use motley_train::evaluate::EvalError;
 use pyo3::prelude::*;
 
 use crate::array::Array;
-use crate::{ConfigError, failed};
+use crate::{ConfigError, MissingError, failed, share_path};
 
 /// A policy bundle, or the one of a run's best evaluation.
 #[pyclass(frozen)]
@@ -34,22 +34,17 @@ pub(crate) struct Room {
 
 #[pymethods]
 impl Policy {
-    /// Reads a run folder or a bundle.
+    /// Reads a run folder (`checkpoint` is `best`, `latest` or env steps) or a bundle.
     #[new]
-    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        py.detach(|| {
-            let mut dir = path.clone();
-            if !is_bundle(&path) {
-                let view = RunView::open(&path).map_err(|_| ConfigError::new_err(neither(&path)))?;
-                dir = view.policy_dir();
-                if !is_bundle(&dir) {
-                    return Err(failed(format!("{} has no policy yet: the first evaluation writes it", path.display())));
-                }
-            }
-            let bundle = read_bundle(&RealDisk, &dir).map_err(failed)?;
-            let (info, policy) = from_bundle(&bundle).map_err(|e| failed(format!("{}: {e}", dir.display())))?;
-            Ok(Self { policy, info })
-        })
+    fn new(py: Python<'_>, path: PathBuf, checkpoint: &str, trust: bool) -> PyResult<Self> {
+        share_path(py)?;
+        let read = py.detach(|| motley::policy(&Registry::builtin(), &path, checkpoint, trust));
+        let (info, policy) = read.map_err(|(code, text)| match code {
+            2 => ConfigError::new_err(text),
+            3 => MissingError::new_err(text),
+            _ => failed(text),
+        })?;
+        Ok(Self { policy, info })
     }
 
     /// The team as JSON.

@@ -259,6 +259,15 @@ impl RunFolder {
         write_atomic(&RealDisk, &path, text.as_bytes()).map_err(RunError::io("write", &path))
     }
 
+    /// Writes `crash.json`, at once or not at all: what is known where an error ended the run.
+    ///
+    /// # Errors
+    /// [`RunError::Io`].
+    pub fn write_crash(&self, crash: &Value) -> Result<(), RunError> {
+        let path = self.root.join("crash.json");
+        write_atomic(&RealDisk, &path, format!("{crash:#}\n").as_bytes()).map_err(RunError::io("write", &path))
+    }
+
     /// Writes `config.toml`, at once or not at all. Values whose keys speak of a token, a secret or a password are masked.
     ///
     /// # Errors

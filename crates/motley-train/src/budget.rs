@@ -111,6 +111,16 @@ pub(crate) fn stretched(settings: &Settings, run: &RunConfig, config: &toml::Tab
     })
 }
 
+/// The threads asked for, or (0) as many as this process may use: one a core, and no more than `OMP_NUM_THREADS`, which schedulers
+/// and Ray set to what a process was given.
+pub fn threads(asked: usize) -> usize {
+    let given = || std::env::var("OMP_NUM_THREADS").ok()?.trim().parse().ok().filter(|n| *n > 0);
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(given().unwrap_or(usize::MAX)),
+        n => n,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

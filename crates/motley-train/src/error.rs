@@ -1,6 +1,9 @@
 //! Why training ends before its budget.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use motley_core::ConfigError;
+use motley_core::guard::panic_text;
 use motley_kernels::PoolError;
 use motley_nn::UpdateError;
 use motley_run::{CheckpointError, RunError};
@@ -45,7 +48,17 @@ pub enum TrainError {
     /// The bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// A fault of the program inside an update.
-    #[error("the update panicked: {0}; this is a fault of the algorithm, the last checkpoint stands")]
-    Panicked(String),
+    /// A fault of the program while actions are chosen (environments that panic are replaced) or in an update.
+    #[error("{what} panicked: {text}; this is a fault of the algorithm, the last checkpoint stands")]
+    Panicked {
+        /// Where.
+        what: &'static str,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// What `work` gives, or that it panicked.
+pub(crate) fn guarded<T>(what: &'static str, work: impl FnOnce() -> T) -> Result<T, TrainError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| TrainError::Panicked { what, text: panic_text(panic.as_ref()) })
 }

@@ -390,7 +390,7 @@ fn may_change(key: &str, retune: bool) -> bool {
 
 /// Every setting that a resumed run must keep, as checkpoints record them: without secrets, which cannot be compared.
 pub fn kept(settings: &Settings) -> Map<String, serde_json::Value> {
-    let kept = settings.iter().filter(|(key, ..)| !is_free(&key.name) && !is_secret(&key.name));
+    let kept = settings.iter().filter(|(key, value, _)| !is_free(&key.name) && !is_secret(&key.name, value));
     kept.map(|(key, value, _)| (key.name.clone(), json!(masked(&key.name, value)))).collect()
 }
 
@@ -439,7 +439,7 @@ pub fn differences(settings: &Settings, config: &toml::Table) -> Vec<Difference>
     let unknown = |key: &Key| written(config, &key.name).or_else(|| written(config, key.former?)).is_none();
     let asked = |origin: &Origin| !matches!(origin, Origin::Default | Origin::Task(_) | Origin::Preset(_));
     let absent = settings.iter().filter(|(key, value, origin)| {
-        asked(origin) && **value != key.default && !is_free(&key.name) && !is_secret(&key.name) && unknown(key)
+        asked(origin) && **value != key.default && !is_free(&key.name) && !is_secret(&key.name, value) && unknown(key)
     });
     all.extend(absent.map(|(key, value, _)| Difference {
         name: key.name.clone(),
@@ -468,40 +468,6 @@ pub fn check_kept(settings: &Settings, recorded: &Map<String, serde_json::Value>
     )))
 }
 
-/// The plan of an existing run, from its written configuration and the changes that a resume allows: [`Request::resume`] without an
-/// environment and without consent.
-///
-/// # Errors
-/// A change of anything but `total_steps`, `threads`, `eval.*`, `log.*`; a configuration that this version cannot read; a task that runs
-/// code of its name's choosing.
-pub fn resume_plan(
-    registry: &Registry,
-    algo: &str,
-    task: &str,
-    config: &toml::Table,
-    overrides: &[String],
-) -> Result<Plan, ConfigError> {
-    again(algo, task, overrides).resume(registry, config, false)
-}
-
-/// As [`resume_plan`]; settings of the algorithm (`algo.*`) may change too.
-///
-/// # Errors
-/// As [`resume_plan`].
-pub fn retune_plan(
-    registry: &Registry,
-    algo: &str,
-    task: &str,
-    config: &toml::Table,
-    overrides: &[String],
-) -> Result<Plan, ConfigError> {
-    again(algo, task, overrides).resume(registry, config, true)
-}
-
-fn again(algo: &str, task: &str, overrides: &[String]) -> Request {
-    Request { algo: algo.into(), task: task.into(), overrides: overrides.to_vec(), ..Request::default() }
-}
-
 /// A plan for this machine, which must have room for it.
 fn here((plan, no_room): (Plan, Option<ConfigError>)) -> Result<Plan, ConfigError> {
     no_room.map_or(Ok(plan), Err)
@@ -515,10 +481,7 @@ fn finish(
 ) -> Result<(Plan, Option<ConfigError>), ConfigError> {
     let options = settings.section("task");
     let team = Arc::clone(task.make(&options)?.spec());
-    team.agents
-        .iter()
-        .try_for_each(|agent| agent.check())
-        .map_err(|wrong| ConfigError::Invalid(format!("{}: {wrong}", team.task)))?;
+    team.check().map_err(|wrong| ConfigError::Invalid(format!("{}: {wrong}", team.task)))?;
     let word: String = settings.get("task.reward")?;
     let reward = RewardMode::resolve(&word, &team, algorithm.own_reward_under(&settings)?)?;
     if word == "auto" {
@@ -587,13 +550,18 @@ mod tests {
         let registry = Registry::builtin();
         let (algo, task) = ("hasac", "mpe/simple_v3");
         let written: toml::Table = "[algo]\ntau = 0.02".parse().unwrap();
-        let plan = resume_plan(&registry, algo, task, &written, &[]).unwrap();
+        let again = |overrides: &[&str], retune| {
+            let overrides = overrides.iter().map(ToString::to_string).collect();
+            let request = Request { algo: algo.into(), task: task.into(), overrides, ..Request::default() };
+            request.resume(&registry, &written, retune).unwrap()
+        };
+        let plan = again(&[], false);
         assert_eq!(plan.settings.get("algo.target_update"), Ok(0.02));
         let recorded = |tau: f64| Map::from_iter([("algo.tau".to_owned(), json!(tau))]);
         check_kept(&plan.settings, &recorded(0.02), false).unwrap();
         let refused = check_kept(&plan.settings, &recorded(0.05), false).unwrap_err().to_string();
         assert!(refused.contains("algo.target_update = 0.02 (the checkpoint has 0.05)"), "{refused}");
-        let plan = retune_plan(&registry, algo, task, &written, &["algo.target_update=100".to_owned()]).unwrap();
+        let plan = again(&["algo.target_update=100"], true);
         let change = changes(&plan.settings, &written, 7, true).swap_remove(0);
         assert_eq!((change.key.as_str(), change.from, change.to), ("algo.target_update", json!(0.02), json!(100.0)));
     }

@@ -1,12 +1,10 @@
 //! The loop: collect, update, log, evaluate, checkpoint, until the budget is used or a stop is asked for.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use motley_algos::{Algorithm, UpdateContext};
-use motley_core::guard::panic_text;
 use motley_core::{Metrics, Purpose, Stream};
 use motley_data::rollout::Rollout;
 use motley_nn::{Mode, Policy, Pool};
@@ -16,11 +14,12 @@ use motley_run::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::budget::{check_budget, check_memory, check_seed, stretched};
+use crate::budget::{check_budget, check_memory, check_seed, stretched, threads};
 use crate::bundle::to_bundle;
 use crate::consent::{mark, needs_mark, signed};
+use crate::crash;
 use crate::crew::{Crew, How, Rollouts};
-use crate::error::TrainError;
+use crate::error::{TrainError, guarded};
 use crate::evaluate::{EvalError, EvalPlan, EvalSummary, Played, behavioural_distance, evaluate_until};
 use crate::event::{Event, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome};
 use crate::faults::Faults;
@@ -282,6 +281,9 @@ impl Trainer {
         };
         (self.info.status, self.info.reason, self.info.env_steps) = (status, reason, self.counters.env_steps);
         self.info.evaluation_due = self.counters.due.is_some();
+        if let Err(error) = &result {
+            crash::report(&self.folder, &self.info, &self.plan.settings, error, see);
+        }
         let written = self.folder.write_info(&self.info);
         let finished = result?;
         match written {
@@ -397,7 +399,8 @@ impl Trainer {
     fn iterate(&mut self, start: Instant, from: u64, see: &mut dyn FnMut(&Event)) -> Result<(), TrainError> {
         let after = self.counters.env_steps + (self.roll.envs() * self.roll.steps()) as u64;
         let more = after < self.run.total_steps;
-        let played = self.collector.collect(self.algorithm.policy(), more, &mut self.roll, &self.pool);
+        let (collector, policy) = (&mut self.collector, self.algorithm.policy());
+        let played = guarded("the policy", || collector.collect(policy, more, &mut self.roll, &self.pool))?;
         self.tell_failures(see);
         if let Err(error) = played {
             // Episodes are lost, nothing learned is: the environments start anew on resume.
@@ -411,8 +414,7 @@ impl Trainer {
             rng: Stream::new(self.run.seed, Purpose::Shuffle, 0, 0).fork(self.counters.updates),
         };
         let (algorithm, roll) = (&mut self.algorithm, &self.roll);
-        let updated = catch_unwind(AssertUnwindSafe(|| context.pool.enter(|| algorithm.update(roll, &context))));
-        let losses = updated.map_err(|panic| TrainError::Panicked(panic_text(panic.as_ref())))??;
+        let losses = guarded("the update", || context.pool.enter(|| algorithm.update(roll, &context)))??;
         self.counters.updates += 1;
         self.counters.env_steps = after;
         let rate = (self.counters.env_steps - from) as f64 / start.elapsed().as_secs_f64().max(1e-9);
@@ -586,15 +588,5 @@ impl Trainer {
         if let Err(error) = self.store.mark_best(self.counters.env_steps) {
             see(&Event::Warning(format!("the best checkpoint could not be marked: {error}")));
         }
-    }
-}
-
-/// The threads asked for, or (0) as many as this process may use: one a core, and no more than `OMP_NUM_THREADS`, which schedulers
-/// and Ray set to what a process was given.
-pub fn threads(asked: usize) -> usize {
-    let given = || std::env::var("OMP_NUM_THREADS").ok()?.trim().parse().ok().filter(|n| *n > 0);
-    match asked {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(given().unwrap_or(usize::MAX)),
-        n => n,
     }
 }

@@ -67,8 +67,8 @@ const MOST_STEPS: usize = 1200;
 /// Mean and band of some seeds on the union of their steps, seeds interpolated linearly in between.
 ///
 /// Beyond its first and last step a seed counts, level, for 1 % of the whole span (seeds rarely log at quite the same
-/// steps), and no further. A step is left out where fewer than half of the seeds count, so that one lone seed never passes
-/// for the group. Very many steps are thinned evenly, both ends kept.
+/// steps), and no further. A step is left out where no more than half of the seeds count, so that one lone seed of several never
+/// passes for the group. Very many steps are thinned evenly, both ends kept.
 pub fn summarize(seeds: &[&Series], band: Band) -> Vec<Point> {
     let seeds: Vec<Vec<(f64, f64)>> = seeds.iter().map(|s| tidy(&s.points)).filter(|s| !s.is_empty()).collect();
     let mut steps: Vec<f64> = seeds.iter().flatten().map(|p| p.0).collect();
@@ -80,7 +80,7 @@ pub fn summarize(seeds: &[&Series], band: Band) -> Vec<Point> {
     let slack = 0.01 * (steps.last().unwrap_or(&0.0) - steps.first().unwrap_or(&0.0));
     let at = |step: f64| {
         let values: Vec<f64> = seeds.iter().filter_map(|s| interpolate(s, step, slack)).collect();
-        (2 * values.len() >= seeds.len()).then(|| summary(step, &values, band))
+        (2 * values.len() > seeds.len()).then(|| summary(step, &values, band))
     };
     steps.into_iter().filter_map(at).collect()
 }
@@ -388,7 +388,7 @@ mod tests {
         let b = series("x", &[(1.0, 4.0), (99.5, 4.0)]);
         let late = series("x", &[(3.0, 8.0), (100.0, 8.0)]);
         assert!(summarize(&[&a, &b], Band::MinMax).iter().all(|p| (p.mean, p.low, p.high) == (2.0, 0.0, 4.0)));
-        assert_eq!(summarize(&[&a, &late], Band::MinMax)[0].mean, 0.0, "three steps of a hundred are too far");
+        assert_eq!(summarize(&[&a, &a, &late], Band::MinMax)[0].mean, 0.0, "three steps of a hundred are too far");
     }
 
     #[test]
@@ -397,7 +397,8 @@ mod tests {
         let third = series("x", &[(0.0, 2.0), (5.0, 2.0)]);
         let steps = |seeds: &[&Series]| summarize(seeds, Band::MinMax).iter().map(|p| p.step).collect::<Vec<_>>();
         assert_eq!(steps(&[&long, &short, &third]), [0.0, 5.0]);
-        assert_eq!(steps(&[&long, &short]), [0.0, 5.0, 100.0], "half is enough");
+        assert_eq!(steps(&[&long, &short]), [0.0, 5.0], "half is not enough");
+        assert_eq!(steps(&[&long, &long, &short]), [0.0, 5.0, 100.0]);
         let odd = series("x", &[(1.0, 5.0), (f64::NAN, 1.0), (2.0, f64::INFINITY), (3.0, 7.0), (1.0, 6.0)]);
         let got = summarize(&[&odd], Band::MinMax);
         assert_eq!(got.iter().map(|p| (p.step, p.mean)).collect::<Vec<_>>(), [(1.0, 6.0), (3.0, 7.0)]);

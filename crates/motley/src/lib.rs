@@ -17,10 +17,13 @@ pub use commands::unsaved;
 pub use motley_train::Registry;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use motley_core::error::nearest;
+use motley_nn::TeamPolicy;
+use motley_train::bundle::PolicyInfo;
 
 /// The git commit that this program was built from, where it was built in its repository.
 pub const COMMIT: Option<&str> = option_env!("MOTLEY_GIT_COMMIT");
@@ -33,8 +36,20 @@ pub fn environment() -> Result<Vec<(String, String)>, String> {
     commands::environment().map_err(|failure| failure.message)
 }
 
+/// The policy of a bundle or a run, with what is known of it. Of a run that of its best evaluation, or of `checkpoint` (`best`, `latest` or
+/// its env steps), which opens the run's task; where there was no evaluation, the latest checkpoint's, as a note on standard error says.
+///
+/// # Errors
+/// The exit code and the words of the command line.
+pub fn policy(registry: &Registry, path: &Path, checkpoint: &str, trust: bool) -> Result<(PolicyInfo, TeamPolicy), (u8, String)> {
+    let chosen = checkpoint.parse().map_err(|expected| (2, format!("checkpoint={checkpoint}: {expected}")))?;
+    let source = commands::Source { path, chosen, trust, out: &output::Output::new(false, false) };
+    source.read(registry).map_err(|failure| (failure.code, failure.message))
+}
+
 /// Runs the command line of this process with the given algorithms and tasks.
 pub fn cli(registry: Registry) -> std::process::ExitCode {
+    motley_core::guard::keep_panics();
     let named = || std::env::args_os().next().unwrap_or_else(|| "motley".into());
     let program = std::env::current_exe().map_or_else(|_| named(), Into::into);
     run_words(registry, &[program], std::env::args_os()).into()

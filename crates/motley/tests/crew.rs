@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use faults_common::{Print, latest, plan, print, reader, registry, registry_with, train, whole};
+use faults_common::{Print, latest, plan, print, reader, registry, registry_with, resumed, train, whole};
 use motley_run::RunFolder;
 use motley_testkit::env::{Fault, FaultyEnv, When};
 use motley_testkit::probe::{Probe, ProbeEnv};
 use motley_train::crew::{Begun, Crew, CrewError, Job, Part, Played, Worker, WorkerError};
-use motley_train::{How, Registry, Request, TrainError, Trainer, resume_plan, retune_plan};
+use motley_train::{How, Registry, Request, TrainError, Trainer};
 use tempfile::tempdir;
 
 type MakeRegistry = fn() -> Registry;
@@ -272,7 +272,7 @@ fn goes_on_elsewhere(settings: &[&str]) {
         assert!(!train(&mut first, 900).0.unwrap().finished);
         drop(first);
         let folder = RunFolder::open(&at).unwrap();
-        let plan = resume_plan(&registry(), algo, task, &folder.config().unwrap(), &[]).unwrap();
+        let plan = resumed(algo, task, &[]).resume(&registry(), &folder.config().unwrap(), false).unwrap();
         let mut second = Trainer::resume_with(plan, folder, &latest(&at), how(after)).unwrap();
         let (outcome, warnings) = train(&mut second, u64::MAX);
         assert!(outcome.unwrap().finished && warnings.is_empty(), "{warnings:?}");
@@ -316,7 +316,7 @@ fn faults_of_the_crew_end_the_run_with_its_words() {
     assert_eq!(latest(&at).step, 160, "both rollouts that were learned from are kept");
     // It goes on without them; episodes that were at play are begun anew.
     let folder = RunFolder::open(&at).unwrap();
-    let again = resume_plan(&registry(), "happo", "mpe/simple_spread_v3", &folder.config().unwrap(), &[]).unwrap();
+    let again = resumed("happo", "mpe/simple_spread_v3", &[]).resume(&registry(), &folder.config().unwrap(), false).unwrap();
     let mut trainer = Trainer::resume(again, folder, &latest(&at)).unwrap();
     assert!(train(&mut trainer, u64::MAX).0.unwrap().finished);
 }
@@ -360,13 +360,13 @@ fn a_tuned_run_takes_over_settings_of_the_algorithm_only() {
     whole(&registry(), "happo", "mpe/simple_spread_v3", &["total_steps=800"], &at);
     let folder = RunFolder::open(&at).unwrap();
     let config = folder.config().unwrap();
-    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let asked = words(&["algo.lr=0.01", "total_steps=1600"]);
-    assert!(resume_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &asked).is_err());
+    let again = |settings: &[&str]| resumed("happo", "mpe/simple_spread_v3", settings);
+    let asked = again(&["algo.lr=0.01", "total_steps=1600"]);
+    assert!(asked.resume(&registry(), &config, false).is_err());
     for refused in ["seed=3", "num_envs=8", "net.hidden_sizes=[8]"] {
-        assert!(retune_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &words(&[refused])).is_err(), "{refused}");
+        assert!(again(&[refused]).resume(&registry(), &config, true).is_err(), "{refused}");
     }
-    let plan = retune_plan(&registry(), "happo", "mpe/simple_spread_v3", &config, &asked).unwrap();
+    let plan = asked.resume(&registry(), &config, true).unwrap();
     let how = How { retune: true, ..How::default() };
     let mut trainer = Trainer::resume_with(plan, folder, &latest(&at), how).unwrap();
     assert!(train(&mut trainer, u64::MAX).0.unwrap().finished);
@@ -376,7 +376,6 @@ fn a_tuned_run_takes_over_settings_of_the_algorithm_only() {
     drop(trainer);
     // The next one goes on with the settings that it was tuned to.
     let folder = RunFolder::open(&at).unwrap();
-    let plan =
-        resume_plan(&registry(), "happo", "mpe/simple_spread_v3", &folder.config().unwrap(), &words(&["total_steps=1700"]));
+    let plan = again(&["total_steps=1700"]).resume(&registry(), &folder.config().unwrap(), false);
     assert!(Trainer::resume(plan.unwrap(), folder, &latest(&at)).is_ok());
 }

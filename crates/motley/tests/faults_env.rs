@@ -261,6 +261,10 @@ fn too_many_failures_stop_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let error = train(&mut start(&registry, "ippo", RAGGED, &[], dir.path()).unwrap(), u64::MAX).0.unwrap_err().to_string();
     assert!(error.contains("env_failure_limit = 100") && error.contains("planned"), "{error}");
+    let crash: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.path().join("crash.json")).unwrap()).unwrap();
+    assert_eq!((crash["error"].as_str().unwrap(), crash["run"]["status"].as_str().unwrap()), (error.as_str(), "failed"));
+    assert!(dir.path().join(crash["checkpoint"].as_str().unwrap()).is_dir(), "{crash}");
+    assert_eq!((crash["config"]["num_envs"].as_u64(), crash["panic"].is_null()), (Some(4), true), "{crash}");
 }
 
 /// E5 and E15: a copy that shows another team is refused, by the name of the agent in question.

@@ -22,9 +22,9 @@ class Policy:
     A pickle or a `copy.deepcopy` of it reads the same folder anew.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = os.path.abspath(path)
-        self._engine = _native.Policy(self._path)
+    def __init__(self, path: str | os.PathLike[str], checkpoint: str | int = "best", trust: bool = False) -> None:
+        self._path, self._checkpoint, self._trust = os.path.abspath(path), str(checkpoint), trust
+        self._engine = _native.Policy(self._path, self._checkpoint, self._trust)
         self.team = Team.parse(self._engine.team)
         self.algo, self.task, self.env_steps, self.eval_return_mean, self.config = self._engine.info
         # Batches as a rule are of one size.
@@ -43,7 +43,7 @@ class Policy:
         return self._rooms[envs]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._path,)
+        return type(self), (self._path, self._checkpoint, self._trust)
 
     def _drawing(self, seed: int | None) -> tuple[int, int]:
         """What names the draws of the next call."""
@@ -159,6 +159,8 @@ class Policy:
         return Policy._fit("state (recurrent memory)", state, shape if batched else shape[1:])
 
 
-def load(path: str | os.PathLike[str] | Run) -> Policy:
-    """The policy of a run folder (that of its best evaluation) or of a bundle."""
-    return Policy(getattr(path, "path", path))
+def load(path: str | os.PathLike[str] | Run, *, checkpoint: str | int = "best", trust: bool = False) -> Policy:
+    """The policy of a bundle, or of a run folder: that of its best evaluation, or with `checkpoint="latest"`, or the env steps of one,
+    that of a checkpoint; so too where there was no evaluation yet. A checkpoint opens the run's task; where that runs code of a name's
+    choosing and the folder is not known as your own, `trust=True` allows it."""
+    return Policy(getattr(path, "path", path), checkpoint, trust)

@@ -98,6 +98,8 @@ class VectorEnv:
         seeds: list[int] | None = None
         if isinstance(seed, (int, np.integer)):
             seeds = [whole("seed", seed, MOST_SEED)] * self.num_envs
+        elif seed is not None and not np.iterable(seed):
+            whole("seed", seed, MOST_SEED)
         elif seed is not None:
             seeds = [whole("seed", s, MOST_SEED) for s in seed]
             if len(seeds) != self.num_envs:

@@ -20,7 +20,8 @@ fn rollout() -> Rollout {
         lane.obs.iter_mut().enumerate().for_each(|(k, x)| *x = number(k));
         lane.state.iter_mut().enumerate().for_each(|(k, x)| *x = -number(k));
         lane.memory.iter_mut().enumerate().for_each(|(k, x)| *x = number(k) / 3.0);
-        lane.actions.iter_mut().enumerate().for_each(|(k, x)| *x = number(k) / 7.0);
+        // The first of a step's three is a choice among three.
+        lane.actions.iter_mut().enumerate().for_each(|(k, x)| *x = if k % 3 == 0 { (k % 2 + 1) as f32 } else { number(k) / 7.0 });
         lane.log_probs.iter_mut().enumerate().for_each(|(k, x)| *x = -number(k) / 9.0);
         lane.rewards.iter_mut().enumerate().for_each(|(k, x)| *x = f64::from(number(k)) / 11.0);
         (lane.avail[e], lane.alive[2 * e], lane.first[e + 1], lane.valid[e]) = (false, false, false, false);
@@ -90,7 +91,22 @@ fn ends_beyond_the_rollout_are_refused() {
     roll.lanes[0].finals[0].time = 9;
     let r = Stamp { envs: 4..7, steps: 8 }.expect(message(&roll)).unwrap();
     let text = get_lanes(&r, &team(), 4, &mut Rollout::new(team(), 3, 4, 2).lanes).unwrap_err().to_string();
-    assert!(text.contains("a step below 4"), "{text}");
+    assert!(text.contains("steps below 4"), "{text}");
+}
+
+#[test]
+fn what_no_environment_plays_is_refused() {
+    let refused = |change: &dyn Fn(&mut Rollout), expected: &str| {
+        let mut roll = rollout();
+        change(&mut roll);
+        let r = Stamp { envs: 4..7, steps: 8 }.expect(message(&roll)).unwrap();
+        let text = get_lanes(&r, &team(), 4, &mut Rollout::new(team(), 3, 4, 2).lanes).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    for odd in [3.0, 0.5, -1.0, f32::NAN] {
+        refused(&|roll| roll.lanes[1].actions[6] = odd, "choices that the team has");
+    }
+    refused(&|roll| roll.lanes[2].finals[1].time = 0, "the earlier first");
 }
 
 #[test]

@@ -160,6 +160,9 @@ pub(super) fn get_lanes(r: &StateReader, team: &TeamSpec, steps: usize, lanes: &
     flags(r, "first", lanes, |l| &mut l.first)?;
     f32s(r, "memory", lanes, |l| &mut l.memory)?;
     f32s(r, "actions", lanes, |l| &mut l.actions)?;
+    if !lanes.iter().flat_map(|l| l.actions.chunks_exact(team.action_len())).all(|actions| team.choices_exist(actions)) {
+        return Err(r.wrong("actions", "choices that the team has", "others"));
+    }
     f32s(r, "log_probs", lanes, |l| &mut l.log_probs)?;
     flags(r, "valid", lanes, |l| &mut l.valid)?;
     let mut rewards = vec![0.0; lanes.iter().map(|l| l.rewards.len()).sum()];
@@ -236,8 +239,8 @@ fn get_finals(r: &StateReader, team: &TeamSpec, steps: usize, lanes: &mut [Lane]
     for (lane, count) in lanes.iter_mut().zip(each) {
         for _ in 0..count {
             let (frame, time) = (buf.frame(), times[k] as usize);
-            if time >= steps {
-                return Err(r.wrong("time", format!("a step below {steps}"), time));
+            if time >= steps || lane.finals.last().is_some_and(|before| before.time >= time) {
+                return Err(r.wrong("time", format!("steps below {steps}, the earlier first"), time));
             }
             frame.obs.copy_from_slice(&obs[k * team.obs_len()..][..team.obs_len()]);
             frame.state.copy_from_slice(&state[k * team.state_len()..][..team.state_len()]);

@@ -66,7 +66,7 @@ impl Worker {
             ))
             .into());
         }
-        let pool = Pool::new(crate::trainer::threads(threads))?;
+        let pool = Pool::new(crate::threads(threads))?;
         let algorithm = plan.algorithm.build(&plan.team, &plan.settings, &Stream::new(run.seed, Purpose::Init, 0, 0))?;
         let policy = algorithm.policy();
         let steps = algorithm.rollout_steps();

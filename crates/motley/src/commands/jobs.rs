@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use motley_core::ConfigError;
-use motley_core::secret::{is_secret, masked};
+use motley_core::config::parse_value;
+use motley_core::secret::masked;
 use motley_run::{CheckpointStore, Difference, RealDisk, RunStatus, RunView};
 use motley_train::Registry;
 use motley_train::settings::differences;
@@ -102,18 +103,12 @@ impl Job {
 
     /// The words as they may be shown.
     pub(crate) fn shown(&self) -> Vec<String> {
-        let hidden = |word: &String| {
-            let (key, value) = word.split_once('=')?;
-            let found: toml::Value = toml::from_str::<toml::Table>(&format!("v = {value}")).ok()?.remove("v")?;
-            let told = masked(key, &found);
-            (told != found).then(|| format!("{key}={told}"))
-        };
         self.words.iter().map(|word| hidden(word).unwrap_or_else(|| word.clone())).collect()
     }
 
     /// The words that a resumed run is given again: its budget, and its secrets, which are in no run folder.
     pub(crate) fn again(&self) -> Vec<String> {
-        self.words.iter().filter(|w| w.starts_with("total_steps=") || is_secret(w)).cloned().collect()
+        self.words.iter().filter(|w| w.starts_with("total_steps=") || hidden(w).is_some()).cloned().collect()
     }
 
     /// The words after `motley train`.
@@ -295,6 +290,14 @@ fn ask_to_stop(child: &mut Child, _: &Stop) {
     let _ = child.kill();
 }
 
+/// A word of a setting as it may be shown, where that is another than itself.
+fn hidden(word: &str) -> Option<String> {
+    let (key, value) = word.split_once('=')?;
+    let found = parse_value(value);
+    let told = masked(key, &found);
+    (told != found).then(|| format!("{key}={told}"))
+}
+
 /// The last line that a run wrote.
 fn last_words(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -341,6 +344,9 @@ mod tests {
         let guarded = Job { words: words("happo py:a:b task.kwargs={token=\"x\"} total_steps=100"), ..job.clone() };
         let again = words("--resume r/s1 task.kwargs={token=\"x\"} total_steps=100");
         assert_eq!(guarded.arguments(State::Stopped, None), again);
+        assert_eq!(guarded.shown()[2], "task.kwargs={ token = \"***\" }");
+        let bare = Job { words: words("happo own/task task.token=abc task.tokens=5 task.use_token=true"), ..job.clone() };
+        assert_eq!(bare.shown()[2..], ["task.token=\"***\"", "task.tokens=5", "task.use_token=true"]);
         let own = Job { words: words("happo matrix/climbing threads=4"), ..job };
         assert_eq!(own.arguments(State::New, Some(2)), words("happo matrix/climbing threads=4 --out r/s1"));
         assert_eq!(own.log_path(), PathBuf::from("r/s1.log"));

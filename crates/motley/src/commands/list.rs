@@ -152,6 +152,9 @@ fn published_band(preset: &Preset, task: &str) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
+/// Tasks of a suite that a table names.
+const NAMED: usize = 6;
+
 /// `mpe/simple_v3, simple_spread_v3; smac/3m`: tasks with each suite said once.
 fn folded(tasks: &[&str]) -> String {
     let mut suites: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -162,7 +165,10 @@ fn folded(tasks: &[&str]) -> String {
             None => suites.push((suite, vec![name])),
         }
     }
-    let one = |(suite, names): &(&str, Vec<&str>)| format!("{suite}/{}", names.join(", "));
+    let one = |(suite, names): &(&str, Vec<&str>)| match names.len() {
+        ..=NAMED => format!("{suite}/{}", names.join(", ")),
+        all => format!("{suite}/{} and {} more", names[..NAMED - 1].join(", "), all - NAMED + 1),
+    };
     suites.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 

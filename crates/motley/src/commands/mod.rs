@@ -26,6 +26,7 @@ mod theory;
 mod train;
 
 pub(crate) use config::environment;
+pub(crate) use source::Source;
 pub use train::unsaved;
 
 use std::ffi::OsString;

@@ -77,7 +77,23 @@ fn summary(curves: &[Curve], series: &[Series], metric: &str, out: &Output) {
                 if seeds.len() == 1 { "" } else { "s" }
             ));
         }
-        let Some(last) = summarize(&runs, Band::MinMax).last().copied() else { continue };
+        let drawn = summarize(&runs, Band::MinMax);
+        let Some(last) = drawn.last().copied() else {
+            out.warning(format!(
+                "{}: nothing is drawn: at no step do more than half of its {} runs have a value",
+                first.label,
+                runs.len()
+            ));
+            continue;
+        };
+        let ends = || runs.iter().filter_map(|run| run.points.last()).map(|end| end.0);
+        let (first_end, last_end) = (ends().fold(f64::INFINITY, f64::min), ends().fold(0.0, f64::max));
+        if first_end < 0.99 * last_end {
+            out.warning(format!(
+                "{}: its runs end between {first_end:.0} and {last_end:.0} env steps: the curve ends at {:.0}, where more than half of them have a value",
+                first.label, last.step
+            ));
+        }
         let number = |x: f64| format!("{x:.4}");
         let numbers = [number(last.mean), number(last.low), number(last.high)];
         let [mean, low, high] = numbers;

@@ -349,7 +349,7 @@ fn draw_film(
     let longest: usize = episodes.iter().map(|e| e.scenes.len()).sum();
     let stride = longest.div_ceil(fitting);
     if stride > 1 {
-        out.note(format!("{longest} frames are too many: every {stride}th is drawn"));
+        out.note(format!("{longest} frames are too many: one in {stride} is drawn"));
     }
     let (mut frames, mut count) = (Vec::new(), 0);
     for episode in episodes {
@@ -370,7 +370,7 @@ fn draw_page(episodes: &[Episode], loaded: &Loaded, args: &RenderArgs, path: &Pa
     let longest: usize = episodes.iter().map(|e| e.scenes.len()).sum();
     let stride = longest.div_ceil(MOST_FRAMES);
     if stride > 1 {
-        out.note(format!("{longest} frames are too many: every {stride}th is drawn"));
+        out.note(format!("{longest} frames are too many: one in {stride} is drawn"));
     }
     let mut pictures = Vec::with_capacity(episodes.len());
     for scenes in episodes.iter().map(|e| &e.scenes) {

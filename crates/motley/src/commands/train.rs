@@ -9,7 +9,7 @@ use motley_core::Settings;
 use motley_run::{CheckpointStore, RealDisk, RunFolder, RunInfo, default_dir, home, is_bundle, utc_now};
 use motley_train::presets;
 use motley_train::settings::{preset_of, setting};
-use motley_train::{Consent, Event, How, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome, Registry, Request, Trainer};
+use motley_train::{Consent, Event, How, NOT_DURABLE, NOT_LOGGED, NOT_WRITTEN, Outcome, Plan, Registry, Request, Trainer};
 use serde_json::{Map, Value, json};
 
 use crate::args::TrainArgs;
@@ -122,7 +122,28 @@ fn start(args: &TrainArgs, registry: &Registry, out: &Output) -> Result<Trainer,
         folder.root().display()
     ));
     also(&plan).iter().for_each(|others| out.note(others));
+    other_batch(&plan)?.iter().for_each(|note| out.note(note));
     Ok(Trainer::start_with(plan, folder, how())?)
+}
+
+/// Said where a preset's batch is not what it was tuned with: learning rates and passes go with it.
+fn other_batch(plan: &Plan) -> Result<Option<String>, Failure> {
+    let Some(preset) = plan.preset else { return Ok(None) };
+    let tuned = |key: &str| -> Option<u64> {
+        let value = match key.split_once('.') {
+            Some((section, name)) => preset.settings.get(section)?.get(name)?,
+            None => preset.settings.get(key)?,
+        };
+        value.as_integer()?.try_into().ok()
+    };
+    let (mut batch, mut own) = (1, 1);
+    for key in ["num_envs", "algo.rollout_steps"] {
+        let Some(value) = tuned(key) else { return Ok(None) };
+        (batch, own) = (batch * plan.settings.get::<u64>(key)?, own * value);
+    }
+    Ok((batch != own).then(|| {
+        format!("a rollout has {batch} env steps, the preset was tuned with {own}: learning rate and passes may not fit it")
+    }))
 }
 
 /// What `run.json` says of this program.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use motley_core::Env;
 use motley_run::{CheckpointStore, Loaded, RealDisk, RunFolder, StateReader};
 use motley_testkit::probe::{TestTask, tasks};
-use motley_train::{Event, Outcome, Plan, Registry, Request, TrainError, Trainer, resume_plan};
+use motley_train::{Event, Outcome, Plan, Registry, Request, TrainError, Trainer};
 
 /// A run of 25 updates on 4 environments.
 pub const TINY: [&str; 8] = [
@@ -68,11 +68,16 @@ pub fn start(registry: &Registry, algo: &str, task: &str, settings: &[&str], dir
     Trainer::start(plan(registry, algo, task, settings)?, RunFolder::create(dir)?)
 }
 
+/// The request of a run that is taken up.
+pub fn resumed(algo: &str, task: &str, settings: &[&str]) -> Request {
+    let overrides = settings.iter().map(ToString::to_string).collect();
+    Request { algo: algo.into(), task: task.into(), overrides, ..Request::default() }
+}
+
 pub fn resume(registry: &Registry, dir: &Path, settings: &[&str]) -> Result<Trainer, TrainError> {
     let folder = RunFolder::open(dir)?;
     let info = folder.info()?;
-    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
-    let plan = resume_plan(registry, &info.algo, &info.task, &folder.config()?, &settings)?;
+    let plan = resumed(&info.algo, &info.task, settings).resume(registry, &folder.config()?, false)?;
     let loaded = store(dir).load_latest()?;
     Trainer::resume(plan, folder, &loaded)
 }

@@ -43,7 +43,7 @@ pub(super) fn finding() -> Finding {
         Some(about) => told(&about, how),
         None => Finding {
             what: "Python",
-            found: format!("{} ({how}) cannot be started, or is no Python 3.8 or newer", program.display()),
+            found: format!("{} ({how}) cannot be started, or is no Python 3.10 or newer", program.display()),
             mend: Some("for the tasks py:*, gym/* and football/*: install Python, or name one with MOTLEY_PYTHON".into()),
             // Training needs none, but one that is named was meant to be used.
             optional: !named,
