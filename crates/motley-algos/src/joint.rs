@@ -307,25 +307,22 @@ pub fn keys(share: &str) -> Vec<Key> {
     [keys, ChoiceCriticConfig::keys()].concat()
 }
 
-/// Joint choices of one agent that a network may have outputs for.
-const MAX_CHOICES: usize = 4096;
-
-/// Refuses teams whose agents' choices cannot be counted: continuous ones, and too many.
+/// Refuses teams whose agents' choices cannot be counted: continuous ones, and more than `most` joint choices of one agent.
 ///
 /// # Errors
 /// [`ConfigError::Incompatible`].
-pub fn check(algo: &str, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
+pub fn check(algo: &str, team: &TeamSpec, settings: &Settings, most: usize) -> Result<(), ConfigError> {
     actors::check(algo, team, settings)?;
     let few = |a: &AgentSpec| {
         let joint = a.action.choices().iter().try_fold(1_usize, |all, n| all.checked_mul(*n));
-        !a.action.is_continuous() && joint.is_some_and(|joint| joint <= MAX_CHOICES)
+        !a.action.is_continuous() && joint.is_some_and(|joint| joint <= most)
     };
     match team.agents.iter().find(|a| !few(a)) {
         Some(agent) => Err(ConfigError::Incompatible {
             algo: algo.to_owned(),
             task: team.task.clone(),
             why: format!(
-                "it weighs every single action, and agent \"{}\" has {}: up to {MAX_CHOICES} discrete actions can be counted",
+                "it weighs every single action, and agent \"{}\" has {}: up to {most} discrete actions can be counted",
                 agent.name,
                 agent.action.describe()
             ),

@@ -5,16 +5,24 @@ use toml::Value;
 /// What stands in place of a secret.
 pub const MASK: &str = "***";
 
-/// Whether what `name` is set to is a secret: text whose key speaks of one, and numbers of a secret or a password (those of tokens count
-/// them). Empty text hides nothing.
+/// Whether words speak of a secret.
+pub fn speaks_of_secrets(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    ["token", "secret", "password"].iter().any(|word| words.contains(word))
+}
+
+/// Whether what `name` is set to is a secret: text and tables whose key speaks of one, and numbers, but for those that count or weigh
+/// tokens (`max_tokens`, `token_scale`). Switches and what is empty hide nothing.
 pub fn is_secret(name: &str, value: &Value) -> bool {
-    let name = name.to_ascii_lowercase();
-    let speaks_of = |words: &[&str]| words.iter().any(|word| name.contains(word));
     match value {
-        Value::String(text) => !text.is_empty() && speaks_of(&["token", "secret", "password"]),
-        Value::Integer(_) | Value::Float(_) | Value::Datetime(_) => speaks_of(&["secret", "password"]),
-        Value::Array(items) => items.iter().any(|item| is_secret(&name, item)),
-        Value::Boolean(_) | Value::Table(_) => false,
+        Value::String(text) => !text.is_empty() && speaks_of_secrets(name),
+        Value::Table(table) => !table.is_empty() && speaks_of_secrets(name),
+        Value::Array(items) => items.iter().any(|item| is_secret(name, item)),
+        Value::Integer(_) | Value::Float(_) | Value::Datetime(_) => {
+            let name = name.to_ascii_lowercase();
+            name.ends_with("token") || speaks_of_secrets(&name.replace("token", ""))
+        }
+        Value::Boolean(_) => false,
     }
 }
 
@@ -26,6 +34,18 @@ pub fn masked(name: &str, value: &Value) -> Value {
         Value::Table(table) => Value::Table(table.iter().map(|(key, v)| (key.clone(), masked(key, v))).collect()),
         Value::Array(items) => Value::Array(items.iter().map(|v| masked("", v)).collect()),
         _ => value.clone(),
+    }
+}
+
+/// Whether two values are alike wherever neither is masked.
+pub fn alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::String(text), _) | (_, Value::String(text)) if text == MASK => true,
+        (Value::Table(a), Value::Table(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| alike(value, other)))
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        (a, b) => a == b,
     }
 }
 
@@ -63,6 +83,14 @@ mod tests {
         {
             assert_eq!(masked(name, &shown), shown, "{name}: a count or a switch is none");
         }
+        let deep: Value = "v = {password = {value = 'x'}, auth_tokens = [{v = 'y'}], secrets = {}, token = 12}"
+            .parse::<toml::Table>()
+            .unwrap()
+            .remove("v")
+            .unwrap();
+        let shown = masked("task.kwargs", &deep).to_string();
+        assert!(!["x", "y", "12"].iter().any(|word| shown.contains(&format!("\"{word}\"")) || shown.contains("= 12")), "{shown}");
+        assert!(alike(&deep, &masked("task.kwargs", &deep)) && !alike(&deep, &value));
         assert_eq!(missing("task.name", &Value::String(MASK.into())), None, "only what is a secret is missing");
     }
 }

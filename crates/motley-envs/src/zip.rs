@@ -42,8 +42,13 @@ pub fn unzip(bytes: &[u8], most: usize) -> Result<BTreeMap<String, Vec<u8>>, Str
                 .map_err(|e| format!("{key}: cannot be unpacked ({e})"))?,
             other => return Err(format!("{key}: packed by method {other}, expected 0 or 8")),
         };
-        if unpacked.len() != full || crc32fast::hash(&unpacked) as usize != number::<4>(bytes, at + 16)? {
-            return Err(format!("{key}: damaged, its checksum is another"));
+        if unpacked.len() != full {
+            return Err(format!("{key}: damaged, it has {} bytes of {full}", unpacked.len()));
+        }
+        if crc32fast::hash(&unpacked) as usize != number::<4>(bytes, at + 16)? {
+            return Err(format!(
+                "{key}: damaged, its checksum is another (or it was written without checksums: write it again with them)"
+            ));
         }
         left = left.checked_sub(full).ok_or_else(too_large)?;
         members.insert(key, unpacked);

@@ -268,6 +268,12 @@ impl RunFolder {
         write_atomic(&RealDisk, &path, format!("{crash:#}\n").as_bytes()).map_err(RunError::io("write", &path))
     }
 
+    /// Takes `crash.json` away, where there is one: the run goes on.
+    pub fn clear_crash(&self) {
+        // What cannot be removed says when it was written.
+        let _ = std::fs::remove_file(self.root.join("crash.json"));
+    }
+
     /// Writes `config.toml`, at once or not at all. Values whose keys speak of a token, a secret or a password are masked.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use motley_algos::{AlgorithmSpec, RewardMode};
 use motley_core::config::parse_value;
-use motley_core::secret::{is_secret, masked, missing};
+use motley_core::secret::{alike, is_secret, masked, missing};
 use motley_core::{ConfigError, Key, Kind, Origin, Settings, Task, TaskFamily, TeamSpec, settings};
 use motley_run::{Change, Difference, platform};
 use serde_json::{Map, json};
@@ -345,7 +345,7 @@ fn take_over(settings: &mut Settings, text: &str, origin: &Origin, retune: bool)
     settings.set_text(text, origin.clone())?;
     let after = masked(key, settings.value(key)?);
     match before {
-        Ok(before) if !may_change(key, retune) && before != after => Err(ConfigError::Invalid(format!(
+        Ok(before) if !may_change(key, retune) && !alike(&before, &after) => Err(ConfigError::Invalid(format!(
             "a resumed run keeps {key} = {before}, {after} was asked for: only total_steps, threads, eval.* and log.* can be changed; start a new run instead"
         ))),
         _ => Ok(()),
@@ -424,7 +424,10 @@ fn unlike(
     let differs = now.filter_map(|(key, value)| {
         let former = settings.key(&key).and_then(|k| k.former);
         let found = recorded(&key).or_else(|| recorded(former?))?;
-        (found != value).then_some((key, value, found))
+        // What an older version masked and this one does not is not compared.
+        let [there, here] = [&found, &value].map(|v| toml::Value::try_from(v).ok());
+        let same = there.zip(here).map_or(found == value, |(there, here)| alike(&there, &here));
+        (!same).then_some((key, value, found))
     });
     differs.collect()
 }

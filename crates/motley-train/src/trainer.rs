@@ -189,6 +189,7 @@ impl Trainer {
             trainer.warnings.extend(marked.err().map(|error| format!("the best checkpoint could not be marked: {error}")));
         }
         trainer.sinks.truncate_to(&loaded.manifest.info.logs);
+        trainer.folder.clear_crash();
         trainer.folder.write_config(&trainer.plan.settings.to_table())?;
         trainer.folder.write_info(&trainer.info)?;
         Ok(trainer)

@@ -49,7 +49,6 @@ pub fn policy(registry: &Registry, path: &Path, checkpoint: &str, trust: bool) -
 
 /// Runs the command line of this process with the given algorithms and tasks.
 pub fn cli(registry: Registry) -> std::process::ExitCode {
-    motley_core::guard::keep_panics();
     let named = || std::env::args_os().next().unwrap_or_else(|| "motley".into());
     let program = std::env::current_exe().map_or_else(|_| named(), Into::into);
     run_words(registry, &[program], std::env::args_os()).into()
@@ -62,6 +61,7 @@ pub fn run_words(
     start: &[OsString],
     words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
 ) -> u8 {
+    motley_core::guard::keep_panics();
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
     match complete::answer(&registry, &words) {
         Ok(true) => return 0,

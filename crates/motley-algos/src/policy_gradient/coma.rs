@@ -53,6 +53,9 @@ settings! {
 #[derive(Debug)]
 pub struct Coma;
 
+/// Joint choices of one agent that a critic may have outputs for.
+const MAX_CHOICES: usize = 4096;
+
 impl AlgorithmSpec for Coma {
     fn name(&self) -> &'static str {
         "coma"
@@ -75,7 +78,7 @@ impl AlgorithmSpec for Coma {
     }
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-        joint::check(self.name(), team, settings)?;
+        joint::check(self.name(), team, settings, MAX_CHOICES)?;
         RewardMode::resolve(&settings.get::<String>("task.reward")?, team, self.own_reward()).map(|_| ())
     }
 

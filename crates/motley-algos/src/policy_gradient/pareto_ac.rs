@@ -83,8 +83,8 @@ impl AlgorithmSpec for ParetoAc {
     }
 
     fn check(&self, team: &TeamSpec, settings: &Settings) -> Result<(), ConfigError> {
-        joint::check(self.name(), team, settings)?;
         let most = ParetoConfig::read(settings)?.max_joint_actions;
+        joint::check(self.name(), team, settings, most)?;
         let choices = team.agents.iter().flat_map(|a| a.action.choices());
         match choices.clone().try_fold(1usize, |all, k| all.checked_mul(*k)) {
             Some(joint) if joint <= most => {}

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use motley_core::ConfigError;
 use motley_core::config::parse_value;
-use motley_core::secret::masked;
+use motley_core::secret::{masked, speaks_of_secrets};
 use motley_run::{CheckpointStore, Difference, RealDisk, RunStatus, RunView};
 use motley_train::Registry;
 use motley_train::settings::differences;
@@ -108,7 +108,7 @@ impl Job {
 
     /// The words that a resumed run is given again: its budget, and its secrets, which are in no run folder.
     pub(crate) fn again(&self) -> Vec<String> {
-        self.words.iter().filter(|w| w.starts_with("total_steps=") || hidden(w).is_some()).cloned().collect()
+        self.words.iter().filter(|w| w.starts_with("total_steps=") || speaks_of_secrets(w)).cloned().collect()
     }
 
     /// The words after `motley train`.
